@@ -1,0 +1,1 @@
+"""Transforms, cameras and alignments: pure functions on numpy arrays."""

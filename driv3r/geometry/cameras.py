@@ -1,0 +1,103 @@
+"""Pinhole and distorted cameras. Pixel centres are at +0.5 (see driv3r.types)."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from driv3r.errors import GeometryError
+from driv3r.types import Camera
+
+
+def distort(
+    xy: Float[np.ndarray, "*b 2"], distortion: tuple[float, ...]
+) -> Float[np.ndarray, "*b 2"]:
+    """Normalised image coordinates after the lens (OpenCV's rational radial-tangential model)."""
+    k1, k2, p1, p2, k3, k4, k5, k6 = (*distortion, *(0.0,) * (8 - len(distortion)))
+    x, y = xy[..., 0], xy[..., 1]
+    r2 = x * x + y * y
+    radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+    return np.stack(
+        [
+            x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
+            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
+        ],
+        axis=-1,
+    )
+
+
+def undistort(
+    xy_distorted: Float[np.ndarray, "*b 2"], distortion: tuple[float, ...], iterations: int = 20
+) -> Float[np.ndarray, "*b 2"]:
+    """Invert `distort` by fixed-point iteration (as OpenCV's undistortPoints does)."""
+    xy = xy_distorted
+    for _ in range(iterations):
+        xy = xy + (xy_distorted - distort(xy, distortion))
+    return xy
+
+
+def pixel_grid(size_hw: tuple[int, int]) -> Float[np.ndarray, "h w 2"]:
+    """(u, v) of every pixel's centre."""
+    v, u = np.meshgrid(np.arange(size_hw[0]) + 0.5, np.arange(size_hw[1]) + 0.5, indexing="ij")
+    return np.stack([u, v], axis=-1)
+
+
+def unproject(camera: Camera, uv: Float[np.ndarray, "*b 2"]) -> Float[np.ndarray, "*b 3"]:
+    """Viewing rays in the camera's frame, scaled to z = 1, so that ray * depth_m is the point."""
+    xy = np.stack(
+        [
+            (
+                uv[..., 0]
+                - camera.K[0, 2]
+                - camera.K[0, 1] * (uv[..., 1] - camera.K[1, 2]) / camera.K[1, 1]
+            )
+            / camera.K[0, 0],
+            (uv[..., 1] - camera.K[1, 2]) / camera.K[1, 1],
+        ],
+        axis=-1,
+    )
+    if camera.distortion:
+        xy = undistort(xy, camera.distortion)
+    return np.concatenate([xy, np.ones_like(xy[..., :1])], axis=-1)
+
+
+def rays_of(camera: Camera) -> Float[np.ndarray, "h w 3"]:
+    """`unproject` for every pixel of the image."""
+    return unproject(camera, pixel_grid(camera.size_hw))
+
+
+def project(
+    camera: Camera, points_cam: Float[np.ndarray, "*b 3"]
+) -> tuple[Float[np.ndarray, "*b 2"], Float[np.ndarray, "*b"], Bool[np.ndarray, "*b"]]:
+    """Pixel coordinates, depth_m and whether a point is in front of the camera and inside its image."""
+    depth_m = points_cam[..., 2]
+    ahead = depth_m > 1e-3
+    xy = points_cam[..., :2] / np.where(ahead, depth_m, 1.0)[..., None]
+    if camera.distortion:
+        xy = distort(xy, camera.distortion)
+    u = camera.K[0, 0] * xy[..., 0] + camera.K[0, 1] * xy[..., 1] + camera.K[0, 2]
+    v = camera.K[1, 1] * xy[..., 1] + camera.K[1, 2]
+    inside = ahead & (u >= 0) & (v >= 0) & (u < camera.size_hw[1]) & (v < camera.size_hw[0])
+    return np.stack([u, v], axis=-1), depth_m, inside
+
+
+def crop_resize(
+    camera: Camera, size_hw: tuple[int, int]
+) -> tuple[Camera, tuple[int, int, int, int]]:
+    """The camera of a centred crop of its image, resized to `size_hw`, and the crop (y0, x0, h, w).
+
+    The crop is the largest of the new aspect ratio. With pixel centres at +0.5 the intrinsics scale
+    without an offset.
+    """
+    (h, w), (new_h, new_w) = camera.size_hw, size_hw
+    if min(h, w, new_h, new_w) < 1:
+        raise GeometryError(f"image sizes must be positive, got {camera.size_hw} -> {size_hw}")
+    crop_h = min(h, round(w * new_h / new_w))
+    crop_w = min(w, round(h * new_w / new_h))
+    y0, x0 = (h - crop_h) // 2, (w - crop_w) // 2
+    K = camera.K.astype(np.float64).copy()
+    K[0, 2] -= x0
+    K[1, 2] -= y0
+    K[0] *= new_w / crop_w
+    K[1] *= new_h / crop_h
+    return dataclasses.replace(camera, K=K, size_hw=size_hw), (y0, x0, crop_h, crop_w)

@@ -1,0 +1,165 @@
+"""The data types and their conventions, stated once.
+
+`dst_T_src` maps homogeneous points of frame `src` to frame `dst`. Frames: `world` (fixed, metres),
+`ego` (x forward, y left, z up), `cam` (OpenCV: x right, y down, z forward), `lidar`, `ref`.
+Pixel (0, 0) is the corner of the first pixel, its centre is (0.5, 0.5); `K` follows that.
+`depth_m` is z in the camera, `range_m` the length along the ray. Times are integer microseconds.
+Axis letters: b batch, t frames, v views (cameras), h w pixels, n points, c channels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+Scale = Literal["metric", "similarity", "affine"]
+EgoPoses = Literal["given", "predicted", "odometry"]
+Transform = Float[np.ndarray, "4 4"]
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """One camera of a rig: intrinsics for its full image and its place on the ego car.
+
+    `distortion` is OpenCV's (k1, k2, p1, p2[, k3[, k4, k5, k6]]), empty for a pinhole.
+    """
+
+    name: str
+    K: Float[np.ndarray, "3 3"]
+    size_hw: tuple[int, int]
+    ego_T_cam: Transform
+    distortion: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Rig:
+    """The cameras of a car in a fixed order, and its LiDAR where it has one."""
+
+    cameras: tuple[Camera, ...]
+    ego_T_lidar: Transform | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """One LiDAR sweep in the sensor's frame at `time_us`, as the dataset gives it."""
+
+    points_lidar: Float[np.ndarray, "n 3"]
+    time_us: int
+    world_T_lidar: Transform
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One camera's exposure: its image, its own time and its own pose."""
+
+    image: UInt8[np.ndarray, "h w 3"]
+    time_us: int
+    world_T_cam: Transform
+
+
+@dataclass(frozen=True, eq=False)
+class Repair:
+    """Something of the input that was missing or broken, and what was done about it."""
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One surround frame. `views` follows the rig's order; a camera that gave nothing is None.
+
+    `world_T_ego` is the dataset's own ego pose at `time_us` (truth for scoring, and the input of
+    `--ego-poses given`). `is_keyframe` tells annotated frames from the ones between.
+    """
+
+    time_us: int
+    world_T_ego: Transform
+    views: tuple[View | None, ...]
+    sweep: Sweep | None = None
+    is_keyframe: bool = True
+    repairs: tuple[Repair, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One log. `frames` is lazy: files are read when a frame is indexed."""
+
+    id: str
+    rig: Rig
+    frames: Sequence[Frame]
+    repairs: tuple[Repair, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a network says of one surround frame, at its own working resolution.
+
+    `sigma` is the scale (Laplace b) of log depth; `motion` the probability that a pixel's surface
+    moves in the world. `last_T_ego` maps the current ego frame to the previous frame's, None on the
+    first. A view without input has NaN depth.
+    """
+
+    depth_m: Float[np.ndarray, "v h w"]
+    sigma: Float[np.ndarray, "v h w"]
+    motion: Float[np.ndarray, "v h w"]
+    last_T_ego: Transform | None
+    scale: Scale = "metric"
+
+
+@dataclass(frozen=True, eq=False)
+class StaticMap:
+    """The still world as voxels of `voxel_m`, sorted by 25.6 m tile and Morton code within it.
+
+    All sums are integers, so that the map does not depend on the order of the frames. `index` is
+    floor(xyz_world / voxel_m); `weight` sums the observations' integer confidences.
+    """
+
+    voxel_m: float
+    index: Int[np.ndarray, "n 3"]
+    hits: Int[np.ndarray, "n"]
+    weight: Int[np.ndarray, "n"]
+    rgb: UInt8[np.ndarray, "n 3"]
+    first_frame: Int[np.ndarray, "n"]
+    last_frame: Int[np.ndarray, "n"]
+
+
+@dataclass(frozen=True, eq=False)
+class MovingObjects:
+    """Moving things as time-stamped clusters: m states of class-free tracks, and p points.
+
+    `points_state` says to which state a point belongs, -1 where it belongs to none.
+    """
+
+    track_id: Int[np.ndarray, "m"]
+    frame: Int[np.ndarray, "m"]
+    time_us: Int[np.ndarray, "m"]
+    center_world: Float[np.ndarray, "m 3"]
+    size_m: Float[np.ndarray, "m 3"]
+    velocity_world_mps: Float[np.ndarray, "m 3"]
+    points_world: Float[np.ndarray, "p 3"]
+    points_state: Int[np.ndarray, "p"]
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What fusion makes of a log."""
+
+    static: StaticMap
+    moving: MovingObjects
+
+
+@dataclass(frozen=True)
+class Score:
+    """One figure: of whom, under which protocol and scaling, over how many samples."""
+
+    metric: str
+    value: float
+    unit: str
+    n: int
+    protocol: str
+    subject: str
+    scaling: str = "metric"
+    camera: str = "all"

@@ -1,0 +1,22 @@
+"""Shapes and types of every call are checked in tests: jaxtyping + beartype on the whole package.
+
+`driv3r.world` is left out: numba compiles its functions and can not see through a wrapper.
+"""
+
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+CHECKED = ("types", "geometry", "datasets", "network", "store", "scoring", "fusion", "pipelines")
+install_import_hook([f"driv3r.{room}" for room in CHECKED], "beartype.beartype")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder of real recordings; tests that need it skip, visibly, where it is absent."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("no real recordings beside the checkout (../shared/data)")
+    return SHARED / "data"
