@@ -44,18 +44,9 @@ def pixel_grid(size_hw: tuple[int, int]) -> Float[np.ndarray, "h w 2"]:
 
 def unproject(camera: Camera, uv: Float[np.ndarray, "*b 2"]) -> Float[np.ndarray, "*b 3"]:
     """Viewing rays in the camera's frame, scaled to z = 1, so that ray * depth_m is the point."""
-    xy = np.stack(
-        [
-            (
-                uv[..., 0]
-                - camera.K[0, 2]
-                - camera.K[0, 1] * (uv[..., 1] - camera.K[1, 2]) / camera.K[1, 1]
-            )
-            / camera.K[0, 0],
-            (uv[..., 1] - camera.K[1, 2]) / camera.K[1, 1],
-        ],
-        axis=-1,
-    )
+    y = (uv[..., 1] - camera.K[1, 2]) / camera.K[1, 1]
+    x = (uv[..., 0] - camera.K[0, 2] - camera.K[0, 1] * y) / camera.K[0, 0]
+    xy = np.stack([x, y], axis=-1)
     if camera.distortion:
         xy = undistort(xy, camera.distortion)
     return np.concatenate([xy, np.ones_like(xy[..., :1])], axis=-1)
@@ -69,7 +60,7 @@ def rays_of(camera: Camera) -> Float[np.ndarray, "h w 3"]:
 def project(
     camera: Camera, points_cam: Float[np.ndarray, "*b 3"]
 ) -> tuple[Float[np.ndarray, "*b 2"], Float[np.ndarray, "*b"], Bool[np.ndarray, "*b"]]:
-    """Pixel coordinates, depth_m and whether a point is in front of the camera and inside its image."""
+    """Pixel coordinates, depth_m, and whether a point lies ahead and inside the image."""
     depth_m = points_cam[..., 2]
     ahead = depth_m > 1e-3
     xy = points_cam[..., :2] / np.where(ahead, depth_m, 1.0)[..., None]
