@@ -1,0 +1,130 @@
+"""Training clips: short surround logs with exact truth, one .npz a seed, rendered on demand."""
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from driv3r.errors import ConfigError, DatasetError
+from driv3r.types import Rig
+from driv3r.world.render import Renderer, ViewTruth
+from driv3r.world.rig import make_rig, trigger_offset_us
+from driv3r.world.scene import make_world
+
+FIRST_TRAIN_SEED = 1_000_000  # evaluated worlds are made from seeds below it
+
+
+@dataclass(frozen=True)
+class ClipRecipe:
+    """How clips are rendered. `step_s` is drawn per clip from the given spacings."""
+
+    size_hw: tuple[int, int] = (128, 224)
+    frames: int = 6
+    steps_s: tuple[float, ...] = (1 / 12, 0.25, 0.5, 0.5, 0.5)
+    plain_rig_share: float = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """One rendered log. Depth 0 is sky. `world_T_cam` is at each camera's own time."""
+
+    images: UInt8[np.ndarray, "t v h w 3"]
+    depth_m: Float[np.ndarray, "t v h w"]
+    moving: Bool[np.ndarray, "t v h w"]
+    K: Float[np.ndarray, "v 3 3"]
+    ego_T_cam: Float[np.ndarray, "v 4 4"]
+    world_T_ego: Float[np.ndarray, "t 4 4"]
+    world_T_cam: Float[np.ndarray, "t v 4 4"]
+    time_us: Int[np.ndarray, "t"]
+
+
+def render_clip(seed: int, recipe: ClipRecipe) -> Clip:
+    """The clip of a training seed (ConfigError for a seed kept for evaluation)."""
+    if seed < FIRST_TRAIN_SEED:
+        raise ConfigError(
+            f"seed {seed} belongs to the evaluated worlds; training seeds start at "
+            f"{FIRST_TRAIN_SEED}"
+        )
+    rng = np.random.default_rng([seed, 11])
+    step_s = float(rng.choice(recipe.steps_s))
+    times_s = 0.1 + np.arange(recipe.frames) * step_s
+    plain = rng.random() < recipe.plain_rig_share
+    rig = make_rig(recipe.size_hw, None if plain else rng)
+    world = make_world(seed, float(times_s[-1]) + 0.5)
+    renderer = Renderer(world)
+    frames = [render_frame(renderer, rig, float(time_s)) for time_s in times_s]
+    views = [[view for view, _ in frame] for frame in frames]
+    return Clip(
+        images=np.stack([[v.image for v in row] for row in views]),
+        depth_m=np.stack([[v.depth_m for v in row] for row in views]),
+        moving=np.stack([[v.moving for v in row] for row in views]),
+        K=np.stack([c.K for c in rig.cameras]),
+        ego_T_cam=np.stack([c.ego_T_cam for c in rig.cameras]),
+        world_T_ego=np.stack([world.ego.world_T_ego(float(t)) for t in times_s]),
+        world_T_cam=np.stack([[T for _, T in frame] for frame in frames]),
+        time_us=np.round(times_s * 1e6).astype(np.int64),
+    )
+
+
+def render_frame(
+    renderer: Renderer, rig: Rig, time_s: float
+) -> list[tuple[ViewTruth, Float[np.ndarray, "4 4"]]]:
+    """All cameras of a surround frame, each at its own trigger time, with its world_T_cam."""
+    out = []
+    for look, camera in enumerate(rig.cameras):
+        at_s = time_s + trigger_offset_us(camera) * 1e-6
+        world_T_cam = renderer.world.ego.world_T_ego(at_s) @ camera.ego_T_cam
+        out.append((renderer.render_view(camera, at_s, look), world_T_cam))
+    return out
+
+
+def write_clip(clip: Clip, path: Path) -> None:
+    """Save a clip so that a kill leaves no half file (depth as float16, masks as bits)."""
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        images=clip.images,
+        depth_m=clip.depth_m.astype(np.float16),
+        moving=np.packbits(clip.moving),
+        K=clip.K,
+        ego_T_cam=clip.ego_T_cam,
+        world_T_ego=clip.world_T_ego,
+        world_T_cam=clip.world_T_cam,
+        time_us=clip.time_us,
+    )
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial.write_bytes(buffer.getvalue())
+    partial.replace(path)
+
+
+def read_clip(path: Path) -> Clip:
+    """Load a clip; DatasetError when the file is not one."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        shape = arrays["depth_m"].shape
+        arrays["moving"] = np.unpackbits(arrays["moving"], count=int(np.prod(shape))).astype(bool)
+        arrays["moving"] = arrays["moving"].reshape(shape)
+        arrays["depth_m"] = arrays["depth_m"].astype(np.float32)
+        return Clip(**arrays)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{path} is not a training clip ({error}); delete it, it is made anew"
+        ) from error
+
+
+def clip_path(folder: Path, seed: int) -> Path:
+    """Where the clip of a seed is kept."""
+    return folder / f"{seed}.npz"
+
+
+def ensure_clip(folder: Path, seed: int, recipe: ClipRecipe) -> Path:
+    """Render the clip of a seed unless it is there."""
+    path = clip_path(folder, seed)
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_clip(render_clip(seed, recipe), path)
+    return path
