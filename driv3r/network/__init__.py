@@ -1,0 +1,1 @@
+"""Networks: shared parts (encoders, priors, aggregators, heads) and the models made of them."""

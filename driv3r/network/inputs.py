@@ -1,0 +1,52 @@
+"""What a network sees of a clip, and what it answers, as tensors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32
+from torch import Tensor
+
+from driv3r.geometry.cameras import rays_of
+from driv3r.types import Camera
+
+RAY_CHANNELS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """A batch of clips. `gap_s` is the time since the previous frame, 0 on a log's first."""
+
+    images: Float[Tensor, "b t v 3 h w"]
+    present: Bool[Tensor, "b t v"]
+    rays: Float[Tensor, "b v 5 h w"]
+    gap_s: Float[Tensor, "b t"]
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """Per pixel: log of depth in metres, log of its Laplace scale, logit of motion.
+
+    `ego_rate` is the motion of the ego frame since the previous frame, in that frame, as velocity
+    (m/s) and rotation rate (rad/s).
+    """
+
+    log_depth: Float[Tensor, "b t v h w"]
+    log_sigma: Float[Tensor, "b t v h w"]
+    motion_logit: Float[Tensor, "b t v h w"]
+    ego_rate: Float[Tensor, "b t 6"]
+
+
+def encode_rays(camera: Camera) -> Float32[np.ndarray, "5 h w"]:
+    """Where each pixel looks, in the ego frame: unit direction, inverse depth of the flat ground.
+
+    The last two channels are metric: the inverse depth (1/m, times 10) at which the ray meets the
+    plane z = 0 of the ego frame, 0 above the horizon, and the camera's height. Inverse depth is
+    affine in the pixel, so the channel is smooth.
+    """
+    rays_cam = rays_of(camera)
+    rays_ego = rays_cam @ camera.ego_T_cam[:3, :3].T
+    height_m = max(float(camera.ego_T_cam[2, 3]), 0.2)
+    ground = np.clip(-rays_ego[..., 2] / height_m, 0.0, 2.0) * 10.0
+    unit = rays_ego / np.linalg.norm(rays_ego, axis=-1, keepdims=True)
+    tall = np.full(ground.shape, height_m)
+    return np.stack([*np.moveaxis(unit, -1, 0), ground, tall]).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Whole jobs: train, process, score, report; cluster.py alone knows Ray."""

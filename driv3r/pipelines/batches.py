@@ -1,0 +1,137 @@
+"""Training batches from generated clips: deterministic in (seed, step), augmented."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from driv3r.geometry import transforms
+from driv3r.network.inputs import Inputs, encode_rays
+from driv3r.network.losses import Targets
+from driv3r.types import Camera
+from driv3r.world.clips import FIRST_TRAIN_SEED, Clip, ClipRecipe, clip_path, ensure_clip, read_clip
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """Which clips a step may draw: `start` at first, then `per_step` more each step up to `most`.
+
+    `shapes` are (clips, frames) of a batch, drawn in turn at random.
+    """
+
+    clips: ClipRecipe = ClipRecipe()
+    start: int = 60
+    per_step: float = 0.25
+    most: int = 420
+    shapes: tuple[tuple[int, int], ...] = ((2, 2), (2, 2), (1, 5))
+    camera_drop: float = 0.06
+    seed: int = 0
+
+
+def encode_clip_rays(clip: Clip, mirrored: bool) -> np.ndarray:
+    """Ray channels of every view; mirrored left to right with the image."""
+    size_hw = (clip.depth_m.shape[-2], clip.depth_m.shape[-1])
+    rays = np.stack(
+        [
+            encode_rays(Camera("", K, size_hw, T))
+            for K, T in zip(clip.K, clip.ego_T_cam, strict=True)
+        ]
+    )
+    if mirrored:
+        rays = rays[..., ::-1].copy()
+        rays[:, 1] *= -1
+    return rays
+
+
+def ego_rates(world_T_ego: np.ndarray, time_us: np.ndarray) -> np.ndarray:
+    """[t, 6] velocity (m/s) and rotation rate (rad/s) since the last frame, 0 on the first."""
+    rates = np.zeros((len(time_us), 6))
+    last_T_ego = transforms.invert(world_T_ego[:-1]) @ world_T_ego[1:]
+    gap_s = np.diff(time_us)[:, None] * 1e-6
+    rates[1:, :3] = last_T_ego[:, :3, 3] / gap_s
+    rates[1:, 3:] = transforms.to_rotvec(last_T_ego) / gap_s
+    return rates
+
+
+def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Per-view exposure, contrast, colour and noise on [t v h w 3] images in 0..1."""
+    v = images.shape[1]
+    gain = rng.uniform(0.7, 1.35, (1, v, 1, 1, 1)) * rng.uniform(0.94, 1.06, (1, v, 1, 1, 3))
+    gamma = rng.uniform(0.75, 1.35, (1, v, 1, 1, 1))
+    grey = images.mean(-1, keepdims=True)
+    colour = rng.uniform(0.3, 1.4)
+    images = np.clip(grey + colour * (images - grey), 1e-3, 1) ** gamma.astype(np.float32)
+    noise = rng.normal(0, rng.uniform(0, 0.03), images.shape).astype(np.float32)
+    return np.clip(images * gain.astype(np.float32) + noise, 0, 1)
+
+
+def load_example(
+    path: Path, frames: int, camera_drop: float, rng: np.random.Generator, plain: bool = False
+) -> dict[str, np.ndarray]:
+    """A run of `frames` from a clip as arrays; `plain` switches augmentation off."""
+    clip = read_clip(path)
+    start = 0 if plain else int(rng.integers(len(clip.time_us) - frames + 1))
+    run = slice(start, start + frames)
+    mirrored = bool(not plain and rng.random() < 0.5)
+    images = clip.images[run].astype(np.float32) / 255
+    if not plain:
+        images = augment(images, rng)
+    rates = ego_rates(clip.world_T_ego[run], clip.time_us[run])
+    depth_m, moving = clip.depth_m[run], clip.moving[run]
+    if mirrored:
+        images, depth_m, moving = images[..., ::-1, :], depth_m[..., ::-1], moving[..., ::-1]
+        rates = rates * np.array([1, -1, 1, -1, 1, -1])
+    present = rng.random(images.shape[:2]) >= (0.0 if plain else camera_drop)
+    return {
+        "images": np.moveaxis(images, -1, -3).copy(),
+        "present": present,
+        "rays": encode_clip_rays(clip, mirrored),
+        "gap_s": np.diff(clip.time_us[run], prepend=clip.time_us[start]) * 1e-6,
+        "depth_m": depth_m.copy(),
+        "moving": moving.copy(),
+        "ego_rate": rates,
+        "has_last": np.arange(frames) > 0,
+    }
+
+
+def collate(examples: list[dict[str, np.ndarray]], device: torch.device) -> tuple[Inputs, Targets]:
+    """Stack examples into a batch on a device."""
+    stacked = {key: torch.from_numpy(np.stack([e[key] for e in examples])) for key in examples[0]}
+    moved = {k: (v.float() if v.is_floating_point() else v).to(device) for k, v in stacked.items()}
+    inputs = Inputs(*(moved[k] for k in ("images", "present", "rays", "gap_s")))
+    return inputs, Targets(*(moved[k] for k in ("depth_m", "moving", "ego_rate", "has_last")))
+
+
+def make_batch(step: int, recipe: DataRecipe, folder: Path) -> list[dict[str, np.ndarray]]:
+    """The examples of a step; the same for the same seed, whatever ran before."""
+    rng = np.random.default_rng([recipe.seed, step])
+    clips, frames = recipe.shapes[rng.integers(len(recipe.shapes))]
+    pool = min(int(recipe.start + recipe.per_step * step), recipe.most)
+    seeds = FIRST_TRAIN_SEED + rng.integers(pool, size=clips)
+    return [
+        load_example(ensure_clip(folder, int(seed), recipe.clips), frames, recipe.camera_drop, rng)
+        for seed in seeds
+    ]
+
+
+def stream_batches(
+    first_step: int, recipe: DataRecipe, folder: Path, device: torch.device
+) -> Iterator[tuple[Inputs, Targets]]:
+    """Batches from `first_step` on, prepared two ahead in a thread."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead = [pool.submit(make_batch, first_step + i, recipe, folder) for i in range(3)]
+        step = first_step + 3
+        while True:
+            yield collate(ahead.pop(0).result(), device)
+            ahead.append(pool.submit(make_batch, step, recipe, folder))
+            step += 1
+
+
+def render_ahead(folder: Path, recipe: DataRecipe) -> None:
+    """Fill the pool in seed order: the body of a helper process."""
+    for i in range(recipe.most):
+        if not clip_path(folder, FIRST_TRAIN_SEED + i).exists():
+            ensure_clip(folder, FIRST_TRAIN_SEED + i, recipe.clips)

@@ -1,0 +1,255 @@
+"""Train our network on generated worlds; a cut run continues with the same command."""
+
+import json
+import math
+import multiprocessing
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from driv3r.errors import CheckpointError, ConfigError
+from driv3r.network.checkpoints import save_weights
+from driv3r.network.losses import LossWeights, compute_losses
+from driv3r.network.models import Driv3r, Driv3rConfig
+from driv3r.pipelines.batches import (
+    DataRecipe,
+    collate,
+    load_example,
+    render_ahead,
+    stream_batches,
+)
+from driv3r.world.clips import FIRST_TRAIN_SEED, ensure_clip
+
+FIRST_CHECK_SEED = 2 * FIRST_TRAIN_SEED
+
+
+@dataclass(frozen=True)
+class TrainRecipe:
+    """One training run. The rate warms up, stays, and falls over the last `cooldown` share."""
+
+    name: str
+    model: Driv3rConfig = Driv3rConfig()
+    data: DataRecipe = DataRecipe()
+    losses: LossWeights = LossWeights()
+    steps: int = 3000
+    rate: float = 8e-4
+    warmup_steps: int = 100
+    cooldown: float = 0.35
+    weight_decay: float = 0.02
+    clip_norm: float = 1.0
+    ema: float = 0.998
+    seed: int = 0
+    check_every: int = 250
+    check_clips: int = 8
+    save_every_s: float = 180.0
+    log_every: int = 20
+
+
+@dataclass
+class Progress:
+    """What a checkpoint holds besides tensors."""
+
+    step: int = 0
+    seconds: float = 0.0
+    history: list[dict] = field(default_factory=list)
+
+
+@dataclass
+class Run:
+    """A training run in memory."""
+
+    recipe: TrainRecipe
+    model: Driv3r
+    average: Driv3r
+    optimizer: torch.optim.Optimizer
+    progress: Progress
+    device: torch.device
+
+    @property
+    def has_bf16(self) -> bool:
+        """Whether this hardware multiplies bf16 faster than fp32."""
+        return fast_bf16(self.device)
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether bf16 autocast pays on a device."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def train(
+    recipe: TrainRecipe,
+    folder: Path,
+    device: str = "cpu",
+    report: Callable[[dict], None] = lambda row: None,
+    helpers: int = 1,
+) -> Path:
+    """Train to `recipe.steps`, checkpointing into `folder`; returns the released weights' path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    run = resume(recipe, folder, torch.device(device))
+    clips = folder.parent / "clips"
+    makers = _start_helpers(clips, recipe.data, helpers)
+    try:
+        _run_steps(run, folder, clips, report)
+    finally:
+        for maker in makers:
+            maker.terminate()
+    return release(run, folder)
+
+
+def resume(recipe: TrainRecipe, folder: Path, device: torch.device) -> Run:
+    """A fresh run, or the one that `folder` holds."""
+    torch.manual_seed(recipe.seed)
+    model, average = Driv3r(recipe.model), Driv3r(recipe.model)
+    average.load_state_dict(model.state_dict())
+    for network in (model, average):
+        network.to(device=device, memory_format=torch.channels_last)
+    decay = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain}]
+    optimizer = torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.95), weight_decay=0.0)
+    run = Run(recipe, model, average, optimizer, Progress(), device)
+    path = folder / "checkpoint.pt"
+    if path.exists():
+        saved = torch.load(path, weights_only=True, map_location=device)
+        if saved["model_config"] != json.dumps(asdict(recipe.model)):
+            raise CheckpointError(
+                f"{path} was trained with another network than recipe {recipe.name!r} describes; "
+                "choose another --out folder"
+            )
+        model.load_state_dict(saved["model"])
+        average.load_state_dict(saved["average"])
+        optimizer.load_state_dict(saved["optimizer"])
+        run.progress = Progress(**json.loads(saved["progress"]))
+    return run
+
+
+def _start_helpers(clips: Path, data: DataRecipe, count: int) -> list:
+    """Processes that render clips ahead of the steps that will draw them."""
+    spawn = multiprocessing.get_context("spawn")
+    makers = [spawn.Process(target=render_ahead, args=(clips, data), daemon=True)] * min(count, 1)
+    for maker in makers:
+        maker.start()
+    return makers
+
+
+def _run_steps(run: Run, folder: Path, clips: Path, report: Callable[[dict], None]) -> None:
+    recipe, progress = run.recipe, run.progress
+    batches = stream_batches(progress.step, recipe.data, clips, run.device)
+    saved_at, since = time.monotonic(), time.monotonic()
+    recent: list[dict[str, float]] = []
+    while progress.step < recipe.steps:
+        recent.append(take_step(run, *next(batches)))
+        now = time.monotonic()
+        progress.seconds += now - since
+        since = now
+        if progress.step % recipe.log_every == 0:
+            row = {k: round(float(np.mean([r[k] for r in recent])), 4) for k in recent[0]}
+            recent.clear()
+            if progress.step % recipe.check_every == 0:
+                row |= check(run, clips)
+            row |= {"step": progress.step, "seconds": round(progress.seconds)}
+            progress.history.append(row)
+            report(row)
+        if now - saved_at > recipe.save_every_s or progress.step == recipe.steps:
+            save_checkpoint(run, folder)
+            saved_at = now
+
+
+def rate_at(step: int, recipe: TrainRecipe) -> float:
+    """Warm up, stay, cool down linearly (warmup-stable-decay)."""
+    left = (recipe.steps - step) / max(recipe.cooldown * recipe.steps, 1)
+    return recipe.rate * min(1.0, (step + 1) / recipe.warmup_steps, max(left, 0.01))
+
+
+def take_step(run: Run, inputs, targets) -> dict[str, float]:
+    """One step of AdamW and of the moving average."""
+    recipe, progress = run.recipe, run.progress
+    run.model.train()
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate_at(progress.step, recipe)
+    with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=run.has_bf16):
+        outputs, _ = run.model(inputs)
+    losses = compute_losses(outputs, targets, inputs.present, recipe.losses)
+    total = losses["total"].item()
+    if not math.isfinite(total):
+        raise ConfigError(
+            f"loss is {total} at step {progress.step}: lower `rate`, then start "
+            "again; the last checkpoint is kept"
+        )
+    run.optimizer.zero_grad(set_to_none=True)
+    losses["total"].backward()
+    torch.nn.utils.clip_grad_norm_(run.model.parameters(), recipe.clip_norm)
+    run.optimizer.step()
+    progress.step += 1
+    keep = min(recipe.ema, (progress.step + 1) / (progress.step + 10))
+    with torch.no_grad():
+        for mean, value in zip(run.average.parameters(), run.model.parameters(), strict=True):
+            mean.lerp_(value, 1 - keep)
+    return {k: float(v.detach()) for k, v in losses.items()}
+
+
+@torch.no_grad()
+def check(run: Run, clips: Path) -> dict[str, float]:
+    """Figures of the averaged network on held-out worlds: Abs Rel to 80 m, motion IoU, speed."""
+    run.average.eval()
+    errors, overlap, union, speed = [], 0, 0, []
+    for i in range(run.recipe.check_clips):
+        path = ensure_clip(clips / "check", FIRST_CHECK_SEED + i, run.recipe.data.clips)
+        example = load_example(path, 3, 0.0, np.random.default_rng(i), plain=True)
+        inputs, targets = collate([example], run.device)
+        with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=run.has_bf16):
+            outputs, _ = run.average(inputs)
+        truth = targets.depth_m
+        valid = (truth > 0.1) & (truth < 80)
+        errors.append(((outputs.log_depth.exp() - truth).abs() / truth)[valid].mean().item())
+        moving = outputs.motion_logit > 0
+        overlap += (moving & targets.moving).sum().item()
+        union += (moving | targets.moving).sum().item()
+        speed.append((outputs.ego_rate - targets.ego_rate)[:, 1:, :3].norm(dim=-1).mean().item())
+    return {
+        "check_abs_rel": round(float(np.mean(errors)), 4),
+        "check_motion_iou": round(overlap / max(union, 1), 4),
+        "check_velocity_mps": round(float(np.mean(speed)), 3),
+    }
+
+
+def save_checkpoint(run: Run, folder: Path) -> None:
+    """Everything needed to go on, replaced in one step so that a kill leaves a whole file."""
+    partial = folder / "checkpoint.partial"
+    torch.save(
+        {
+            "model": run.model.state_dict(),
+            "average": run.average.state_dict(),
+            "optimizer": run.optimizer.state_dict(),
+            "progress": json.dumps(asdict(run.progress)),
+            "model_config": json.dumps(asdict(run.recipe.model)),
+        },
+        partial,
+    )
+    partial.replace(folder / "checkpoint.pt")
+
+
+def release(run: Run, folder: Path) -> Path:
+    """The averaged weights as safetensors, with the model card's facts inside and beside."""
+    card = {
+        "recipe": asdict(run.recipe),
+        "steps": run.progress.step,
+        "seconds": round(run.progress.seconds),
+        "parameters": sum(p.numel() for p in run.model.parameters()),
+        "train_seeds": [
+            FIRST_TRAIN_SEED,
+            FIRST_TRAIN_SEED + run.recipe.data.most - 1,
+        ],
+        "history": run.progress.history,
+    }
+    path = folder / f"{run.recipe.name}.safetensors"
+    state = {k: v.cpu().contiguous() for k, v in run.average.state_dict().items()}
+    save_weights(path, run.recipe.model, state, card)
+    (folder / "card.json").write_text(json.dumps(card, indent=1))
+    return path
