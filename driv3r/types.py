@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Int64, UInt8
 
 Scale = Literal["metric", "similarity", "affine"]
 EgoPoses = Literal["given", "predicted", "odometry"]
@@ -85,11 +85,13 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One log. `frames` is lazy: files are read when a frame is indexed."""
+    """One log. `frames` is lazy: files are read when a frame is indexed; its times are known."""
 
     id: str
     rig: Rig
     frames: Sequence[Frame]
+    time_us: Int64[np.ndarray, "t"]
+    is_keyframe: Bool[np.ndarray, "t"]
     repairs: tuple[Repair, ...] = ()
 
 
@@ -153,7 +155,10 @@ class Reconstruction:
 
 @dataclass(frozen=True)
 class Score:
-    """One figure: of whom, under which protocol and scaling, over how many samples."""
+    """One figure: of whom, under which protocol and scaling, over how many samples.
+
+    `images` counts the images that a mean over images was taken of, 0 where it is no such mean.
+    """
 
     metric: str
     value: float
@@ -163,3 +168,4 @@ class Score:
     subject: str
     scaling: str = "metric"
     camera: str = "all"
+    images: int = 0

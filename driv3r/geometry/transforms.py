@@ -68,7 +68,7 @@ def apply(
 
 def angle_rad(dst_T_src: Float[np.ndarray, "*b 4 4"]) -> Float[np.ndarray, "*b"]:
     """Angle of the rotation in radians, 0 to pi."""
-    return np.linalg.norm(to_rotvec(dst_T_src), axis=-1)
+    return np.asarray(np.linalg.norm(to_rotvec(dst_T_src), axis=-1))
 
 
 def interpolate(

@@ -65,6 +65,12 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         if value not in arguments:
             raise ConfigError(f"{where}: expected one of {arguments}, got {value!r}")
         return value
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: expected a mapping, got {value!r}")
+        return {k: _convert(v, arguments[1], f"{where}.{k}") for k, v in value.items()}
+    if hint is Any:
+        return value
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None

@@ -15,6 +15,7 @@ from driv3r.errors import CheckpointError, ConfigError
 from driv3r.network.checkpoints import save_weights
 from driv3r.network.losses import LossWeights, compute_losses
 from driv3r.network.models import Driv3r, Driv3rConfig
+from driv3r.network.stream import choose_device, fast_bf16
 from driv3r.pipelines.batches import (
     DataRecipe,
     collate,
@@ -75,13 +76,6 @@ class Run:
         return fast_bf16(self.device)
 
 
-def fast_bf16(device: torch.device) -> bool:
-    """Whether bf16 autocast pays on a device."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-
-
 def train(
     recipe: TrainRecipe,
     folder: Path,
@@ -91,7 +85,7 @@ def train(
 ) -> Path:
     """Train to `recipe.steps`, checkpointing into `folder`; returns the released weights' path."""
     folder.mkdir(parents=True, exist_ok=True)
-    run = resume(recipe, folder, torch.device(device))
+    run = resume(recipe, folder, choose_device(device))
     clips = folder.parent / "clips"
     makers = _start_helpers(clips, recipe.data, helpers)
     try:

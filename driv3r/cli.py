@@ -1,0 +1,251 @@
+"""The command line: the only place that prints and exits."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from driv3r import __version__
+from driv3r.errors import ConfigError, Driv3rError
+
+app = typer.Typer(
+    name="driv3r",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Camera logs of a driving car in, metric 4D reconstructions out.\n\n"
+    "Start: driv3r world make; driv3r process --dataset nuscenes --split val",
+)
+world_app = typer.Typer(no_args_is_help=True, help="The generated driving world.")
+app.add_typer(world_app, name="world")
+screen, complaints = Console(), Console(stderr=True)
+
+PROTOCOL_OF = {"nuscenes": "nuscenes", "ddad": "ddad"}
+
+
+class StageBars:
+    """One progress bar a stage, summed over the logs that have reached it."""
+
+    def __init__(self) -> None:
+        columns = (
+            TextColumn("{task.description:<16}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        self.progress = Progress(*columns, console=screen)
+        self.tasks: dict[str, object] = {}
+        self.counts: dict[str, dict[str, tuple[int, int]]] = {}
+
+    def __enter__(self) -> "StageBars":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def update(self, log: str, stage: str, done: int, total: int) -> None:
+        """Take one log's progress in a stage."""
+        of_stage = self.counts.setdefault(stage, {})
+        of_stage[log] = (done, total)
+        if stage not in self.tasks:
+            self.tasks[stage] = self.progress.add_task(stage)
+        done, total = (sum(pair[i] for pair in of_stage.values()) for i in (0, 1))
+        self.progress.update(self.tasks[stage], completed=done, total=total)  # type: ignore[arg-type]
+
+
+def default_root(dataset: str) -> Path:
+    """data/<dataset>; ConfigError that says how to get one where there is none."""
+    root = Path("data") / dataset
+    if not root.is_dir():
+        hint = "`driv3r world make` generates an embedded world there, or " * (
+            dataset == "nuscenes"
+        )
+        raise ConfigError(f"no dataset at {root}: {hint}give --root the dataset's folder")
+    return root
+
+
+@app.command()
+def process(
+    dataset: Annotated[str, typer.Option(help="Reader: nuscenes or ddad.")],
+    split: Annotated[str, typer.Option(help="A split of the dataset, or 'all'.")] = "val",
+    root: Annotated[Path | None, typer.Option(help="Its folder. Default: data/<dataset>.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: out/<dataset>-<split>.")] = None,
+    sweeps: Annotated[bool, typer.Option(help="All camera frames, not only keyframes.")] = False,
+    weights: Annotated[Path | None, typer.Option(help="Default: the shipped ones.")] = None,
+    ego_poses: Annotated[
+        str, typer.Option(help="What fusion uses: predicted, given or odometry.")
+    ] = "predicted",
+    protocol: Annotated[str | None, typer.Option(help="Default: the dataset's own.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Logs at once, one process each.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads a worker.")] = 1,
+    inline: Annotated[bool, typer.Option(help="In this process, without Ray.")] = False,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster.")] = None,
+    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    replace: Annotated[bool, typer.Option(help="Do finished logs again.")] = False,
+) -> None:
+    """Reconstruct every log of a split, score it against LiDAR and write a report.
+
+    A killed run continues with the same command; a finished one is not done again.
+
+    Example: driv3r process --dataset nuscenes --root /data/nuscenes --split mini_val
+    """
+    from driv3r.network.checkpoints import SHIPPED
+    from driv3r.pipelines.jobs import report_folder
+    from driv3r.pipelines.process import make_settings
+    from driv3r.pipelines.process import process as run_process
+
+    settings = make_settings(
+        dataset=dataset,
+        root=str((root or default_root(dataset)).resolve()),
+        split=split,
+        sweeps=sweeps,
+        model="driv3r-s",
+        weights=str(weights or SHIPPED),
+        ego_poses=ego_poses,
+        precision=precision,
+        device=device,
+        threads=threads,
+        protocol=protocol or PROTOCOL_OF.get(dataset, dataset),
+    )
+    folder = out or Path("out") / f"{dataset}-{split}"
+    with StageBars() as bars:
+        run = run_process(settings, folder, workers, inline, address, replace, bars.update)
+    show_run(run)
+    failed = [log for log in run.logs if log.state == "failed"]
+    screen.print(f"report: {report_folder(folder) / 'report.html'}", soft_wrap=True)
+    if failed:
+        for log in failed:
+            complaints.print(f"{log.log_id} failed: {log.error}", markup=False, soft_wrap=True)
+        raise SystemExit(1)
+
+
+def show_run(run) -> None:
+    """The overall depth and ego figures as a table."""
+    shown = ("abs_rel", "sq_rel", "rmse", "delta1")
+    table = Table(title=f"{run.title}: {len(run.logs)} logs")
+    for column in ("subject", "scaling", *shown, "points"):
+        table.add_column(column)
+    rows: dict[tuple[str, str], dict] = {}
+    for s in run.scores:
+        if s.camera == "all" and s.metric in shown:
+            rows.setdefault((s.subject, s.scaling), {})[s.metric] = s
+    for (subject, scaling), scores in rows.items():
+        values = [f"{scores[m].value:.3f}" if m in scores else "-" for m in shown]
+        table.add_row(subject, scaling, *values, str(next(iter(scores.values())).n))
+    if rows:
+        screen.print(table)
+    for s in run.scores:
+        if s.metric in ("ate_rmse", "rpe_percent"):
+            screen.print(f"{s.subject} {s.metric} ({s.scaling}): {s.value:.3f} {s.unit}")
+
+
+@app.command()
+def score(
+    path: Annotated[Path, typer.Argument(help="A log's .zarr, or a folder of them.")],
+    dataset: Annotated[str, typer.Option(help="Reader: nuscenes or ddad.")],
+    root: Annotated[Path | None, typer.Option(help="The dataset's folder.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Default: the dataset's own.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write JSON.")] = None,
+) -> None:
+    """Score finished logs again, for example under another protocol. Stores are not changed."""
+    from driv3r.pipelines.rescore import rescore
+    from driv3r.pipelines.results import save_result
+
+    chosen = protocol or PROTOCOL_OF.get(dataset, dataset)
+    with StageBars() as bars:
+        run = rescore(path, dataset, root or default_root(dataset), chosen, bars.update)
+    show_run(run)
+    if json_file is not None:
+        save_result(run, json_file)
+
+
+@app.command()
+def report(out: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
+    """Write a run's report anew from what its logs left."""
+    from driv3r.pipelines.process import report_again
+
+    screen.print(f"report: {report_again(out)}", soft_wrap=True)
+
+
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(help="A log's .zarr, or a folder of them.")],
+) -> None:
+    """Check every file of finished logs against its digest, and the arrays against the schema."""
+    from driv3r.pipelines.rescore import find_stores
+    from driv3r.store.verify import verify as verify_store
+
+    damaged = 0
+    for store in find_stores(path):
+        verdict = verify_store(store)
+        damaged += not verdict.ok
+        screen.print(f"{store}: {'ok' if verdict.ok else 'DAMAGED'}", soft_wrap=True)
+        for problem in verdict.problems:
+            screen.print(f"  {problem}", markup=False, soft_wrap=True)
+    if damaged:
+        raise SystemExit(1)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A name in configs/train, or a YAML file.")],
+    out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/<name>.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    helpers: Annotated[int, typer.Option(help="0 or 1 process that renders clips ahead.")] = 1,
+) -> None:
+    """Train a network on generated worlds. A cut run continues with the same command."""
+    from driv3r.pipelines.recipe import find_recipe, load_recipe
+    from driv3r.pipelines.train import TrainRecipe
+    from driv3r.pipelines.train import train as run_training
+
+    parsed = load_recipe(find_recipe(recipe, "train"), TrainRecipe)
+    folder = out or Path("runs") / parsed.name
+    path = run_training(parsed, folder, device, lambda row: print(row, flush=True), helpers)
+    print(f"weights: {path}")
+
+
+@world_app.command("make")
+def world_make(
+    root: Annotated[Path, typer.Option(help="Folder to write.")] = Path("data/nuscenes"),
+    recipe: Annotated[str, typer.Option(help="A name in configs/world, or a YAML file.")] = "demo",
+    workers: Annotated[int, typer.Option(min=1, help="Rendering processes.")] = 2,
+) -> None:
+    """Generate logs in the nuScenes v1.0 layout, unless the folder holds some."""
+    from driv3r.pipelines.recipe import find_recipe, load_recipe
+    from driv3r.world.nuscenes_writer import WorldRecipe, write_world
+
+    parsed = load_recipe(find_recipe(recipe, "world"), WorldRecipe)
+    if (root / parsed.version / "scene.json").exists():
+        screen.print(f"{root} holds {parsed.version} already", soft_wrap=True)
+        return
+    with StageBars() as bars:
+        write_world(root, parsed, workers, lambda done, n: bars.update("", "render world", done, n))
+    screen.print(f"world: {root}", soft_wrap=True)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Handle --version."""
+    if show:
+        print(f"driv3r {__version__}")
+        raise SystemExit(0)
+
+
+def main() -> None:
+    """Run the command line; our own errors end it with one line and status 2."""
+    try:
+        app()
+    except Driv3rError as error:
+        complaints.print(f"{type(error).__name__}: {error}", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        complaints.print("stopped; the same command continues")
+        sys.exit(130)

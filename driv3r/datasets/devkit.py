@@ -1,0 +1,214 @@
+"""The nuScenes devkit's tables, loaded so that gaps and faults in them stay with their scenes."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from driv3r.datasets.reader import Row, read_json
+from driv3r.errors import DatasetError
+from driv3r.types import Repair
+
+UNREAD = ("category", "attribute", "visibility", "instance", "log", "sample_annotation", "map")
+# The devkit wants one map with an existing file ("" is the root) and reads no more of it.
+NO_MAP: Row = {"token": "", "filename": "", "log_tokens": []}
+FIELDS: dict[str, dict[str, type]] = {
+    "sensor": {"token": str, "channel": str, "modality": str},
+    "calibrated_sensor": {
+        "token": str,
+        "sensor_token": str,
+        "translation": list,
+        "rotation": list,
+        "camera_intrinsic": list,
+    },
+    "ego_pose": {"token": str, "translation": list, "rotation": list},
+    "scene": {"token": str, "name": str},
+    "sample": {"token": str, "timestamp": int, "scene_token": str},
+    "sample_data": {
+        "token": str,
+        "sample_token": str,
+        "ego_pose_token": str,
+        "calibrated_sensor_token": str,
+        "timestamp": int,
+        "is_key_frame": bool,
+        "filename": str,
+        "height": int,
+        "width": int,
+    },
+}
+
+
+class Tables:
+    """A version's tables in the devkit; those that no reader of sensor data asks for are not read.
+
+    `repairs` says what was missing and filled. Raises DatasetError where a needed table is missing,
+    is no JSON or lacks fields.
+    """
+
+    def __init__(self, root: Path, version: str) -> None:
+        self.folder = root / version
+        self.repairs: list[Repair] = []
+        self._loaded: dict[str, list[Row]] = {}
+        self._dropped: dict[str, str] = {}
+        self._dropped_of_sample: dict[str, str] = {}
+        self.devkit = self._open_devkit(root, version)
+        self._find_first_samples()
+        self._link_by_time("sample", lambda row: row["scene_token"])
+        scene_of = {row["token"]: row["scene_token"] for row in self._loaded["sample"]}
+        self._link_by_time(
+            "sample_data", lambda row: (scene_of[row["sample_token"]], row["channel"])
+        )
+        self.scene_named = {row["name"]: row for row in self._loaded["scene"]}
+        if len(self.scene_named) < len(self._loaded["scene"]):
+            twice, _ = Counter(row["name"] for row in self._loaded["scene"]).most_common(1)[0]
+            raise DatasetError(f"{self._file('scene')} holds two scenes named {twice}")
+
+    def _file(self, table: str) -> Path:
+        return self.folder / f"{table}.json"
+
+    def _note(self, table: str, reason: str) -> None:
+        self.repairs.append(Repair(f"{self.folder.name}/{table}.json", reason))
+
+    def _open_devkit(self, root: Path, version: str) -> Any:
+        from nuscenes.nuscenes import NuScenes  # takes 1.6 s
+
+        load_table = self._load_table
+
+        class Completed(NuScenes):
+            def __load_table__(self, table_name: str) -> Any:
+                return load_table(table_name)
+
+        try:
+            return Completed(version, str(root), verbose=False)
+        except (AssertionError, KeyError, TypeError, ValueError, OSError) as error:
+            raise DatasetError(
+                f"the nuScenes devkit refuses {self.folder}: {type(error).__name__} {error}"
+            ) from error
+
+    def _load_table(self, table_name: str) -> list[Row]:
+        """What the devkit gets for a table; it asks for those that others refer to first."""
+        path = self._file(table_name)
+        if table_name in UNREAD:
+            if not path.is_file():
+                self._note(table_name, "table missing; not needed here, taken as empty")
+            return [dict(NO_MAP)] if table_name == "map" else []
+        rows = read_json(path)
+        if not isinstance(rows, list):
+            raise DatasetError(f"{path} holds {type(rows).__name__}, expected a list of rows")
+        for number, row in enumerate(rows):
+            _check_row(row, FIELDS.get(table_name, {}), f"{path} row {number}")
+        self._loaded[table_name] = (
+            self._without_dangling(rows) if table_name == "sample_data" else rows
+        )
+        return self._loaded[table_name]
+
+    def _without_dangling(self, rows: list[Row]) -> list[Row]:
+        """Leave out rows that would stop the devkit, remembering which sample they belong to."""
+        sensors = {row["token"] for row in self._loaded["sensor"]}
+        calibrations = self._loaded["calibrated_sensor"]
+        sensor_of = {row["token"]: row["sensor_token"] for row in calibrations}
+        samples = {row["token"] for row in self._loaded["sample"]}
+        kept = []
+        for row in rows:
+            calibration, sample = row["calibrated_sensor_token"], row["sample_token"]
+            gap = None
+            if calibration not in sensor_of:
+                gap = f"calibrated_sensor {calibration!r}, which calibrated_sensor.json lacks"
+            elif sensor_of[calibration] not in sensors:
+                gap = f"a sensor {sensor_of[calibration]!r}, which sensor.json lacks"
+            elif sample not in samples:
+                gap = f"sample {sample!r}, which sample.json lacks"
+            if gap is None:
+                kept.append(row)
+                continue
+            reason = f"sample_data {row['token']!r} names {gap}"
+            self._dropped[row["token"]] = self._dropped_of_sample[sample] = reason
+        if self._dropped:
+            self._note("sample_data", f"{len(self._dropped)} rows with dangling tokens left out")
+        return kept
+
+    def _find_first_samples(self) -> None:
+        lacking = [row for row in self._loaded["scene"] if "first_sample_token" not in row]
+        if not lacking:
+            return
+        first: dict[str, Row] = {}
+        for row in self._loaded["sample"]:
+            known = first.setdefault(row["scene_token"], row)
+            if row["timestamp"] < known["timestamp"]:
+                first[row["scene_token"]] = row
+        for row in lacking:
+            row["first_sample_token"] = (
+                first[row["token"]]["token"] if row["token"] in first else ""
+            )
+        self._note("scene", f"{len(lacking)} rows lack first_sample_token; found by time")
+
+    def _link_by_time(self, table: str, group_of: Callable[[Row], Any]) -> None:
+        """Fill `prev` and `next` of a table, unless every row has them."""
+        rows = self._loaded[table]
+        lacking = sum(not {"prev", "next"} <= row.keys() for row in rows)
+        if not lacking:
+            return
+        groups: dict[Any, list[Row]] = defaultdict(list)
+        for row in rows:
+            groups[group_of(row)].append(row)
+        for group in groups.values():
+            group.sort(key=lambda row: row["timestamp"])
+            tokens = ["", *(row["token"] for row in group), ""]
+            for row, before, after in zip(group, tokens, tokens[2:], strict=False):
+                row["prev"], row["next"] = before, after
+        self._note(table, f"{lacking} of {len(rows)} rows lack prev or next; all linked by time")
+
+    def find(self, table: str, token: str, named_by: str) -> Row:
+        """The row of a token; DatasetError names table and token when there is none."""
+        try:
+            return self.devkit.get(table, token)
+        except KeyError:
+            reason = self._dropped.get(token, f"{table} has no row {token!r}")
+            raise DatasetError(f"{reason} (named by {named_by} of {self.folder})") from None
+
+    def walk(self, table: str, token: str, named_by: str) -> list[Row]:
+        """The row of a token and all that follow it by `next`."""
+        rows: list[Row] = []
+        seen: set[str] = set()
+        while token:
+            row = self.find(table, token, named_by)
+            if token in seen:
+                raise DatasetError(f"{table} {token!r} follows itself in {self._file(table)}")
+            seen.add(token)
+            rows.append(row)
+            named_by, token = f"{table} {token!r}", row["next"]
+        return rows
+
+    def samples_of(self, scene: Row) -> list[Row]:
+        """A scene's samples in order; DatasetError where rows of them are missing."""
+        samples = self.walk("sample", scene["first_sample_token"], f"scene {scene['name']!r}")
+        for sample in samples:
+            if sample["token"] in self._dropped_of_sample:
+                raise DatasetError(f"{self._dropped_of_sample[sample['token']]}: {self.folder}")
+        if not samples:
+            raise DatasetError(f"scene {scene['name']} has no sample in {self._file('sample')}")
+        return samples
+
+    def chain_of(self, row: Row) -> list[Row]:
+        """All sample_data of one sensor in a scene, in order, given any of them."""
+        seen = {row["token"]}
+        while row["prev"]:
+            row = self.find("sample_data", row["prev"], f"sample_data {row['token']!r}")
+            if row["token"] in seen:
+                raise DatasetError(f"sample_data {row['token']!r} precedes itself")
+            seen.add(row["token"])
+        return self.walk("sample_data", row["token"], "its own chain")
+
+
+def _check_row(row: Any, fields: dict[str, type], where: str) -> None:
+    if not isinstance(row, dict):
+        raise DatasetError(f"{where} is no object")
+    for field, expected in fields.items():
+        value = row.get(field)
+        if not isinstance(value, expected) or (isinstance(value, int) and not 0 <= value < 2**63):
+            raise DatasetError(
+                f"{where}: field {field!r} is {value!r}, expected a {expected.__name__}"
+            )
+    for link in ("prev", "next", "first_sample_token"):
+        if link in row and not isinstance(row[link], str):
+            raise DatasetError(f"{where}: field {link!r} is {row[link]!r}, expected a token")

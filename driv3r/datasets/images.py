@@ -1,0 +1,63 @@
+"""Camera images off disk, whole or not at all."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from driv3r.errors import DatasetError
+
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+JPEG_SCAN = b"\xff\xda"
+# In the last scan 0xff may precede only 0 (a data byte), a restart, the end marker, or fill.
+STRAY_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xd9\xff]")
+PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+LOST_GREY = 128  # what libjpeg leaves of the blocks that it has no data for
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a regular file; DatasetError where it is missing or can not be read."""
+    try:
+        if not path.is_file():  # before opening: a pipe would block for ever
+            raise DatasetError(f"the file is missing: {path}")
+        return path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"the file can not be read: {path}: {error.strerror}") from error
+
+
+def read_image(path: Path, size_hw: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
+    """A JPEG or PNG as RGB at its stored orientation.
+
+    Raises DatasetError unless it is complete, decodes, and has the size the tables give: a decoder
+    fills what a cut file lacks with grey and calls that success.
+    """
+    data = read_file(path)
+    _check_complete(data, path)
+    try:
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise DatasetError(f"the image does not decode: {path}: {error}") from error
+    if bgr is None:
+        raise DatasetError(f"the image does not decode: {path}")
+    if bgr.shape[:2] != size_hw:
+        raise DatasetError(f"the image is {bgr.shape[:2]} (h, w), the tables say {size_hw}: {path}")
+    image = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    if np.all(image[-8:, -8:] == LOST_GREY) and not np.all(image == LOST_GREY):
+        raise DatasetError(f"the image's last blocks are lost (plain grey): {path}")
+    return image.astype(np.uint8, copy=False)
+
+
+def _check_complete(data: bytes, path: Path) -> None:
+    if data.startswith(JPEG_START):
+        whole = data.rstrip(b"\0").endswith(JPEG_END)
+        if whole and STRAY_MARKER.search(data, max(data.rfind(JPEG_SCAN), 0) + 2):
+            raise DatasetError(f"the JPEG's pixel data are overwritten: {path}")
+    elif data.startswith(PNG_START):
+        whole = data.endswith(PNG_END)
+    else:
+        raise DatasetError(f"neither JPEG nor PNG: {path} starts with {data[:8]!r}")
+    if not whole:
+        raise DatasetError(f"the image is cut short after {len(data)} bytes: {path}")

@@ -1,0 +1,229 @@
+"""What every reader shares: the protocol, records of what the tables promise, lazy frames.
+
+A reader resolves all tables of a scene in `read` and opens image and LiDAR files only when a frame
+is indexed.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, overload, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from driv3r.datasets.images import read_file, read_image
+from driv3r.errors import DatasetError, GeometryError, UnsafePathError
+from driv3r.geometry.transforms import from_quaternion, invert
+from driv3r.types import Camera, Frame, Repair, Rig, Scene, Sweep, Transform, View
+
+Row = dict[str, Any]
+PLAIN_NAME = re.compile(r"\w[\w.-]*")
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """A dataset's scenes by split, and each scene by its id."""
+
+    def scenes(self, split: str) -> tuple[str, ...]:
+        """Scene ids of a split; ConfigError names the known splits when it is unknown."""
+        ...
+
+    def read(self, scene_id: str) -> Scene:
+        """One scene with lazy frames; DatasetError where its tables do not hold together."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Datum:
+    """One file that a sensor wrote, as the tables give it."""
+
+    path: Path
+    time_us: int
+    world_T_sensor: Transform
+
+
+@dataclass(frozen=True, eq=False)
+class FrameSources:
+    """One frame as the tables give it: a datum, or why there is none, for each camera in rig order.
+
+    `lidar` is None where no sweep is expected.
+    """
+
+    time_us: int
+    world_T_ego: Transform
+    cameras: tuple[Datum | Repair, ...]
+    lidar: Datum | Repair | None
+    is_keyframe: bool
+
+
+class LazyFrames(Sequence[Frame]):
+    """Frames whose files are opened when a frame is indexed; a slice is lazy too."""
+
+    def __init__(
+        self,
+        records: Sequence[FrameSources],
+        cameras: tuple[Camera, ...],
+        read_points: Callable[[Path], Float[np.ndarray, "n 3"]],
+    ) -> None:
+        self._records, self._cameras, self._read_points = records, cameras, read_points
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> "LazyFrames": ...
+    def __getitem__(self, index: int | slice) -> "Frame | LazyFrames":
+        if isinstance(index, slice):
+            return LazyFrames(self._records[index], self._cameras, self._read_points)
+        record = self._records[index]
+        repairs: list[Repair] = []
+        views = tuple(
+            _read_view(datum, camera, repairs)
+            for datum, camera in zip(record.cameras, self._cameras, strict=True)
+        )
+        sweep = _read_sweep(record.lidar, self._read_points, repairs)
+        return Frame(
+            record.time_us, record.world_T_ego, views, sweep, record.is_keyframe, tuple(repairs)
+        )
+
+
+def _read_view(datum: Datum | Repair, camera: Camera, repairs: list[Repair]) -> View | None:
+    if isinstance(datum, Repair):
+        repairs.append(datum)
+        return None
+    try:
+        image = read_image(datum.path, camera.size_hw)
+    except DatasetError as error:
+        repairs.append(Repair(camera.name, f"view left out: {error}"))
+        return None
+    return View(image, datum.time_us, datum.world_T_sensor)
+
+
+def _read_sweep(
+    datum: Datum | Repair | None,
+    read_points: Callable[[Path], Float[np.ndarray, "n 3"]],
+    repairs: list[Repair],
+) -> Sweep | None:
+    if isinstance(datum, Repair):
+        repairs.append(Repair("lidar", datum.reason))
+    if not isinstance(datum, Datum):
+        return None
+    try:
+        points = read_points(datum.path)
+        finite = np.isfinite(points).all(axis=1)
+        if not finite.any():
+            raise DatasetError(f"no finite point among {len(points)}: {datum.path}")
+    except DatasetError as error:
+        repairs.append(Repair("lidar", f"sweep left out: {error}"))
+        return None
+    if not finite.all():
+        dropped = f"{np.sum(~finite)} of {len(points)} points are not finite and were dropped"
+        repairs.append(Repair("lidar", f"{dropped}: {datum.path}"))
+    return Sweep(points[finite], datum.time_us, datum.world_T_sensor)
+
+
+def make_scene(
+    scene_id: str,
+    rig: Rig,
+    records: Sequence[FrameSources],
+    read_points: Callable[[Path], Float[np.ndarray, "n 3"]],
+    repairs: Sequence[Repair],
+) -> Scene:
+    """The lazy scene of frame records; DatasetError unless there are some, in order of time.
+
+    An id that is no plain name raises UnsafePathError: outputs are named after it.
+    """
+    if not PLAIN_NAME.fullmatch(scene_id):
+        raise UnsafePathError(
+            f"scene id {scene_id!r} can not name a folder; rename it in the tables"
+        )
+    times_us = [record.time_us for record in records]
+    if not times_us:
+        raise DatasetError(f"scene {scene_id} holds no frame")
+    for before_us, after_us in zip(times_us, times_us[1:], strict=False):
+        if after_us <= before_us:
+            raise DatasetError(
+                f"frames of scene {scene_id} run backwards in time: {before_us} us is followed by "
+                f"{after_us} us; repair the timestamps in the tables"
+            )
+    return Scene(
+        scene_id,
+        rig,
+        LazyFrames(records, rig.cameras, read_points),
+        np.array(times_us, np.int64),
+        np.array([record.is_keyframe for record in records], bool),
+        tuple(repairs),
+    )
+
+
+def place_ego(
+    rig: Rig, cameras: Sequence[Datum | Repair], lidar: Datum | Repair | None
+) -> tuple[int, Transform]:
+    """Time and world_T_ego of a frame: the LiDAR's, else the first camera's that gave a datum."""
+    if isinstance(lidar, Datum) and rig.ego_T_lidar is not None:
+        return lidar.time_us, lidar.world_T_sensor @ invert(rig.ego_T_lidar)
+    for datum, camera in zip(cameras, rig.cameras, strict=True):
+        if isinstance(datum, Datum):
+            return datum.time_us, datum.world_T_sensor @ invert(camera.ego_T_cam)
+    reasons = "; ".join(f"{gap.where}: {gap.reason}" for gap in cameras if isinstance(gap, Repair))
+    raise DatasetError(f"no sensor of a frame has a time and pose: {reasons}")
+
+
+def resolve_inside(root: Path, relative: str) -> Path:
+    """The file that a table names, links followed; UnsafePathError if it lies outside `root`."""
+    try:
+        path = (root / relative).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # link loops, NUL bytes
+        raise UnsafePathError(f"{relative!r} is no usable path below {root}: {error}") from error
+    if not path.is_relative_to(root):
+        raise UnsafePathError(
+            f"the tables name {relative!r}, which leads to {path}, outside of {root}; "
+            "repair the table, or put the file (not a link) below the root"
+        )
+    return path
+
+
+def read_json(path: Path) -> Any:
+    """The parsed file; DatasetError names it when it is missing or no JSON."""
+    try:
+        return json.loads(read_file(path))
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(
+            f"{path} is no valid JSON ({error}); fetch or write the file again"
+        ) from error
+
+
+def make_pose(
+    wxyz: Sequence[Any], translation: Sequence[Any], where: str
+) -> Float[np.ndarray, "4 4"]:
+    """dst_T_src from table entries; DatasetError says `where` they are not a rigid transform."""
+    try:
+        rotation, offset = np.array(wxyz, np.float64), np.array(translation, np.float64)
+        if rotation.shape != (4,) or offset.shape != (3,) or not np.isfinite(offset).all():
+            raise DatasetError(
+                f"{where}: expected 4 + 3 finite numbers, got {wxyz} and {translation}"
+            )
+        return from_quaternion(rotation, offset)
+    except (TypeError, ValueError, GeometryError) as error:
+        raise DatasetError(f"{where}: {error}") from error
+
+
+def make_camera(
+    name: str,
+    K: Float[np.ndarray, "3 3"],
+    size_hw: tuple[int, int],
+    ego_T_cam: Transform,
+    distortion: tuple[float, ...] = (),
+) -> Camera:
+    """A camera from intrinsics whose pixel centres are integers: ours are at +0.5."""
+    usable = np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0 and min(size_hw) > 0
+    if not usable:
+        raise DatasetError(f"camera {name} has no usable K or size: {K.tolist()}, {size_hw} (h, w)")
+    K = K.astype(np.float64)
+    K[:2, 2] += 0.5
+    return Camera(name, K, size_hw, ego_T_cam, distortion)

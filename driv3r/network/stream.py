@@ -1,0 +1,100 @@
+"""A trained network run over a log, one surround frame at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from driv3r.errors import ConfigError
+from driv3r.geometry.transforms import from_rotvec
+from driv3r.network.inputs import Inputs, encode_rays
+from driv3r.network.models import Driv3r, StreamState
+from driv3r.types import Prediction, Rig
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bf16 faster than fp32, so that autocast pays."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; ConfigError where it is not to be had."""
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"device {name!r} can not be used here ({str(error).splitlines()[0]}); try cpu"
+        ) from error
+    return device
+
+
+@dataclass(frozen=True, eq=False)
+class StreamFrame:
+    """One surround frame at the working size; None for a camera that gave nothing."""
+
+    images: Sequence[UInt8[np.ndarray, "h w 3"] | None]
+    gap_s: float
+
+
+class Streamer:
+    """Feeds frames to a network and keeps its bounded memory. Cameras of `rig` have its size."""
+
+    def __init__(self, model: Driv3r, rig: Rig, device: str = "cpu", precision: Precision = "auto"):
+        self.device = choose_device(device)
+        self.model = model.to(device=self.device, memory_format=torch.channels_last).eval()
+        rays = np.stack([encode_rays(camera) for camera in rig.cameras])
+        self.rays = torch.from_numpy(rays)[None].to(self.device)
+        self.bf16 = precision == "bf16" or (precision == "auto" and fast_bf16(self.device))
+        self.state: StreamState | None = None
+
+    @torch.no_grad()
+    def step(self, frame: StreamFrame) -> Prediction:
+        """Answer one frame. The first of a log has no ego motion."""
+        size_hw = self.model.config.size_hw
+        blank = np.zeros((*size_hw, 3), np.uint8)
+        stack = np.stack([blank if image is None else image for image in frame.images])
+        present = [[[image is not None for image in frame.images]]]
+        images = torch.from_numpy(stack).to(self.device).permute(0, 3, 1, 2).float() / 255
+        inputs = Inputs(
+            images[None, None],
+            torch.tensor(present, device=self.device),
+            self.rays,
+            torch.tensor([[frame.gap_s]], dtype=torch.float32, device=self.device),
+        )
+        is_first = self.state is None
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            outputs, self.state = self.model(inputs, self.state)
+        depth_m = outputs.log_depth[0, 0].float().exp().cpu().numpy()
+        depth_m[[image is None for image in frame.images]] = np.nan
+        rate = outputs.ego_rate[0, 0].double().cpu().numpy() * frame.gap_s
+        return Prediction(
+            depth_m=depth_m,
+            sigma=outputs.log_sigma[0, 0].float().exp().cpu().numpy(),
+            motion=outputs.motion_logit[0, 0].float().sigmoid().cpu().numpy(),
+            last_T_ego=None if is_first else from_rotvec(rate[3:], rate[:3]),
+        )
+
+    def save_state(self) -> dict[str, np.ndarray]:
+        """The memory as arrays, exactly, so that a killed log can go on; empty before a frame."""
+        if self.state is None:
+            return {}
+        tensors = {f"memory_{i}": m for i, m in enumerate(self.state.memory)}
+        tensors["last_images"] = self.state.last_images
+        return {name: tensor.float().cpu().numpy() for name, tensor in tensors.items()}
+
+    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take up the memory of `save_state`."""
+        if not arrays:
+            self.state = None
+            return
+        tensors = {k: torch.from_numpy(v).to(self.device) for k, v in arrays.items()}
+        memory = [tensors[f"memory_{i}"] for i in range(self.model.config.stages)]
+        self.state = StreamState(memory, tensors["last_images"])

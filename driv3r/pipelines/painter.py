@@ -1,0 +1,54 @@
+"""Pictures of a log for the report: image, depth, error against LiDAR, motion."""
+
+import numpy as np
+
+from driv3r.pipelines.jobs import Job, report_folder
+from driv3r.pipelines.pictures import (
+    colour_depth,
+    colour_error,
+    colour_motion,
+    compose_sheet,
+    write_jpeg,
+)
+from driv3r.pipelines.replay import Moment
+from driv3r.pipelines.results import Picture
+from driv3r.pipelines.score import LogScorer
+from driv3r.scoring.depth import sample_depth
+
+
+class Painter:
+    """Paints a first and a middle frame of a log."""
+
+    def __init__(self, job: Job, frames: int):
+        self.folder = report_folder(job.out_folder)
+        self.log_id = job.scene_id
+        self.chosen = {0, frames // 2}
+        self.pictures: tuple[Picture, ...] = ()
+
+    def add(self, moment: Moment, scorer: LogScorer) -> None:
+        """Paint the frame if it is one of the chosen."""
+        if moment.index not in self.chosen:
+            return
+        rows, labels = [], []
+        for view, camera in enumerate(moment.rig.cameras):
+            if moment.images[view] is not None:
+                rows.append(self._paint_view(moment, scorer, view))
+                labels.append(camera.name)
+        if not rows:
+            return
+        file = f"pictures/{self.log_id}_{moment.index:04d}.jpg"
+        write_jpeg(self.folder / file, compose_sheet(rows, labels))
+        title = f"{self.log_id}, frame {moment.index}"
+        self.pictures = (*self.pictures, Picture(title, file))
+
+    def _paint_view(self, moment: Moment, scorer: LogScorer, view: int) -> list[np.ndarray]:
+        image = moment.images[view]
+        assert image is not None  # the caller looked
+        prediction = moment.record.prediction
+        depth_m = prediction.depth_m[view]
+        truth = scorer.truths.get(view)
+        error = image // 3
+        if truth is not None:
+            predicted_m = sample_depth(depth_m, truth.uv)
+            error = colour_error(truth.uv, truth.depth_m, predicted_m, image)
+        return [image, colour_depth(depth_m), error, colour_motion(image, prediction.motion[view])]

@@ -1,0 +1,263 @@
+"""Reads a finished log: predictions as they were, points derived from depth, K and poses."""
+
+import dataclasses
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32, Int64, UInt8
+
+from driv3r.errors import StoreError
+from driv3r.geometry.cameras import rays_of
+from driv3r.geometry.transforms import apply
+from driv3r.store.arrays import read_array, read_view
+from driv3r.store.codec import DEPTH
+from driv3r.store.files import read_attributes
+from driv3r.store.schema import SCHEMA, STATUSES, LogHeader, Status, header_hash
+from driv3r.store.units import read_prediction, unit_path
+from driv3r.types import (
+    Camera,
+    EgoPoses,
+    MovingObjects,
+    Prediction,
+    Repair,
+    Rig,
+    Scale,
+    Score,
+    StaticMap,
+)
+
+_AGAIN = "run the same `driv3r process` command again; it continues"
+
+
+class LogStore:
+    """One log on the disk. `open` is the way in; the constructor does not look at the state.
+
+    Every method raises StoreError where files are missing or damaged.
+    """
+
+    def __init__(self, path: Path, attributes: dict[str, Any]):
+        self.path = path
+        self._attributes = attributes
+
+    @classmethod
+    def open(cls, path: Path) -> "LogStore":
+        """Open a finished log; StoreError unless its schema is this one and it is complete."""
+        path = Path(path)
+        attributes = read_attributes(path)
+        if attributes is None:
+            raise StoreError(f"{path} holds no readable log (no root zarr.json): {_AGAIN}")
+        if attributes.get("schema") != SCHEMA:
+            raise StoreError(
+                f"{path} has schema {attributes.get('schema')!r}, this version reads {SCHEMA!r}: "
+                "process the log again into another folder"
+            )
+        if attributes.get("state") != "complete":
+            raise StoreError(f"{path} has state {attributes.get('state')!r}: {_AGAIN}")
+        return cls(path, attributes)
+
+    @cached_property
+    def header(self) -> LogHeader:
+        """The header the log was written with; StoreError where its hash does not agree."""
+        plain = ("log_id", "dataset", "model", "hashes", "scale", "scale_source", "ego_poses")
+        try:
+            header = LogHeader(
+                rig=self._read_rig(),
+                time_us=read_array(self.path, "frames/time_us"),
+                is_keyframe=read_array(self.path, "frames/is_keyframe"),
+                **{name: self._attributes[name] for name in plain},
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"{self.path}: the header is damaged ({error!r}): {_AGAIN}") from error
+        if header_hash(header) != self._attributes.get("header_hash"):
+            raise StoreError(f"{self.path}: the header does not agree with its hash: {_AGAIN}")
+        return header
+
+    @property
+    def log_id(self) -> str:
+        """The log's name in its dataset."""
+        return self.header.log_id
+
+    @property
+    def rig(self) -> Rig:
+        """The cameras at the working size."""
+        return self.header.rig
+
+    @property
+    def time_us(self) -> Int64[np.ndarray, "t"]:
+        """Time of every frame."""
+        return self.header.time_us
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Hashes of input, config, weights and code."""
+        return self.header.hashes
+
+    @property
+    def scale(self) -> Scale:
+        """What the predictions are known up to."""
+        return self.header.scale
+
+    @property
+    def ego_poses(self) -> EgoPoses:
+        """Where the ego poses are from."""
+        return self.header.ego_poses
+
+    @cached_property
+    def status(self) -> tuple[Status, ...]:
+        """Status of every frame."""
+        return tuple(STATUSES[code] for code in read_array(self.path, "frames/status"))
+
+    @cached_property
+    def reasons(self) -> tuple[tuple[str, ...], ...]:
+        """Why each frame's status is what it is."""
+        return tuple(tuple(reasons) for reasons in self._read_attribute("frames", "reasons"))
+
+    def repairs(self) -> tuple[Repair, ...]:
+        """What was missing or broken in the scene's input."""
+        return tuple(Repair(**row) for row in self._read_group("frames").get("repairs", ()))
+
+    def lineage(self, frame: int) -> dict[str, Any]:
+        """A frame's work unit: input_hash, attempts, seconds, output digests, record."""
+        return self._read_group(f"lineage/{unit_path(self.path, self._check_frame(frame)).name}")
+
+    @cached_property
+    def time_cam_us(self) -> Int64[np.ndarray, "t v"]:
+        """Time of every view, -1 where a camera gave nothing."""
+        return read_array(self.path, "poses/time_cam_us")
+
+    @cached_property
+    def _world_T_ego_cam(self) -> Float[np.ndarray, "t v 4 4"]:
+        return read_array(self.path, "poses/world_T_ego")
+
+    @cached_property
+    def _last_T_ego(self) -> Float[np.ndarray, "t 4 4"]:
+        return read_array(self.path, "poses/last_T_ego")
+
+    def world_T_ego(self) -> Float[np.ndarray, "t 4 4"]:
+        """The car at every frame's time."""
+        return read_array(self.path, "frames/world_T_ego")
+
+    def world_T_ego_cam(self) -> Float[np.ndarray, "t v 4 4"]:
+        """The car at every view's own time, NaN where a camera gave nothing."""
+        return self._world_T_ego_cam.copy()
+
+    def record(self, frame: int) -> FrameRecord:
+        """All that was written of one surround frame."""
+        return read_record(self.path, self._check_frame(frame), self.scale)
+
+    def prediction(self, frame: int) -> Prediction:
+        """What the network said of one surround frame, within the codes' errors."""
+        self._check_frame(frame)
+        last_T_ego = self._last_T_ego[frame]
+        known = last_T_ego if np.isfinite(last_T_ego).all() else None
+        return read_prediction(self.path, frame, known, self.scale)
+
+    def depth_m(self, frame: int, view: int) -> Float32[np.ndarray, "h w"]:
+        """Depth of one view, NaN where there is none."""
+        self._check_view(frame, view)
+        return DEPTH.decode(read_view(self.path, "views/depth", frame, view))
+
+    def valid_reason(self, frame: int, view: int) -> UInt8[np.ndarray, "h w"]:
+        """Why a pixel has no depth, as the codes of driv3r.store.codec."""
+        self._check_view(frame, view)
+        return read_view(self.path, "views/valid_reason", frame, view)
+
+    def points_world(self, frame: int, view: int) -> Float[np.ndarray, "h w 3"]:
+        """Points of one view where the car was at the camera's own time, NaN without depth."""
+        depth_m = self.depth_m(frame, view)
+        camera = self.rig.cameras[view]
+        world_T_cam = self._world_T_ego_cam[frame, view] @ camera.ego_T_cam
+        return apply(world_T_cam, _cached_rays(camera) * depth_m[..., None])
+
+    def static(self) -> StaticMap:
+        """The still world, in the order of driv3r.store.morton."""
+        voxel_m = self._read_attribute("static", "voxel_m")
+        return StaticMap(voxel_m=voxel_m, **self._read_fields(StaticMap, "static"))
+
+    def moving(self) -> MovingObjects:
+        """The moving objects' states and points."""
+        self._read_group("dynamic")
+        return MovingObjects(**self._read_fields(MovingObjects, "dynamic"))
+
+    def protocols(self) -> tuple[str, ...]:
+        """Names of the protocols under which the log was scored."""
+        return tuple(sorted(p.parent.name for p in (self.path / "eval").glob("*/zarr.json")))
+
+    def scores(self) -> tuple[Score, ...]:
+        """Every figure of every protocol."""
+        rows = [
+            row for p in self.protocols() for row in self._read_attribute(f"eval/{p}", "scores")
+        ]
+        return tuple(
+            Score(**row | {"value": float("nan") if row["value"] is None else row["value"]})
+            for row in rows
+        )
+
+    def scores_card(self, protocol: str) -> dict[str, Any]:
+        """The protocol's own description."""
+        return self._read_attribute(f"eval/{protocol}", "card")
+
+    def scores_lost(self, protocol: str) -> dict[str, int]:
+        """How many truth points each filter of the protocol left out."""
+        return self._read_attribute(f"eval/{protocol}", "lost")
+
+    def scores_per_view(self, protocol: str) -> dict[str, np.ndarray]:
+        """The protocol's arrays per view, by name."""
+        folder = f"eval/{protocol}"
+        self._read_group(folder)
+        names = sorted(p.parent.name for p in (self.path / folder).glob("*/zarr.json"))
+        return {name: read_array(self.path, f"{folder}/{name}") for name in names}
+
+    def _read_rig(self) -> Rig:
+        attributes = self._read_group("rig")
+        K, ego_T_cam = (read_array(self.path, f"rig/{name}") for name in ("K", "ego_T_cam"))
+        rows = zip(
+            attributes["names"], attributes["sizes_hw"], attributes["distortion"], strict=True
+        )
+        lidar = attributes["ego_T_lidar"]
+        return Rig(
+            cameras=tuple(
+                Camera(name, K[i], (size_hw[0], size_hw[1]), ego_T_cam[i], tuple(distortion))
+                for i, (name, size_hw, distortion) in enumerate(rows)
+            ),
+            ego_T_lidar=None if lidar is None else np.array(lidar, np.float64),
+        )
+
+    def _read_group(self, name: str) -> dict[str, Any]:
+        attributes = read_attributes(self.path / name)
+        if attributes is None:
+            raise StoreError(
+                f"{self.path} has no {name}/: it was not made for this log, or is lost"
+            )
+        return attributes
+
+    def _read_attribute(self, group: str, key: str) -> Any:
+        attributes = self._read_group(group)
+        if key not in attributes:
+            raise StoreError(f"{self.path / group / 'zarr.json'} lacks {key!r}: {_AGAIN}")
+        return attributes[key]
+
+    def _read_fields(self, kind: type, group: str) -> dict[str, np.ndarray]:
+        names = [f.name for f in dataclasses.fields(kind) if f.name != "voxel_m"]
+        return {name: read_array(self.path, f"{group}/{name}") for name in names}
+
+    def _check_frame(self, frame: int) -> int:
+        if not 0 <= frame < len(self.time_us):
+            raise StoreError(
+                f"log {self.log_id} has frames 0..{len(self.time_us) - 1}, not {frame}"
+            )
+        return frame
+
+    def _check_view(self, frame: int, view: int) -> None:
+        self._check_frame(frame)
+        if not 0 <= view < len(self.rig.cameras):
+            raise StoreError(
+                f"log {self.log_id} has views 0..{len(self.rig.cameras) - 1}, not {view}"
+            )
+
+
+@lru_cache(maxsize=16)
+def _cached_rays(camera: Camera) -> Float[np.ndarray, "h w 3"]:
+    return rays_of(camera)

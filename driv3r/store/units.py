@@ -1,0 +1,134 @@
+"""One surround frame as a work unit: its shards, and its lineage entry that makes them count.
+
+The entry (the attributes of group lineage/<frame>) is written after the shards and holds their
+digests, the small values of the frame, and all that differs between runs (seconds, attempts).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from driv3r.errors import StoreError
+from driv3r.store.arrays import read_view, shard_path, write_array
+from driv3r.store.codec import (
+    DEPTH,
+    SIGMA,
+    decode_motion,
+    encode_depth,
+    encode_motion,
+    encode_sigma,
+    explain_depth,
+)
+from driv3r.store.files import digest_file, read_attributes, sync, write_group
+from driv3r.store.schema import ABSENT_US, VIEW_ATTRIBUTES, FrameRecord
+from driv3r.types import Prediction, Scale, Transform
+
+
+def unit_path(folder: Path, frame: int) -> Path:
+    """The group of a frame's lineage entry."""
+    return folder / "lineage" / f"{frame:06d}"
+
+
+def write_unit(folder: Path, frame: int, record: FrameRecord) -> None:
+    """Write the shards to the disk, then the entry.
+
+    Folders are flushed when the log is sealed: a file name lost to a power cut before that fails
+    the digest, and the frame is written again.
+    """
+    present = record.time_cam_us != ABSENT_US
+    prediction = record.prediction
+    codes = {
+        "depth": encode_depth(prediction.depth_m),
+        "sigma": encode_sigma(prediction.sigma),
+        "dynamic_prob": encode_motion(prediction.motion),
+        "valid_reason": explain_depth(prediction.depth_m, present),
+    }
+    for name, values in codes.items():
+        write_array(folder, f"views/{name}", values, at=frame)
+        sync(folder / shard_path(f"views/{name}", frame))
+    entry = {
+        "frame": frame,
+        "input_hash": record.input_hash,
+        "attempts": record.attempts,
+        "seconds": record.seconds,
+        "output": _digest_shards(folder, frame),
+        "record": {
+            "status": record.status,
+            "reasons": list(record.reasons),
+            "time_cam_us": record.time_cam_us,
+            "world_T_ego": _to_list(record.world_T_ego),
+            "world_T_ego_cam": [
+                _to_list(m) if p else None
+                for m, p in zip(record.world_T_ego_cam, present, strict=True)
+            ],
+            "last_T_ego": None
+            if prediction.last_T_ego is None
+            else _to_list(prediction.last_T_ego),
+        },
+    }
+    write_group(unit_path(folder, frame), entry)
+
+
+def read_unit(folder: Path, frame: int) -> dict[str, Any] | None:
+    """A frame's entry, None unless it is there and its digests agree with the shards."""
+    entry = read_attributes(unit_path(folder, frame))
+    if entry is None or entry.get("frame") != frame or "record" not in entry:
+        return None
+    try:
+        return entry if entry.get("output") == _digest_shards(folder, frame) else None
+    except OSError:
+        return None
+
+
+def read_record(folder: Path, frame: int, scale: Scale) -> FrameRecord:
+    """A written frame as a reader will find it; StoreError where it is not complete."""
+    entry = read_unit(folder, frame)
+    if entry is None:
+        raise StoreError(f"{folder}: frame {frame} is not written or is damaged; write it again")
+    record = entry["record"]
+    last_T_ego = None if record["last_T_ego"] is None else np.array(record["last_T_ego"])
+    return FrameRecord(
+        prediction=read_prediction(folder, frame, last_T_ego, scale),
+        status=record["status"],
+        reasons=tuple(record["reasons"]),
+        time_cam_us=np.array(record["time_cam_us"], np.int64),
+        world_T_ego=from_lists([record["world_T_ego"]])[0],
+        world_T_ego_cam=from_lists(record["world_T_ego_cam"]),
+        seconds=entry["seconds"],
+        input_hash=entry["input_hash"],
+        attempts=entry["attempts"],
+    )
+
+
+def read_prediction(
+    folder: Path, frame: int, last_T_ego: Transform | None, scale: Scale
+) -> Prediction:
+    """Decode a frame's shards; StoreError where they are missing or damaged."""
+    depth, sigma, motion = (
+        read_view(folder, f"views/{name}", frame, slice(None))
+        for name in ("depth", "sigma", "dynamic_prob")
+    )
+    return Prediction(
+        depth_m=DEPTH.decode(depth),
+        sigma=SIGMA.decode(sigma),
+        motion=decode_motion(motion),
+        last_T_ego=last_T_ego,
+        scale=scale,
+    )
+
+
+def from_lists(matrices: list[list[list[float]] | None]) -> Float[np.ndarray, "k 4 4"]:
+    """Transforms of entries, NaN where an entry has none."""
+    return np.array([np.full((4, 4), np.nan) if m is None else m for m in matrices], np.float64)
+
+
+def _to_list(dst_T_src: Transform) -> list[list[float]] | None:
+    """JSON keeps a float64 exactly, but has no NaN."""
+    return dst_T_src.astype(np.float64).tolist() if np.isfinite(dst_T_src).all() else None
+
+
+def _digest_shards(folder: Path, frame: int) -> dict[str, str]:
+    paths = [shard_path(f"views/{name}", frame) for name in VIEW_ATTRIBUTES]
+    return {path: digest_file(folder / path) for path in paths}

@@ -1,0 +1,260 @@
+"""The DGP reader against a real recording, and against broken copies of a small one."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from pyquaternion import Quaternion
+
+from driv3r.datasets import open_dataset
+from driv3r.errors import ConfigError, DatasetError, UnsafePathError
+from driv3r.geometry.cameras import project
+from driv3r.geometry.transforms import angle_rad, apply, invert
+from driv3r.types import Frame
+
+SCENE = "000007/scene_abc.json"
+STILL = {"qw": 1.0, "qx": 0.0, "qy": 0.0, "qz": 0.0}
+
+
+def offset(x: float) -> dict[str, float]:
+    return {"x": x, "y": 0.0, "z": 0.0}
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def edit(path: Path, *keys: Any, value: Any) -> None:
+    content = entry = json.loads(path.read_text())
+    for key in keys[:-1]:
+        entry = entry[key]
+    entry[keys[-1]] = value
+    path.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two samples of one camera and a LiDAR 1 m ahead of ego; the car drives 10 m/s along x."""
+    root = tmp_path / "root"
+    folder = root / "000007"
+    data, samples = [], []
+    for i in range(2):
+        stamp = f"2020-01-01T00:00:0{i}."
+        for sensor, name, kind, file, x in (
+            ("image", "CAMERA_01", "jpg", f"rgb/{i}.jpg", 10 * i + 2.5),
+            ("point_cloud", "LIDAR", "npz", f"points/{i}.npz", 10 * i + 1.0),
+        ):
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            content: dict[str, Any] = {"filename": file}
+            content["pose"] = {"rotation": STILL, "translation": offset(x)}
+            if kind == "jpg":
+                content |= {"height": 16, "width": 24}
+                noise = np.random.default_rng(i).integers(0, 256, (16, 24, 3), np.uint8)
+                (folder / file).write_bytes(cv2.imencode(".jpg", noise)[1].tobytes())
+            else:
+                content["point_format"] = ["INTENSITY", "X", "Y", "Z"]
+                np.savez(folder / file, data=np.arange(20.0).reshape(5, 4))
+            time = stamp + ("050000Z" if kind == "jpg" else "000001Z")
+            identity = {"name": name, "timestamp": time}
+            data.append({"key": f"{name}{i}", "id": identity, "datum": {sensor: content}})
+        keys = [f"CAMERA_01{i}", f"LIDAR{i}"]
+        samples.append({"datum_keys": keys, "calibration_key": "cal"})
+    write_json(root / SCENE, {"data": data, "samples": samples})
+    lens = {"fx": 20.0, "fy": 21.0, "cx": 11.5, "cy": 7.5, "skew": 0.0}
+    calibration = {
+        "names": ["LIDAR", "CAMERA_01"],
+        "intrinsics": [{**lens, "fx": 0.0}, lens],
+        "extrinsics": [
+            {"rotation": STILL, "translation": offset(1.0)},
+            {"rotation": STILL, "translation": offset(2.0)},
+        ],
+    }
+    write_json(folder / "calibration" / "cal.json", calibration)
+    write_json(root / "ddad.json", {"scene_splits": {"1": {"filenames": [SCENE]}}})
+    return root
+
+
+def first_frame(root: Path) -> Frame:
+    return open_dataset("ddad", root).read("000007").frames[0]
+
+
+def test_a_frame_holds_what_was_written(root: Path) -> None:
+    scene = open_dataset("ddad", root, sweeps=True).read("000007")
+    (camera,) = scene.rig.cameras
+    np.testing.assert_array_equal(camera.K, [[20, 0, 12], [0, 21, 8], [0, 0, 1]])
+    assert (camera.name, camera.size_hw, camera.distortion) == ("CAMERA_01", (16, 24), ())
+    frame = scene.frames[1]
+    assert frame.repairs == ()
+    assert frame.time_us == 1_577_836_801_000_001
+    np.testing.assert_allclose(frame.world_T_ego[:3, 3], [10, 0, 0])
+    (view,) = frame.views
+    assert view is not None
+    assert view.time_us == 1_577_836_801_050_000
+    np.testing.assert_allclose(view.world_T_cam[:3, 3], [12.5, 0, 0])
+    assert frame.sweep is not None
+    np.testing.assert_array_equal(
+        frame.sweep.points_lidar, np.arange(20.0).reshape(5, 4)[:, [1, 2, 3]]
+    )
+
+
+def test_splits(root: Path) -> None:
+    reader = open_dataset("ddad", root)
+    assert reader.scenes("val") == reader.scenes("all") == ("000007",)
+    with pytest.raises(ConfigError, match="train_overfit"):
+        reader.scenes("valley")
+    with pytest.raises(DatasetError, match="--split all"):
+        reader.scenes("train")
+    with pytest.raises(DatasetError, match="000007"):
+        reader.read("000008")
+
+
+def test_two_scenes_of_one_folder_are_named_by_their_files(root: Path) -> None:
+    (root / "000007" / "scene_def.json").write_text((root / SCENE).read_text())
+    files = [SCENE, "000007/scene_def.json"]
+    edit(root / "ddad.json", "scene_splits", "0", value={"filenames": files})
+    reader = open_dataset("ddad", root)
+    assert set(reader.scenes("train")) == {"scene_abc", "scene_def"}
+    assert reader.scenes("val") == ("scene_abc",)
+    assert reader.read("scene_def").frames[0].repairs == ()
+
+
+def test_lens_coefficients_become_opencvs_order(root: Path) -> None:
+    calibration = root / "000007" / "calibration" / "cal.json"
+    for number, name in enumerate(("k1", "k2", "p1", "p2", "k3")):
+        edit(calibration, "intrinsics", 1, name, value=number / 100)
+    (camera,) = open_dataset("ddad", root).read("000007").rig.cameras
+    assert camera.distortion == (0, 0.01, 0.02, 0.03, 0.04, 0, 0, 0)
+    edit(calibration, "intrinsics", 1, "fov", value=3.1)
+    with pytest.raises(DatasetError, match="fov"):
+        open_dataset("ddad", root).read("000007")
+
+
+def test_a_broken_cloud_is_left_out(root: Path) -> None:
+    path = root / "000007" / "points" / "0.npz"
+    whole = path.read_bytes()
+    for harm in (whole[:100], whole[:-30], b"", b"text"):
+        path.write_bytes(harm)
+        frame = first_frame(root)
+        assert frame.sweep is None
+        assert [repair.where for repair in frame.repairs] == ["lidar"]
+    np.savez(path, data=np.array([[{"a": 1}] * 4]), allow_pickle=True)
+    assert first_frame(root).sweep is None  # a pickle is never opened
+    np.savez(path, data=np.zeros((5, 3)))
+    assert first_frame(root).sweep is None
+    with path.open("wb") as file:
+        np.save(file, np.zeros((5, 4)))
+    assert first_frame(root).sweep is None
+    points = np.zeros((5, 4))
+    points[2, 3] = np.nan
+    np.savez(path, data=points)
+    frame = first_frame(root)
+    assert frame.sweep is not None
+    assert frame.sweep.points_lidar.shape == (4, 3)
+    assert "1 of 5 points" in frame.repairs[0].reason
+
+
+def test_a_sample_without_lidar_takes_the_cameras_pose(root: Path) -> None:
+    edit(root / SCENE, "samples", 0, "datum_keys", value=["CAMERA_010"])
+    frame = first_frame(root)
+    assert frame.time_us == 1_577_836_800_050_000
+    np.testing.assert_allclose(frame.world_T_ego[:3, 3], [0.5, 0, 0])
+    assert [repair.where for repair in frame.repairs] == ["lidar"]
+
+
+def test_a_cut_image_and_a_broken_pose_cost_one_view(root: Path) -> None:
+    path = root / "000007" / "rgb" / "0.jpg"
+    path.write_bytes(path.read_bytes()[:-50])
+    pose = {"rotation": {**STILL, "qw": 0.0}, "translation": offset(0)}
+    edit(root / SCENE, "data", 2, "datum", "image", "pose", value=pose)
+    scene = open_dataset("ddad", root).read("000007")
+    for frame, reason in zip(scene.frames, ("cut short", "quaternion"), strict=True):
+        assert frame.views == (None,)
+        assert frame.sweep is not None
+        assert reason in frame.repairs[0].reason
+
+
+@pytest.mark.parametrize("name", ["../../secret.jpg", "/etc/hostname", "a\0b"])
+def test_files_outside_are_refused(root: Path, name: str) -> None:
+    edit(root / SCENE, "data", 0, "datum", "image", "filename", value=name)
+    with pytest.raises(UnsafePathError):
+        open_dataset("ddad", root).read("000007")
+
+
+BROKEN: list[tuple[str, tuple, Any, str]] = [
+    (SCENE, ("samples", 0, "datum_keys"), ["gone"], "data has no row 'gone'"),
+    (SCENE, ("samples", 0, "calibration_key"), "gone", r"gone\.json"),
+    (SCENE, ("samples",), [], "no sample"),
+    (SCENE, ("samples",), 3, "samples is 3"),
+    (SCENE, ("data", 0, "id"), {}, "id.name"),
+    (SCENE, ("data", 0, "id", "timestamp"), "noon", "noon"),
+    (SCENE, ("data", 0, "datum", "image", "filename"), 5, "filename is 5"),
+    (SCENE, ("data", 0, "datum", "image", "height"), "tall", "tall|numbers"),
+    (SCENE, ("data", 3, "id", "timestamp"), "2019-01-01T00:00:00Z", "backwards"),
+    ("000007/calibration/cal.json", ("extrinsics",), [], "expected 2 extrinsics"),
+    ("000007/calibration/cal.json", ("intrinsics", 1, "fx"), 0.0, "no usable K"),
+    ("000007/calibration/cal.json", ("names", 1), "OTHER", "CAMERA_01"),
+]
+
+
+@pytest.mark.parametrize(("file", "keys", "value", "reason"), BROKEN)
+def test_broken_tables_are_named(
+    root: Path, file: str, keys: tuple, value: Any, reason: str
+) -> None:
+    edit(root / file, *keys, value=value)
+    with pytest.raises(DatasetError) as caught:
+        open_dataset("ddad", root).read("000007")
+    assert re.search(reason, str(caught.value))
+
+
+def test_a_root_without_scene_table_is_refused(root: Path) -> None:
+    (root / "ddad.json").write_text("{}")
+    with pytest.raises(DatasetError, match=r"ddad\.json"):
+        open_dataset("ddad", root)
+    (root / "ddad.json").write_text("{")
+    with pytest.raises(DatasetError, match="no valid JSON"):
+        open_dataset("ddad", root)
+
+
+def test_the_real_scene_is_consistent_with_its_calibration(recordings: Path) -> None:
+    reader = open_dataset("ddad", recordings / "ddad_dgp")
+    assert reader.scenes("train") == reader.scenes("val") == ("scene_01",)
+    scene = reader.read("scene_01")
+    assert [camera.name for camera in scene.rig.cameras] == ["CAMERA_01", "CAMERA_05", "CAMERA_06"]
+    assert len(scene.frames) == 3
+    for frame in scene.frames:
+        assert frame.repairs == ()
+        assert frame.sweep is not None
+        points_world = apply(frame.sweep.world_T_lidar, frame.sweep.points_lidar)
+        for camera, view in zip(scene.rig.cameras, frame.views, strict=True):
+            assert view is not None
+            assert view.image.shape == (1216, 1936, 3)
+            # The car stands, so the camera's own pose must be that of the LiDAR's time and rig.
+            cam_T_cam = invert(view.world_T_cam) @ frame.world_T_ego @ camera.ego_T_cam
+            assert np.linalg.norm(cam_T_cam[:3, 3]) < 0.001
+            assert angle_rad(cam_T_cam[None])[0] < 0.001
+            _, depth_m, inside = project(camera, apply(invert(view.world_T_cam), points_world))
+            assert inside.sum() > 4000
+            assert 2 < np.median(depth_m[inside]) < 50
+
+
+def test_the_real_sweep_fills_the_annotated_boxes(recordings: Path) -> None:
+    """Boxes are given in the sensor's frame, with the points that each held before thinning."""
+    root = recordings / "ddad_dgp"
+    sweep = open_dataset("ddad", root).read("scene_01").frames[0].sweep
+    assert sweep is not None
+    path = root / "scene_01/bounding_box_3d/LIDAR/15569195938203752.json"
+    boxes = json.loads(path.read_text())["annotations"]
+    found = []
+    for box in (entry["box"] for entry in boxes):
+        turn, place = box["pose"]["rotation"], box["pose"]["translation"]
+        lidar_R_box = Quaternion([turn[key] for key in ("qw", "qx", "qy", "qz")]).rotation_matrix
+        points_box = (sweep.points_lidar - [place[axis] for axis in "xyz"]) @ lidar_R_box
+        half_m = np.array([box["length"], box["width"], box["height"]]) / 2
+        found.append((np.abs(points_box) <= half_m).all(axis=1).sum())
+    counted = [entry["num_points"] for entry in boxes]
+    assert np.corrcoef(found, counted)[0, 1] > 0.99
