@@ -36,9 +36,9 @@ class FusionConfig:
     min_cluster_points: int = 12
     max_points: int = 512
     max_speed_mps: float = 45.0
-    max_accel_mps2: float = 10.0
+    max_accel_mps2: float = 5.0
     max_gap_frames: int = 2
-    gate_m: float = 3.0
+    gate_m: float = 2.0
     max_size_ratio: float = 3.0
     velocity_window_s: float = 0.75
 

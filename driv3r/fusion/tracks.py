@@ -18,7 +18,7 @@ def link_tracks(clusters: Sequence[Cluster], config: FusionConfig) -> list[Track
     """Tracks in order of appearance, from clusters in order of frames."""
     tracks: list[Track] = []
     groups = [list(group) for _, group in groupby(clusters, key=lambda cluster: cluster.frame)]
-    for found, following in zip(groups, [*groups[1:], []], strict=True):
+    for found, following in zip(groups, [*groups[1:], []], strict=False):
         live = [track for track in tracks if _is_live(track, found[0].frame, config)]
         pairs = _assign(live, found, following, config)
         for row, cluster in enumerate(found):

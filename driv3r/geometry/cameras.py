@@ -69,7 +69,7 @@ def project(
     u = camera.K[0, 0] * xy[..., 0] + camera.K[0, 1] * xy[..., 1] + camera.K[0, 2]
     v = camera.K[1, 1] * xy[..., 1] + camera.K[1, 2]
     inside = ahead & (u >= 0) & (v >= 0) & (u < camera.size_hw[1]) & (v < camera.size_hw[0])
-    return np.stack([u, v], axis=-1), depth_m, inside
+    return np.stack([u, v], axis=-1), np.asarray(depth_m), np.asarray(inside)
 
 
 def crop_resize(

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -25,7 +26,7 @@ def load_weights(path: Path) -> tuple[Driv3r, dict]:
     """The network of a file, in eval mode, and its card; CheckpointError when they do not fit."""
     tensors, metadata = _read(path)
     try:
-        sizes = {
+        sizes: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v
             for k, v in json.loads(metadata["config"]).items()
         }

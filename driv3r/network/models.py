@@ -71,8 +71,8 @@ class Driv3r(nn.Module):
         tokens, memory = self.aggregator(tokens, None if state is None else state.memory)
         tokens = self.norm(tokens)
         grid = tokens.flatten(0, 2).transpose(1, 2).unflatten(2, (y, x))
-        dense = self.dense(grid, finer).unflatten(0, (b, t, v)).unbind(3)
-        outputs = Outputs(*dense, self.ego(tokens.flatten(2, 3)))
+        depth, sigma, motion = self.dense(grid, finer).unflatten(0, (b, t, v)).unbind(3)
+        outputs = Outputs(depth, sigma, motion, self.ego(tokens.flatten(2, 3)))
         return outputs, StreamState(memory, images[:, -1])
 
 

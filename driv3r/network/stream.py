@@ -49,7 +49,7 @@ class Streamer:
 
     def __init__(self, model: Driv3r, rig: Rig, device: str = "cpu", precision: Precision = "auto"):
         self.device = choose_device(device)
-        self.model = model.to(device=self.device, memory_format=torch.channels_last).eval()
+        self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         rays = np.stack([encode_rays(camera) for camera in rig.cameras])
         self.rays = torch.from_numpy(rays)[None].to(self.device)
         self.bf16 = precision == "bf16" or (precision == "auto" and fast_bf16(self.device))

@@ -15,7 +15,7 @@ COLOURS = 8  # classes c0..c7 of the style sheet
 TRUE_NAMES = ("truth", "true", "given")
 
 
-def format_number(value: float) -> str:
+def format_number(value: float | int) -> str:
     """Three significant digits, thousands apart, `-` for NaN."""
     if math.isnan(value):
         return "-"
@@ -26,7 +26,7 @@ def format_number(value: float) -> str:
     return f"{value:#.3g}"
 
 
-def format_duration(seconds: float) -> str:
+def format_duration(seconds: float | int) -> str:
     """Seconds, minutes or hours, whichever reads best."""
     if not math.isfinite(seconds) or seconds < 59.95:
         return f"{format_number(seconds)} s"
@@ -45,7 +45,8 @@ def draw_bars(bars: Sequence[tuple[str, float, str]]) -> Markup:
         length = max(value, 0.0) / longest * (WIDTH - left - right) if math.isfinite(value) else 0.0
         middle = i * row + row / 2
         parts.append(
-            f'<text x="{left - 12}" y="{middle + 5:.1f}" text-anchor="end">{escape(_shorten(label))}</text>'
+            f'<text x="{left - 12}" y="{middle + 5:.1f}" text-anchor="end">'
+            f"{escape(_shorten(label))}</text>"
             f'<rect class="{kind}" x="{left}" y="{i * row + 6}" width="{length:.1f}" '
             f'height="{row - 12}" rx="3" />'
             f'<text class="value" x="{left + length + 8:.1f}" y="{middle + 5:.1f}">'
@@ -88,9 +89,9 @@ class _Plan:
 
     centre_m: tuple[float, float]
     px_per_m: float
-    height: float
+    height: float | int
 
-    def place(self, x_m: float, y_m: float) -> tuple[float, float]:
+    def place(self, x_m: float | int, y_m: float | int) -> tuple[float, float]:
         dx, dy = x_m - self.centre_m[0], y_m - self.centre_m[1]
         return PLAN_WIDTH / 2 + dx * self.px_per_m, self.height / 2 - dy * self.px_per_m
 
@@ -164,7 +165,7 @@ def _draw_line(plan: _Plan, runs: list[list[tuple[float, float]]], kind: str) ->
     return parts
 
 
-def nice_step(span: float, parts: int = 7) -> float:
+def nice_step(span: float | int, parts: int = 7) -> float:
     """The smallest of 1, 2, 5 times a power of ten that cuts `span` into at most `parts`."""
     rough = span / parts
     power = 10.0 ** math.floor(math.log10(rough))
@@ -182,7 +183,7 @@ def _finite_runs(path: Path2D) -> list[list[tuple[float, float]]]:
     return [run for run in runs if run]
 
 
-def _svg(width: float, height: float, body: str, kind: str) -> Markup:
+def _svg(width: float | int, height: float | int, body: str, kind: str) -> Markup:
     fit = ' preserveAspectRatio="none"' if kind == "stages" else ""
     return Markup(
         f'<svg class="{kind}" viewBox="0 0 {width:g} {height:g}"{fit} role="img">{body}</svg>'

@@ -1,5 +1,6 @@
 """Logs spread over worker processes by Ray. The only module that imports ray."""
 
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +36,7 @@ def run_on_cluster(
         num_cpus=None if address else max(workers, 1),
         include_dashboard=False,
         log_to_driver=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
         configure_logging=False,
     )
     try:

@@ -76,7 +76,7 @@ class Section:
 
     number: int
     log: LogResult
-    seconds: float
+    seconds: float | int
     headline: Score | None
     stages: Markup
     plan: Markup
@@ -203,15 +203,15 @@ def _embed(folder: Path, picture: Picture, left_bytes: int) -> Figure:
     return Figure(picture, data)
 
 
-def _add_up(maps: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    total: dict[str, float] = {}
+def _add_up(maps: Iterable[Mapping[str, float | int]]) -> dict[str, float | int]:
+    total: dict[str, float | int] = {}
     for each in maps:
         for key, value in each.items():
             total[key] = total.get(key, 0) + value
     return total
 
 
-def _counts(log: LogResult) -> dict[str, float]:
+def _counts(log: LogResult) -> dict[str, int]:
     return {
         "frames": log.frames,
         "static voxels": log.static_voxels,

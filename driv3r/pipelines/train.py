@@ -102,7 +102,7 @@ def resume(recipe: TrainRecipe, folder: Path, device: torch.device) -> Run:
     model, average = Driv3r(recipe.model), Driv3r(recipe.model)
     average.load_state_dict(model.state_dict())
     for network in (model, average):
-        network.to(device=device, memory_format=torch.channels_last)
+        network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     decay = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain}]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from driv3r.datasets import open_dataset
-from driv3r.errors import Driv3rError
+from driv3r.errors import Driv3rError, StoreError
 from driv3r.fusion import FusedFrame, FusionConfig, fuse
 from driv3r.network.checkpoints import load_weights
 from driv3r.network.stream import Streamer
@@ -23,7 +23,8 @@ from driv3r.pipelines.prepare import WorkRig, prepare_rig
 from driv3r.pipelines.replay import Moment, fused_frame, replay
 from driv3r.pipelines.results import LogResult
 from driv3r.pipelines.score import LogScorer
-from driv3r.store.schema import LogHeader
+from driv3r.store.files import read_state
+from driv3r.store.schema import LogHeader, header_hash
 from driv3r.store.writer import LogWriter
 from driv3r.types import Reconstruction, Scene
 
@@ -63,7 +64,9 @@ class LogWorker:
             reader, model, _ = self._load()
             scene = reader.read(job.scene_id)
             work = prepare_rig(scene, model.config.size_hw)
-        writer = LogWriter(job.staging, make_header(job, scene, work))
+        header = make_header(job, scene, work)
+        check_place(job, header)
+        writer = LogWriter(job.staging, header)
         with _timed(seconds, "predict"):
             streamer = Streamer(model, work.rig, settings.device, settings.precision)
             stage = _stage(report, "predict")
@@ -125,6 +128,22 @@ def make_header(job: Job, scene: Scene, work: WorkRig) -> LogHeader:
         scale_source="learned from metric depth; ray and ground channels carry the rig's height",
         ego_poses=settings.ego_poses,
     )
+
+
+def check_place(job: Job, header: LogHeader) -> None:
+    """Raise StoreError before any work where a finished log of another kind is in the way."""
+    state = read_state(job.final)
+    if state is not None and state[0] == "complete" and not job.replace:
+        same = state[1] == header_hash(header)
+        raise StoreError(
+            f"{job.final} is finished"
+            + (
+                ", but its record for the report is gone"
+                if same
+                else " with other input, config, weights or code"
+            )
+            + ": give --replace to do it again, or name another --out"
+        )
 
 
 def digest(

@@ -1,35 +1,37 @@
 """One dataset's figures from its logs'."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
 from driv3r.types import Score
 
+Kind = tuple[str, str, str, str, str]
+
 
 def merge_scores(logs: Sequence[Sequence[Score]]) -> list[Score]:
-    """Figures over all logs: the mean over images where images are counted, else over logs."""
-    groups: dict[tuple[str, ...], list[Score]] = {}
+    """Figures over all logs, each log with the weight that its kind of figure calls for.
+
+    Means over images weigh by images. Errors in percent of the path weigh by its length, so that
+    the result is total error over total length. All others count each log once.
+    """
+    groups: dict[Kind, list[tuple[Score, float]]] = {}
     for scores in logs:
+        length_m = {s.subject: s.value for s in scores if s.metric == "path_length"}
         for s in scores:
-            key = (s.protocol, s.subject, s.scaling, s.camera, s.metric)
-            groups.setdefault(key, []).append(s)
-    merged = []
-    for same in groups.values():
-        weights = np.array([s.images or 1 for s in same], float)
-        value = float(np.average([s.value for s in same], weights=weights))
-        first = same[0]
-        merged.append(
-            Score(
-                first.metric,
-                value,
-                first.unit,
-                sum(s.n for s in same),
-                first.protocol,
-                first.subject,
-                first.scaling,
-                first.camera,
-                sum(s.images for s in same),
-            )
-        )
-    return merged
+            kind = (s.protocol, s.subject, s.scaling, s.camera, s.metric)
+            weight = length_m[s.subject] if s.metric == "rpe_percent" else float(s.images or 1)
+            groups.setdefault(kind, []).append((s, weight))
+    return [_merge(same) for same in groups.values()]
+
+
+def _merge(same: list[tuple[Score, float]]) -> Score:
+    values = np.array([s.value for s, _ in same])
+    weights = np.array([weight for _, weight in same])
+    return dataclasses.replace(
+        same[0][0],
+        value=float(np.average(values, weights=weights)),
+        n=sum(s.n for s, _ in same),
+        images=sum(s.images for s, _ in same),
+    )

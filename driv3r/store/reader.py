@@ -14,8 +14,8 @@ from driv3r.geometry.transforms import apply
 from driv3r.store.arrays import read_array, read_view
 from driv3r.store.codec import DEPTH
 from driv3r.store.files import read_attributes
-from driv3r.store.schema import SCHEMA, STATUSES, LogHeader, Status, header_hash
-from driv3r.store.units import read_prediction, unit_path
+from driv3r.store.schema import SCHEMA, STATUSES, FrameRecord, LogHeader, Status, header_hash
+from driv3r.store.units import read_prediction, read_record, unit_path
 from driv3r.types import (
     Camera,
     EgoPoses,

@@ -286,7 +286,7 @@ def _write_map(plan: LogPlan, world: World, log_token: str, root: Path) -> dict:
     mask = np.zeros((size_px[1], size_px[0]), np.uint8)
     pixels = np.round(edges[:, :2] / MAP_M_PER_PIXEL).astype(np.int32)
     pixels[:, 1] = size_px[1] - pixels[:, 1]
-    cv2.fillPoly(mask, [pixels], 255)
+    cv2.fillPoly(mask, [pixels], (255,))
     filename = f"maps/{nt.token_of('map', plan.name)}.png"
     (root / "maps").mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(root / filename), mask)

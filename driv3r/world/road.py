@@ -39,12 +39,14 @@ class Road:
     verge_slope: tuple[float, float]
 
     def frame(self, s):
-        """(x, y, z, yaw) of the centre line at s."""
+        """(x, y, z, yaw) of the centre line at s; past its ends it runs on straight and level."""
         at = np.asarray(s, np.float64) - self.start_m
         grid = np.arange(len(self.z))
-        return tuple(
+        x, y, z, yaw = (
             np.interp(at, grid, c) for c in (self.xy[:, 0], self.xy[:, 1], self.z, self.yaw)
         )
+        past = at - np.clip(at, 0, len(grid) - 1)
+        return x + past * np.cos(yaw), y + past * np.sin(yaw), z, yaw
 
     def surface(self, s, d) -> Float[np.ndarray, "*b 3"]:
         """World points of the ground at (s, d): crown, kerb, pavement, verge."""
@@ -69,7 +71,7 @@ def make_road(rng: np.random.Generator, style: RoadStyle, length_m: float) -> Ro
     )
     yaw = rng.uniform(-np.pi, np.pi) + np.cumsum(curvature)
     xy = np.cumsum(np.stack([np.cos(yaw), np.sin(yaw)], -1), axis=0)
-    z = sum(
+    z = np.zeros(n) + sum(
         rng.normal(0, 0.008) * wave / 6 * np.sin(2 * np.pi * s / wave + rng.uniform(0, 7))
         for wave in (120.0, 300.0, 60.0)
     )

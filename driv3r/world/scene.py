@@ -305,9 +305,13 @@ def _make_traffic(rng: np.random.Generator, road: Road, kind: str, ego: Drive):
 def _make_vehicle(rng: np.random.Generator, drive: Drive) -> Actor:
     heavy = rng.random() < 0.2
     mesh = things.make_van(rng) if heavy else things.make_car(rng)
-    lwh = mesh.vertices.max(0) - mesh.vertices.min(0)
     category = "vehicle.truck" if heavy else "vehicle.car"
-    return Actor(category, (mesh,), drive, tuple(float(v) for v in lwh))
+    return Actor(category, (mesh,), drive, _span(mesh))
+
+
+def _span(mesh: Mesh) -> tuple[float, float, float]:
+    length, width, height = (mesh.vertices.max(0) - mesh.vertices.min(0)).tolist()
+    return length, width, height
 
 
 def _make_walkers(rng: np.random.Generator, road: Road, ego: Drive):
@@ -325,6 +329,5 @@ def _make_walkers(rng: np.random.Generator, road: Road, ego: Drive):
             offset = -0.7 if cyclist else rng.uniform(0.4, max(pave - 0.3, 0.6))
             s = s0 + way * pace * ego.time_s
             drive = Drive(road, ego.time_s, s, np.full_like(s, side * (half + offset)), way < 0)
-            spans = np.stack([m.vertices.max(0) - m.vertices.min(0) for m in phases]).max(0)
             category = "vehicle.bicycle" if cyclist else "human.pedestrian.adult"
-            yield Actor(category, phases, drive, tuple(float(v) for v in spans), pace / 1.5)
+            yield Actor(category, phases, drive, _span(join(list(phases))), pace / 1.5)

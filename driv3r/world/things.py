@@ -185,13 +185,11 @@ def make_tree(rng: np.random.Generator) -> Mesh:
         rng.uniform(0.1, 0.24), height * 0.75, (0.12, 0.09, 0.06), Material.BARK, count=7
     )
     green = np.array([0.09, 0.15, 0.035]) * rng.uniform(0.6, 1.5) * (1 + rng.normal(0, 0.12, 3))
-    crowns = [
-        place(
-            cards(rng, 90, (crown, crown, crown * 0.8), 0.5, np.abs(green)),
-            at(*(rng.normal(0, 0.35 * crown, 2)), height * rng.uniform(0.68, 0.95)),
-        )
-        for _ in range(3)
-    ]
+    crowns = []
+    for _ in range(3):
+        leaves = cards(rng, 90, (crown, crown, crown * 0.8), 0.5, np.abs(green))
+        x, y = rng.normal(0, 0.35 * crown, 2)
+        crowns.append(place(leaves, at(x, y, height * rng.uniform(0.68, 0.95))))
     return join([trunk, *crowns])
 
 

@@ -61,6 +61,17 @@ def test_crossing_cars_keep_their_ids_and_speeds(paths, gap_s):
         assert error.max() < 0.05 * np.linalg.norm(velocity)
 
 
+def test_a_queue_is_not_linked_car_to_car():
+    """Each car's nearest at the next frame is the one behind it; one leaves, one enters."""
+    xs, velocity = [0.0, 9.0, 23.0, 34.0, 47.0], [14.0, 0.0, 0.0]
+    hidden = [(0, 0), *[(frame, 4) for frame in range(1, 8)]]
+    result = fuse_moving(drive([([x, 0, 1], velocity) for x in xs], 8, hidden=hidden)).result()
+    assert result.track_id.max() == 4
+    several = result.track_id != result.track_id[3]
+    assert np.allclose(result.velocity_world_mps[several], velocity, atol=0.5)
+    assert not result.velocity_world_mps[~several].any()
+
+
 @pytest.mark.parametrize(("missed", "tracks"), [(1, 1), (2, 1), (3, 2)])
 def test_a_track_survives_two_missed_frames(missed, tracks):
     hidden = [(4 + k, 0) for k in range(missed)]
@@ -107,8 +118,10 @@ def test_noise_stays_unassigned():
 @pytest.mark.parametrize(("depth_m", "clusters"), [(5.0, 2), (19.0, 2), (38.0, 1)])
 def test_the_gap_grows_with_depth(depth_m, clusters):
     cube = np.stack(np.meshgrid(*[np.linspace(0, 0.4, 5)] * 3), axis=-1).reshape(-1, 3)
-    frame = make_frame(0, [np.concatenate([cube, cube + [1.5, 0, 0]])], 0.9, depth_m=depth_m)
-    assert len(fuse_moving([frame]).result().track_id) == clusters
+    far = cube + [0, 50, 0]  # its wide gap must not join the others
+    frame = make_frame(0, [np.concatenate([cube, cube + [1.5, 0, 0]]), far], 0.9, depth_m=depth_m)
+    frame.depth_m[1, 0, : len(far)] = 39.0
+    assert len(fuse_moving([frame]).result().track_id) == clusters + 1
 
 
 @settings(max_examples=25, deadline=None)
