@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from driv3r.network.blocks import Block
 
 # Per time block: the tokens that it saw of up to `memory` past frames.
-Memory = list[Float[Tensor, "b p v n c"]]
+Memory = list[Float[Tensor, "b _ v n c"]]
 
 
 class TimeBlock(nn.Module):

@@ -190,11 +190,11 @@ def _write_sections(
 
 def _embed(folder: Path, picture: Picture, left_bytes: int) -> Figure:
     path = folder / picture.file
-    if not path.resolve().is_relative_to(folder.resolve()):
-        return Figure(picture, note=f"{picture.file} lies outside the report's folder")
     try:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            return Figure(picture, note=f"{picture.file} lies outside the report's folder")
         data = base64.b64encode(path.read_bytes()).decode("ascii")
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that no file can have
         return Figure(picture, note=f"{picture.file} is missing")
     if len(data) > left_bytes:
         return Figure(

@@ -184,7 +184,7 @@ def test_hostile_strings_stay_text(tmp_path):
         cards={HOSTILE: {HOSTILE: HOSTILE}, "list": [HOSTILE]},
         lost={HOSTILE: 1},
         paths=(Path2D(HOSTILE, (0.0,), (0.0,)),),
-        pictures=(Picture(HOSTILE, "../" + HOSTILE.replace("\x00", "")),),
+        pictures=(Picture(HOSTILE, HOSTILE),),
         store=HOSTILE,
     )
     run = RunResult(HOSTILE, {HOSTILE: HOSTILE}, (log,), log.scores)
@@ -316,11 +316,11 @@ def test_grid_step_is_round_and_cuts_into_few_parts(span):
 def test_plan_keeps_shapes_and_stays_on_the_paper(places):
     x_m, y_m = zip(*places, strict=True)
     svg = str(draw_paths([Path2D("truth", x_m, y_m)]))
-    width, height = map(float, re.search(r'viewBox="0 0 (\S+) (\S+)"', svg).groups())
-    points = re.search(r'points="([^"]+)"', svg)[1]
+    ((width, height),) = re.findall(r'viewBox="0 0 (\S+) (\S+)"', svg)
+    (points,) = re.findall(r'points="([^"]+)"', svg)
     px = np.array([point.split(",") for point in points.split()], float)
     assert (px >= 0).all()
-    assert (px <= (width, height)).all()
+    assert (px <= (float(width), float(height))).all()
     # One positive scale for both axes, and y turned up: distances keep their ratios.
     metres = np.stack([x_m, y_m], axis=1) - (x_m[0], y_m[0])
     moved = (px - px[0]) * (1, -1)

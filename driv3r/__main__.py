@@ -1,0 +1,5 @@
+"""`python -m driv3r` is `driv3r`."""
+
+from driv3r.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Alignment: where the car is, from its images and the depth a network predicts for them."""
