@@ -26,9 +26,10 @@ class Targets:
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the terms."""
+    """Weights of the terms: `depth` of the Laplace likelihood, `relative` of |p - g| / g."""
 
     depth: float = 1.0
+    relative: float = 1.0
     edge: float = 0.5
     motion: float = 0.5
     ego: float = 1.0
@@ -42,7 +43,9 @@ def compute_losses(
     sky = targets.depth_m <= 0
     truth = torch.where(sky, SKY_DEPTH_M, targets.depth_m.clamp(NEAREST_M, SKY_DEPTH_M)).log()
     weight = torch.where(sky, weights.sky, 1.0) * present[..., None, None]
-    error = (outputs.log_depth - truth).abs()
+    off = outputs.log_depth - truth
+    error = off.abs()
+    relative = off.clamp(-3.0, 1.5).expm1().abs()
     log_b = outputs.log_sigma.clamp(-4.5, 1.0)
     laplace = (error * (-log_b).exp() + log_b) * weight
     motion = F.binary_cross_entropy_with_logits(
@@ -51,7 +54,8 @@ def compute_losses(
     unit = outputs.ego_rate.new_tensor(RATE_UNITS)
     ego = ((outputs.ego_rate - targets.ego_rate).abs() / unit).mean(-1) * targets.has_last
     terms = {
-        "depth": weights.depth * (laplace + error * weight).sum() / weight.sum(),
+        "depth": weights.depth * laplace.sum() / weight.sum(),
+        "relative": weights.relative * (relative * weight).sum() / weight.sum(),
         "edge": weights.edge * _edge_term(outputs.log_depth, truth, weight * ~sky),
         "motion": weights.motion * motion,
         "ego": weights.ego * ego.sum() / targets.has_last.sum().clamp(min=1),
