@@ -21,8 +21,8 @@ check: .venv/ready
 train: .venv/ready
 	$(BIN)/driv3r train driv3r-s
 
-bench: .venv/ready
-	$(BIN)/python benchmarks/stages.py
+bench: demo
+	$(BIN)/python benchmarks/store.py $(firstword $(wildcard out/demo/*.zarr))
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

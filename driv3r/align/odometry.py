@@ -20,12 +20,13 @@ from driv3r.geometry.pnp import Sightings, find_inliers, hypothesise_motions, re
 from driv3r.geometry.transforms import apply, from_rotvec, invert, to_rotvec
 from driv3r.types import Camera, Rig, Transform
 
-PASSES = 2  # the second tracks in images drawn with the first one's answer
-ROUND_TRIP_PX = 0.7  # a feature tracked there and back must return this close
+PASSES = 2  # after a poor guess, track again in images drawn with the first answer
+ROUND_TRIP_PX = 1.5  # a feature tracked there and back must return this close
 MAX_BEND = 0.1  # of inverse depth, relative: flat surfaces have none, edges of things much
+START_MPS = (0.0, 3.0, 6.0, 10.0, 15.0, 22.0, 32.0)  # tried where nothing is known
 CORNER_QUALITY = 0.005
 CORNER_GAP_PX = 6
-LK = {"winSize": (13, 13), "maxLevel": 3, "criteria": (3, 20, 0.03)}
+LK = {"winSize": (17, 17), "maxLevel": 3, "criteria": (3, 20, 0.03)}
 
 Images = Sequence[UInt8[np.ndarray, "h w 3"] | None]
 
@@ -66,6 +67,17 @@ class Glance:
     motion: Float32[np.ndarray, "v dh dw"]
 
 
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Corners (u, v) in the last image of one camera, and where they lie by its depth."""
+
+    view: int
+    inverse_depth: Float32[np.ndarray, "dh dw"]
+    corners: Float32[np.ndarray, "n 2"]
+    points_last: Float[np.ndarray, "n 3"]
+    sigma: Float[np.ndarray, "n"]
+
+
 class RigOdometry:
     """Ego motion from frame to frame. Cameras of `rig` have the size of the images given.
 
@@ -97,9 +109,10 @@ class RigOdometry:
     ) -> Transform | None:
         """last_T_ego, which maps the current ego frame to the last frame's.
 
-        None on the first frame, and where too few features support a motion: nothing in sight, no
-        texture, no depth. `prior` is a guess of the answer; without one, the last answer's speed
-        and standing still are tried. GeometryError for arrays that do not fit the rig.
+        None on the first frame, and where too few features support a motion: nothing in sight,
+        no texture, no depth, or a guess too far off. The guess is `prior`, else the last answer's
+        speed kept up; with neither, START_MPS are tried and the best supported answer counts.
+        GeometryError for arrays that do not fit the rig.
         """
         self._check(images, depth_m, sigma, motion, gap_s, prior)
         now = self._glance(images, depth_m, sigma, motion)
@@ -107,18 +120,18 @@ class RigOdometry:
         self._last, self._rate = now, None
         if last is None:
             return None
-        going_on = None if rate is None else from_rotvec(rate[:3] * gap_s, rate[3:] * gap_s)
-        for guess in (prior, going_on, np.eye(4)):
-            if guess is None:
-                continue
-            ego_T_last = self._solve(last, now, invert(guess))
-            if ego_T_last is not None:
-                last_T_ego = invert(ego_T_last)
-                if gap_s > 0:
-                    turn_shift = np.concatenate([to_rotvec(last_T_ego), last_T_ego[:3, 3]])
-                    self._rate = turn_shift / gap_s
-                return last_T_ego
-        return None
+        self._prepare_rays(last.depth_m.shape[1:])
+        views = np.flatnonzero(last.present & now.present)
+        features = [self._find_features(last, int(view)) for view in views]
+        guesses = _guess_motions(prior, rate, gap_s)
+        answers = [self._solve(features, last, now, invert(guess)) for guess in guesses]
+        ego_T_last, support = max(answers, key=lambda answer: answer[1])
+        if support == 0:
+            return None
+        last_T_ego = invert(ego_T_last)
+        if gap_s > 0:
+            self._rate = np.concatenate([to_rotvec(last_T_ego), last_T_ego[:3, 3]]) / gap_s
+        return last_T_ego
 
     def save_state(self) -> dict[str, np.ndarray]:
         """The last frame as arrays, exactly, so that a killed log can go on; empty before one."""
@@ -136,7 +149,7 @@ class RigOdometry:
         shape = (len(self.rig.cameras), *self.rig.cameras[0].size_hw)
         if not names <= set(arrays) or arrays["grey"].shape != shape:
             raise GeometryError(
-                f"odometry state holds {({k: a.shape for k, a in arrays.items()})}; expected "
+                f"odometry state holds { ({k: a.shape for k, a in arrays.items()}) }; expected "
                 f"{sorted(names)} with grey of {shape}: start the log anew"
             )
         self._last = Glance(**{name: arrays[name] for name in names})
@@ -172,35 +185,24 @@ class RigOdometry:
         maps = (np.array(a, np.float32) for a in (depth_m, sigma, motion))  # copies: kept
         return Glance(grey, present, *maps)
 
-    def _solve(self, last: Glance, now: Glance, ego_T_last: Transform) -> Transform | None:
-        """The best supported motion near a guess, or of any one camera's features."""
-        config = self.config
+    def _solve(
+        self, features: list[Features], last: Glance, now: Glance, ego_T_last: Transform
+    ) -> tuple[Transform, int]:
+        """The best supported motion near a guess, or of any one camera; inliers, 0 if too few."""
+        config, rig = self.config, self.rig
+        px = config.reprojection_px
         inliers = np.zeros(0, bool)
         for _ in range(PASSES):
-            seen = self._track(last, now, ego_T_last)
-            hypotheses = [ego_T_last]
-            hypotheses += hypothesise_motions(self.rig, seen, config.reprojection_px, config.seed)
-            support = [
-                np.count_nonzero(find_inliers(self.rig, seen, T, config.reprojection_px))
-                for T in hypotheses
-            ]
-            best = hypotheses[int(np.argmax(support))]
-            ego_T_last = refine_motion(self.rig, seen, best, config.reprojection_px)
-            inliers = find_inliers(self.rig, seen, ego_T_last, config.reprojection_px)
-        needed = max(config.min_inliers, config.min_share * len(inliers))
-        return ego_T_last if np.count_nonzero(inliers) >= needed else None
-
-    def _track(self, last: Glance, now: Glance, ego_T_last: Transform) -> Sightings:
-        """Features of every camera that has an image in both frames."""
-        self._prepare_rays(last.depth_m.shape[1:])
-        found = [
-            self._track_camera(view, last, now, ego_T_last)
-            for view in np.flatnonzero(last.present & now.present)
-        ]
-        empty = Sightings(np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0, int), np.zeros(0))
-        parts = [empty, *found]
-        fields = (field.name for field in dataclasses.fields(Sightings))
-        return Sightings(*(np.concatenate([getattr(p, name) for p in parts]) for name in fields))
+            seen = _join([self._track_features(f, last, now, ego_T_last) for f in features])
+            hypotheses = [ego_T_last, *hypothesise_motions(rig, seen, px, config.seed)]
+            support = [np.count_nonzero(find_inliers(rig, seen, T, px)) for T in hypotheses]
+            ego_T_last = refine_motion(rig, seen, hypotheses[int(np.argmax(support))], px)
+            inliers = find_inliers(rig, seen, ego_T_last, px)
+            if support[0] >= 0.5 * len(inliers):  # the guess was near: nothing to gain
+                break
+        count = int(np.count_nonzero(inliers))
+        enough = count >= max(config.min_inliers, config.min_share * len(inliers))
+        return ego_T_last, count if enough else 0
 
     def _prepare_rays(self, depth_hw: tuple[int, int]) -> None:
         if self._depth_cameras and self._depth_cameras[0].size_hw == depth_hw:
@@ -211,33 +213,10 @@ class RigOdometry:
             dataclasses.replace(camera, K=camera.K.astype(np.float32)) for camera in cameras
         )
 
-    def _track_camera(
-        self, view: int, last: Glance, now: Glance, ego_T_last: Transform
-    ) -> Sightings:
-        camera = self.rig.cameras[view]
+    def _find_features(self, last: Glance, view: int) -> Features:
+        """Corners of the last image on still, flat, near surfaces of certain depth."""
+        config, camera = self.config, self.rig.cameras[view]
         inverse = _invert_depth(last.depth_m[view])
-        corners = self._find_corners(last, view, inverse)
-        cam_T_last = invert(camera.ego_T_cam) @ ego_T_last @ camera.ego_T_cam
-        then_to_now = self._map_pixels(view, inverse, cam_T_last)
-        uv, kept = _track_through(last.grey[view], now.grey[view], corners, then_to_now)
-        kept &= _sample_cells(now.motion[view], uv, camera.size_hw) < self.config.moving_above
-        corners, uv = corners[kept], uv[kept]
-        h, w = camera.size_hw
-        inverse = cv2.resize(inverse, (w, h), interpolation=cv2.INTER_LINEAR)
-        depth_m = 1.0 / inverse[corners[:, 1].astype(int), corners[:, 0].astype(int)]
-        points_cam = unproject(camera, corners.astype(np.float64)) * depth_m[:, None]
-        return Sightings(
-            apply(camera.ego_T_cam, points_cam),
-            unproject(camera, uv.astype(np.float64))[:, :2],
-            np.full(len(uv), view),
-            _sample_cells(last.sigma[view], corners, camera.size_hw).astype(np.float64),
-        )
-
-    def _find_corners(
-        self, last: Glance, view: int, inverse: Float32[np.ndarray, "dh dw"]
-    ) -> Float32[np.ndarray, "n 2"]:
-        """Corners (u, v) of the last image on still, flat, near surfaces of certain depth."""
-        config = self.config
         usable = (
             (inverse >= 1.0 / config.max_depth_m)
             & (last.sigma[view] <= config.max_sigma)
@@ -245,12 +224,35 @@ class RigOdometry:
             & (np.abs(cv2.Laplacian(inverse, cv2.CV_32F)) < MAX_BEND * inverse)
         )
         inner = cv2.erode(usable.astype(np.uint8), np.ones((3, 3), np.uint8))
-        h, w = last.grey[view].shape
+        h, w = camera.size_hw
         mask = cv2.resize(inner, (w, h), interpolation=cv2.INTER_NEAREST_EXACT)
         found = cv2.goodFeaturesToTrack(
             last.grey[view], config.max_features, CORNER_QUALITY, CORNER_GAP_PX, mask=mask
         )
-        return np.zeros((0, 2), np.float32) if found is None else found[:, 0] + np.float32(0.5)
+        pixels = np.zeros((0, 2), np.float32) if found is None else found[:, 0]
+        column, row = pixels.astype(int).T
+        depth_m = 1.0 / cv2.resize(inverse, (w, h), interpolation=cv2.INTER_LINEAR)[row, column]
+        corners = pixels + np.float32(0.5)  # OpenCV counts pixel centres as integers
+        points_cam = unproject(camera, corners.astype(np.float64)) * depth_m[:, None]
+        sigma = _sample_cells(last.sigma[view], corners, camera.size_hw)
+        points_last = apply(camera.ego_T_cam, points_cam)
+        return Features(int(view), inverse, corners, points_last, sigma.astype(np.float64))
+
+    def _track_features(
+        self, features: Features, last: Glance, now: Glance, ego_T_last: Transform
+    ) -> Sightings:
+        view = features.view
+        camera = self.rig.cameras[view]
+        cam_T_last = invert(camera.ego_T_cam) @ ego_T_last @ camera.ego_T_cam
+        then_to_now = self._map_pixels(view, features.inverse_depth, cam_T_last)
+        uv, kept = _track_through(last.grey[view], now.grey[view], features.corners, then_to_now)
+        kept &= _sample_cells(now.motion[view], uv, camera.size_hw) < self.config.moving_above
+        return Sightings(
+            features.points_last[kept],
+            unproject(camera, uv[kept].astype(np.float64))[:, :2],
+            np.full(np.count_nonzero(kept), view),
+            features.sigma[kept],
+        )
 
     def _map_pixels(
         self, view: int, inverse: Float32[np.ndarray, "dh dw"], cam_T_last: Transform
@@ -263,6 +265,23 @@ class RigOdometry:
         uv = np.where((ahead > 1e-3)[..., None], uv, -1.0).astype(np.float32)
         full = cv2.resize(uv, (w, h), interpolation=cv2.INTER_LINEAR)
         return full * np.array([w / uv.shape[1], h / uv.shape[0]], np.float32)
+
+
+def _guess_motions(
+    prior: Transform | None, rate: Float[np.ndarray, "6"] | None, gap_s: float
+) -> list[Transform]:
+    if prior is not None:
+        return [prior]
+    if rate is not None:
+        return [from_rotvec(rate[:3] * gap_s, rate[3:] * gap_s)]
+    ahead = np.array([1.0, 0.0, 0.0])
+    return [from_rotvec(np.zeros(3), ahead * mps * gap_s) for mps in START_MPS]
+
+
+def _join(parts: list[Sightings]) -> Sightings:
+    empty = Sightings(np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0, int), np.zeros(0))
+    names = [field.name for field in dataclasses.fields(Sightings)]
+    return Sightings(*(np.concatenate([getattr(p, n) for p in (empty, *parts)]) for n in names))
 
 
 def _track_through(

@@ -71,8 +71,9 @@ def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def load_example(
     path: Path, frames: int, camera_drop: float, rng: np.random.Generator, plain: bool = False
 ) -> dict[str, np.ndarray]:
-    """A run of `frames` from a clip as arrays; `plain` switches augmentation off."""
+    """A run of `frames` (or all that there are) from a clip; `plain` switches augmentation off."""
     clip = read_clip(path)
+    frames = min(frames, len(clip.time_us))
     start = 0 if plain else int(rng.integers(len(clip.time_us) - frames + 1))
     run = slice(start, start + frames)
     mirrored = bool(not plain and rng.random() < 0.5)

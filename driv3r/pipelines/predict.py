@@ -16,12 +16,14 @@ from driv3r.pipelines.prepare import (
     chain_ego_poses,
     given_ego_poses,
     prepare_images,
+    prepare_rig,
 )
 from driv3r.store.schema import FrameRecord, Status
 from driv3r.store.writer import LogWriter
 from driv3r.types import EgoPoses, Frame, Prediction, Scene, Transform
 
 SAVE_STATE_EVERY = 4
+ODOMETRY_HW = (256, 448)  # features need finer images than the network's
 Images = Sequence[UInt8[np.ndarray, "h w 3"] | None]
 
 
@@ -46,7 +48,8 @@ def predict_frames(
     report: Callable[[int, int], None],
 ) -> None:
     """Predict and write every frame that is not yet written, in order of time."""
-    odometry = RigOdometry(work.rig) if ego_poses == "odometry" else None
+    fine = prepare_rig(scene, ODOMETRY_HW)
+    odometry = RigOdometry(fine.rig) if ego_poses == "odometry" else None
     track = Track()
     first = _resume(writer, streamer, odometry, track)
     for index in range(first, len(scene.frames)):
@@ -55,7 +58,9 @@ def predict_frames(
         images = prepare_images(frame, work)
         gap_s = track.gap_s(frame.time_us)
         prediction = streamer.step(StreamFrame(images, gap_s))
-        last_T_ego = _choose_motion(odometry, images, prediction, gap_s)
+        last_T_ego = prediction.last_T_ego
+        if odometry is not None:
+            last_T_ego = _measure_motion(odometry, prepare_images(frame, fine), prediction, gap_s)
         track.world_T_ego, at_cameras = _locate(frame, work, track, ego_poses, last_T_ego, gap_s)
         track.time_us = frame.time_us
         seconds = time.monotonic() - since
@@ -75,12 +80,10 @@ def predict_frames(
         report(index + 1, len(scene.frames))
 
 
-def _choose_motion(
-    odometry: RigOdometry | None, images: Images, prediction: Prediction, gap_s: float
+def _measure_motion(
+    odometry: RigOdometry, images: Images, prediction: Prediction, gap_s: float
 ) -> Transform | None:
-    """The network's ego motion, or odometry's where that is asked for and finds one."""
-    if odometry is None:
-        return prediction.last_T_ego
+    """Odometry's ego motion; the network's where odometry finds none that it trusts."""
     found = odometry.step(
         images,
         prediction.depth_m,

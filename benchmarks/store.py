@@ -1,0 +1,75 @@
+"""Our store against what research forks write: float32 xyz pointmaps by numpy.save.
+
+    python benchmarks/store.py LOG.zarr
+
+Reads a finished log, writes its predictions both ways into a temporary folder in the same run, and
+prints size and time as ratios. Both are flushed to the disk before the clock stops.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from driv3r.store.reader import LogStore
+from driv3r.store.writer import LogWriter
+
+
+def time_store(store: LogStore, folder: Path) -> float:
+    """Seconds to write every frame with the store's own writer."""
+    frames = range(len(store.time_us))
+    records = [store.record(frame) for frame in frames]
+    writer = LogWriter(folder, store.header)
+    since = time.perf_counter()
+    for frame, record in zip(frames, records, strict=True):
+        writer.write_frame(frame, record)
+    writer.seal()
+    return time.perf_counter() - since
+
+
+def time_numpy(store: LogStore, folder: Path) -> float:
+    """Seconds to write xyz, sigma and motion of every frame as float32 .npy files."""
+    folder.mkdir()
+    seconds = 0.0
+    for frame in range(len(store.time_us)):
+        views = range(len(store.rig.cameras))
+        prediction = store.prediction(frame)
+        arrays = {
+            "xyz": np.stack([store.points_world(frame, view) for view in views]),
+            "sigma": prediction.sigma,
+            "motion": prediction.motion,
+        }
+        since = time.perf_counter()
+        for name, array in arrays.items():
+            with (folder / f"{frame:06d}_{name}.npy").open("wb") as file:
+                np.save(file, array.astype(np.float32))
+                file.flush()
+                os.fsync(file.fileno())
+        seconds += time.perf_counter() - since
+    return seconds
+
+
+def measure_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def main() -> None:
+    """Compare on one log."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("log", type=Path, help="a finished log, as `make demo` leaves in out/demo")
+    store = LogStore.open(parser.parse_args().log)
+    with tempfile.TemporaryDirectory() as name:
+        ours, theirs = Path(name) / "ours.zarr", Path(name) / "numpy"
+        seconds = time_store(store, ours), time_numpy(store, theirs)
+        size = measure_bytes(ours), measure_bytes(theirs)
+    print(f"{store.log_id}: {len(store.time_us)} surround frames")
+    print(f"size: {size[1] / size[0]:.1f}x smaller than numpy.save of float32 xyz, sigma, motion")
+    print(f"time to write: {seconds[0] / seconds[1]:.2f} of numpy.save's")
+
+
+if __name__ == "__main__":
+    main()

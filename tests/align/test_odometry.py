@@ -1,0 +1,223 @@
+"""Odometry against closed forms and against rendered streets with exact truth."""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from driv3r.align.odometry import OdometryConfig, RigOdometry
+from driv3r.errors import ConfigError, GeometryError
+from driv3r.geometry.cameras import project, unproject
+from driv3r.geometry.pnp import Sightings, find_inliers, hypothesise_motions, refine_motion
+from driv3r.geometry.transforms import angle_rad, apply, from_rotvec, invert
+from driv3r.types import Rig
+from driv3r.world.clips import render_frame
+from driv3r.world.render import Renderer
+from driv3r.world.rig import make_rig
+from driv3r.world.scene import make_world
+
+SIZE_HW = (256, 448)
+GAP_S = 0.5
+MOTION = from_rotvec(np.array([0.004, -0.006, 0.08]), np.array([4.0, 0.25, 0.03]))  # last_T_ego
+PX = 2.0
+
+
+class Seen(NamedTuple):
+    """What one surround frame gives to odometry."""
+
+    images: list[np.ndarray | None]
+    depth_m: np.ndarray
+    sigma: np.ndarray
+    motion: np.ndarray
+
+
+class Street(NamedTuple):
+    """Two surround frames GAP_S apart with exact depth, and the true last_T_ego."""
+
+    rig: Rig
+    frames: list[Seen]
+    truth: np.ndarray
+
+
+def sight_points(rng, noise_px=0.3, outliers=0.3, depth_error=0.0, sigma=0.01):
+    """Points of the last ego frame as a rig sees them after MOTION."""
+    rig = make_rig(SIZE_HW)
+    parts = []
+    for index, camera in enumerate(rig.cameras):
+        uv = rng.uniform((0, 0), (SIZE_HW[1], SIZE_HW[0]), (150, 2))
+        points_cam = unproject(camera, uv) * rng.uniform(4, 50, (150, 1))
+        points_last = apply(camera.ego_T_cam, points_cam)
+        points_now = apply(invert(camera.ego_T_cam) @ invert(MOTION), points_last)
+        uv_now, _, inside = project(camera, points_now)
+        uv_now += rng.normal(0, noise_px, uv_now.shape)
+        wild = rng.random(len(uv)) < outliers
+        uv_now[wild] = rng.uniform((0, 0), (SIZE_HW[1], SIZE_HW[0]), (wild.sum(), 2))
+        stretched = points_cam * np.exp(rng.normal(0, depth_error, (150, 1)))
+        believed = apply(camera.ego_T_cam, stretched)[inside]
+        xy = unproject(camera, uv_now[inside])[:, :2]
+        n = int(inside.sum())
+        parts.append((believed, xy, np.full(n, index), np.full(n, sigma)))
+    return rig, Sightings(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def solve(rig, seen):
+    hypotheses = hypothesise_motions(rig, seen, PX, seed=0)
+    best = max(hypotheses, key=lambda T: int(find_inliers(rig, seen, T, PX).sum()))
+    return invert(refine_motion(rig, seen, best, PX))
+
+
+def errors_of(last_T_ego, truth):
+    """Translation error in metres and rotation error in degrees."""
+    error = invert(truth) @ last_T_ego
+    return np.linalg.norm(error[:3, 3]), np.degrees(angle_rad(error))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_points_with_noise_and_outliers_give_the_motion(seed):
+    rig, seen = sight_points(np.random.default_rng(seed))
+    shift_m, turn_deg = errors_of(solve(rig, seen), MOTION)
+    assert shift_m < 0.01 * np.linalg.norm(MOTION[:3, 3])
+    assert turn_deg < 0.1
+
+
+def test_stating_the_depth_error_beats_ignoring_it():
+    stated, ignored = [], []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        rig, seen = sight_points(rng, depth_error=0.1, sigma=0.1)
+        stated.append(errors_of(solve(rig, seen), MOTION)[0])
+        blind = dataclasses.replace(seen, sigma=np.zeros_like(seen.sigma))
+        ignored.append(errors_of(solve(rig, blind), MOTION)[0])
+    assert np.mean(stated) < 0.7 * np.mean(ignored)
+
+
+@pytest.fixture(scope="module")
+def street():
+    world = make_world(5, 1.0)
+    rig, renderer = make_rig(SIZE_HW), Renderer(world)
+    frames = []
+    for time_s in (0.3, 0.3 + GAP_S):
+        views = [view for view, _ in render_frame(renderer, rig, time_s)]
+        depth_m = np.stack([view.depth_m for view in views])
+        moving = np.stack([view.moving for view in views]).astype(np.float32)
+        images = [view.image for view in views]
+        frames.append(Seen(images, depth_m, np.full_like(depth_m, 0.02), moving))
+    truth = invert(world.ego.world_T_ego(0.3)) @ world.ego.world_T_ego(0.3 + GAP_S)
+    return Street(rig, frames, truth)
+
+
+def rough(truth):
+    """A guess 15 % too long and a degree off."""
+    turn = from_rotvec(np.array([0.0, 0.0, np.radians(1.0)]), np.zeros(3))
+    guess = turn @ truth
+    guess[:3, 3] *= 1.15
+    return guess
+
+
+def run(rig, frames: list[Seen], prior, config=None):
+    odometry = RigOdometry(rig, config)
+    assert odometry.step(*frames[0], 0.0, None) is None
+    return odometry.step(*frames[1], GAP_S, prior)
+
+
+def assert_close(last_T_ego, truth, share=0.05, turn_deg=0.4):
+    assert last_T_ego is not None
+    shift_m, angle_deg = errors_of(last_T_ego, truth)
+    assert shift_m < share * np.linalg.norm(truth[:3, 3])
+    assert angle_deg < turn_deg
+
+
+def test_rendered_street_gives_the_motion(street: Street):
+    rig, frames, truth = street
+    first = run(rig, frames, rough(truth))
+    assert_close(first, truth)
+    assert first.tobytes() == run(rig, frames, rough(truth)).tobytes()
+
+
+def test_without_a_guess_the_speed_is_found(street: Street):
+    assert_close(run(street.rig, street.frames, None), street.truth)
+
+
+def test_depth_of_another_size_gives_the_motion(street: Street):
+    rig, frames, truth = street
+    coarse = [
+        Seen(
+            f.images,
+            *(np.ascontiguousarray(a[:, 1::3, 1::3]) for a in (f.depth_m, f.sigma, f.motion)),
+        )
+        for f in frames
+    ]
+    assert coarse[0].depth_m.shape == (6, 85, 149)
+    assert_close(run(rig, coarse, rough(truth)), truth, share=0.08, turn_deg=0.6)
+
+
+def test_smaller_working_width_gives_the_motion(street: Street):
+    rig, frames, truth = street
+    found = run(rig, frames, rough(truth), OdometryConfig(max_width_px=300))
+    assert_close(found, truth, share=0.08, turn_deg=0.6)
+
+
+def test_missing_cameras_are_done_without(street: Street):
+    rig, frames, truth = street
+    gone = [
+        f._replace(images=[None if view in missing else i for view, i in enumerate(f.images)])
+        for f, missing in zip(frames, ((1, 4), (2,)), strict=True)
+    ]
+    assert_close(run(rig, gone, rough(truth)), truth, share=0.08, turn_deg=0.6)
+
+
+def test_nothing_to_see_gives_none(street: Street):
+    rig, frames, truth = street
+    blank = [f._replace(images=[np.full_like(i, 90) for i in f.images]) for f in frames]
+    assert run(rig, blank, truth) is None
+    assert run(rig, [f._replace(images=[None] * 6) for f in frames], truth) is None
+    no_depth = [f._replace(depth_m=np.full_like(f.depth_m, np.nan)) for f in frames]
+    assert run(rig, no_depth, truth) is None
+    all_move = [f._replace(motion=np.ones_like(f.motion)) for f in frames]
+    assert run(rig, all_move, truth) is None
+
+
+def test_unrelated_images_give_none(street: Street):
+    rig, frames, truth = street
+    images = frames[1].images
+    shuffled = frames[1]._replace(images=images[3:] + images[:3])
+    assert run(rig, [frames[0], shuffled], truth) is None
+
+
+def test_state_round_trip_gives_the_same_next_answer(street: Street):
+    rig, frames, truth = street
+    going, resumed = RigOdometry(rig), RigOdometry(rig)
+    going.step(*frames[0], 0.0, None)
+    going.step(*frames[0], GAP_S, np.eye(4))
+    resumed.load_state({name: array.copy() for name, array in going.save_state().items()})
+    for prior in (rough(truth), None):
+        a, b = (o.step(*frames[1], GAP_S, prior) for o in (going, resumed))
+        assert a is not None
+        assert b is not None
+        assert a.tobytes() == b.tobytes()
+    fresh = RigOdometry(rig)
+    fresh.load_state(RigOdometry(rig).save_state())
+    assert fresh.step(*frames[0], 0.0, None) is None
+
+
+def test_bad_input_is_named(street: Street):
+    rig, frames, _ = street
+    images, depth_m, sigma, motion = frames[0]
+    odometry = RigOdometry(rig)
+    for arguments in (
+        (images[:5], depth_m, sigma, motion, 0.5, None),
+        ([i[:100] for i in images], depth_m, sigma, motion, 0.5, None),
+        (images, depth_m, sigma[:, :9], motion, 0.5, None),
+        (images, depth_m, sigma, motion, float("nan"), None),
+        (images, depth_m, sigma, motion, 0.5, np.full((4, 4), np.nan)),
+    ):
+        with pytest.raises(GeometryError):
+            odometry.step(*arguments)
+    with pytest.raises(GeometryError, match="start the log anew"):
+        odometry.load_state({"grey": np.zeros((6, 2, 2), np.uint8)})
+    with pytest.raises(ConfigError, match="max_depth_m"):
+        OdometryConfig(max_depth_m=-1.0)
+    odd = dataclasses.replace(rig.cameras[0], size_hw=(10, 10))
+    with pytest.raises(GeometryError, match="one size"):
+        RigOdometry(Rig((odd, *rig.cameras[1:])))

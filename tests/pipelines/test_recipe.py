@@ -1,0 +1,85 @@
+import dataclasses
+from typing import Any, Literal
+
+import pytest
+
+from driv3r.errors import ConfigError, StoreError
+from driv3r.pipelines.process import make_settings
+from driv3r.pipelines.recipe import BUILT_IN, build_recipe, find_recipe, load_recipe
+from driv3r.pipelines.results import LogResult, Picture, load_log_result, save_result
+from driv3r.pipelines.train import TrainRecipe
+from driv3r.types import Score
+from driv3r.world.nuscenes_writer import WorldRecipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    size_hw: tuple[int, int] = (1, 2)
+    kind: Literal["a", "b"] = "a"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    rate: float = 1.0
+    inner: Inner = Inner()
+    steps: tuple[float, ...] = ()
+    limit: int | None = None
+    free: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def test_values_take_the_fields_types():
+    data = {"rate": 2, "inner": {"size_hw": [3, 4], "kind": "b"}, "steps": [1, 2.5], "limit": 7}
+    assert build_recipe(data, Outer, "x") == Outer(2.0, Inner((3, 4), "b"), (1.0, 2.5), 7)
+    assert build_recipe({"limit": None, "free": {"k": [1]}}, Outer, "x").free == {"k": [1]}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"rat": 1}, "unknown key 'rat'"),
+        ({"inner": {"size": 1}}, "unknown key 'size'"),
+        ({"rate": "fast"}, "rate: expected float"),
+        ({"limit": True}, "limit: expected int"),
+        ({"inner": {"size_hw": [1]}}, "expected 2 entries"),
+        ({"inner": {"kind": "c"}}, "expected one of"),
+        ({"steps": 3}, "expected a list"),
+        ([1], "mapping"),
+    ],
+)
+def test_what_does_not_fit_is_named(data, message):
+    with pytest.raises(ConfigError, match=message):
+        build_recipe(data, Outer, "x")
+
+
+@pytest.mark.parametrize(("room", "kind"), [("train", TrainRecipe), ("world", WorldRecipe)])
+def test_built_in_recipes_are_whole(room, kind):
+    paths = sorted((BUILT_IN / room).glob("*.yaml"))
+    assert paths
+    for path in paths:
+        load_recipe(path, kind)
+
+
+def test_recipes_are_found_by_name_or_not_at_all(tmp_path):
+    assert find_recipe("demo", "world").name == "demo.yaml"
+    with pytest.raises(ConfigError, match="known: demo"):
+        find_recipe("nope", "world")
+    with pytest.raises(ConfigError, match="no recipe at"):
+        find_recipe(str(tmp_path / "nope.yaml"), "world")
+    (tmp_path / "bad.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match="not YAML"):
+        load_recipe(tmp_path / "bad.yaml", Outer)
+
+
+def test_settings_name_the_wrong_option():
+    with pytest.raises(ConfigError, match="ego_poses: expected one of"):
+        make_settings(ego_poses="guessed")
+
+
+def test_results_survive_the_disk(tmp_path):
+    score = Score("abs_rel", 0.1, "", 3, "p", "s", images=2)
+    result = LogResult("a", "done", scores=(score,), pictures=(Picture("t", "f"),), lost={"x": 1})
+    save_result(result, tmp_path / "a.json")
+    assert load_log_result(tmp_path / "a.json") == result
+    (tmp_path / "b.json").write_text("{")
+    with pytest.raises(StoreError, match="not a log's result"):
+        load_log_result(tmp_path / "b.json")

@@ -1,0 +1,96 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from driv3r.errors import CheckpointError
+from driv3r.geometry.transforms import from_rotvec
+from driv3r.network.checkpoints import load_weights
+from driv3r.network.models import Driv3rConfig
+from driv3r.pipelines.batches import DataRecipe, ego_rates, load_example, make_batch
+from driv3r.pipelines.train import TrainRecipe, rate_at, train
+from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip
+
+SMALL = Driv3rConfig(size_hw=(32, 48), width=32, heads=2, stages=1, memory=2, channels=(8, 16, 16))
+DATA = DataRecipe(ClipRecipe(size_hw=(32, 48), frames=2), start=2, most=2, shapes=((1, 2),))
+RECIPE = TrainRecipe("tiny", SMALL, DATA, steps=6, check_every=6, check_clips=1, log_every=1)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Two clips and a check clip, rendered once; runs look for them in <run>/../clips."""
+    folder = tmp_path_factory.mktemp("train")
+    for seed in (FIRST_TRAIN_SEED, FIRST_TRAIN_SEED + 1):
+        ensure_clip(folder / "clips", seed, DATA.clips)
+    return folder
+
+
+def test_a_cut_run_ends_with_the_weights_of_a_whole_one(clips):
+    rows: list[dict] = []
+    whole, card = load_weights(train(RECIPE, clips / "whole", report=rows.append, helpers=0))
+    assert [row["step"] for row in rows] == list(range(1, 7))
+    assert {"check_abs_rel", "check_motion_iou", "check_velocity_mps"} <= rows[-1].keys()
+    assert card["steps"] == 6
+
+    # the same schedule, cut at step 3 by an interrupt between two steps
+    class Cut(Exception):
+        pass
+
+    def cut(row):
+        if row["step"] == 3:
+            raise Cut
+
+    eager = dataclasses.replace(RECIPE, save_every_s=0.0)
+    with pytest.raises(Cut):
+        train(eager, clips / "cut", report=cut, helpers=0)
+    resumed, _ = load_weights(train(eager, clips / "cut", helpers=0))
+    for name, tensor in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+def test_a_checkpoint_of_another_network_is_refused(clips):
+    train(dataclasses.replace(RECIPE, steps=1), clips / "other", helpers=0)
+    wider = dataclasses.replace(RECIPE, model=dataclasses.replace(SMALL, width=48, heads=3))
+    with pytest.raises(CheckpointError, match="another network"):
+        train(wider, clips / "other", helpers=0)
+
+
+def test_batches_are_a_function_of_seed_and_step(clips):
+    a, b = (make_batch(5, DATA, clips / "clips") for _ in range(2))
+    for key in a[0]:
+        np.testing.assert_array_equal(a[0][key], b[0][key])
+    assert not np.array_equal(make_batch(6, DATA, clips / "clips")[0]["images"], a[0]["images"])
+
+
+def test_a_mirrored_example_is_the_mirror_image(clips):
+    path = clips / "clips" / f"{FIRST_TRAIN_SEED}.npz"
+    plain = load_example(path, 2, 0.0, np.random.default_rng(0), plain=True)
+    seen = {}
+    for seed in range(8):
+        example = load_example(path, 2, 0.0, np.random.default_rng(seed))
+        flipped = not np.array_equal(example["depth_m"], plain["depth_m"])
+        seen[flipped] = example
+    assert set(seen) == {True, False}
+    mirrored = seen[True]
+    np.testing.assert_array_equal(mirrored["depth_m"], plain["depth_m"][..., ::-1])
+    np.testing.assert_allclose(mirrored["rays"][:, 1], -plain["rays"][:, 1, :, ::-1])
+    np.testing.assert_allclose(mirrored["ego_rate"][:, [1, 3, 5]], -plain["ego_rate"][:, [1, 3, 5]])
+    np.testing.assert_allclose(mirrored["ego_rate"][:, [0, 2, 4]], plain["ego_rate"][:, [0, 2, 4]])
+
+
+def test_rates_of_a_steady_turn():
+    step = from_rotvec(np.array([0, 0, 0.1]), np.array([2.0, 0, 0]))
+    poses = np.stack([np.eye(4), step, step @ step])
+    rates = ego_rates(poses, np.array([0, 500_000, 1_000_000]))
+    np.testing.assert_allclose(rates[0], 0)
+    np.testing.assert_allclose(rates[1:], [[4, 0, 0, 0, 0, 0.2]] * 2, atol=1e-12)
+
+
+def test_the_rate_warms_up_stays_and_falls():
+    recipe = TrainRecipe("x", steps=1000, warmup_steps=100, cooldown=0.5, rate=1.0)
+    rates = [rate_at(step, recipe) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.01)
+    assert rates[100] == rates[499] == 1.0
+    assert rates[750] == pytest.approx(0.5)
+    assert rates[999] < 0.02

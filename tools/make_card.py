@@ -1,0 +1,84 @@
+"""Write the model card of weights from what training recorded and what runs reported.
+
+python tools/make_card.py driv3r/weights/driv3r-s.safetensors out/*/report/report.json
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from driv3r.network.checkpoints import load_weights
+
+SHOWN = ("abs_rel", "sq_rel", "rmse", "delta1")
+INTRO = """\
+Metric depth along the rays of a calibrated surround rig, its uncertainty, motion and ego motion,
+frame by frame with a memory of the last four frames. Trained from scratch on generated worlds
+(`driv3r/world`) and on nothing else; no real image was seen in training.
+
+- input: up to any number of calibrated cameras, resized to 128 x 224; a camera may be missing
+- output: depth (m), Laplace scale of log depth, probability of motion, ego motion
+- code and weights: Apache-2.0
+"""
+
+
+def describe_training(card: dict) -> list[str]:
+    """Steps, seconds, seeds and losses."""
+    recipe, history = card["recipe"], card["history"]
+    lines = [
+        "## Training",
+        "",
+        f"- {card['parameters'] / 1e6:.2f} M parameters, {card['steps']} steps, "
+        f"{card['seconds']} s on 2 CPU cores shared with other work, bf16 autocast",
+        f"- worlds of seeds {card['train_seeds'][0]} to {card['train_seeds'][1]}; evaluated worlds "
+        f"have seeds below {card['train_seeds'][0]}",
+        f"- {card['note']}" if "note" in card else "- one run, one recipe",
+        f"- recipe: `{json.dumps(recipe)}`",
+        "",
+        "| step | seconds | total loss | held-out Abs Rel | motion IoU | velocity error m/s |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in history:
+        if "check_abs_rel" in row or row is history[-1]:
+            cells = ("step", "seconds", "total", "check_abs_rel", "check_motion_iou")
+            values = [str(row.get(c, "-")) for c in (*cells, "check_velocity_mps")]
+            lines.append(f"| {' | '.join(values)} |")
+    return lines
+
+
+def describe_run(run: dict) -> list[str]:
+    """The depth and ego figures of one report."""
+    lines = [f"## {run['title']}", "", f"root `{Path(run['settings']['root']).name}`", ""]
+    lines += [f"| subject | scaling | {' | '.join(SHOWN)} | points |", "|---" * 7 + "|"]
+    rows: dict[tuple[str, str], dict] = {}
+    for s in run["scores"]:
+        if s["camera"] == "all" and s["metric"] in SHOWN:
+            rows.setdefault((s["subject"], s["scaling"]), {})[s["metric"]] = s
+    for (subject, scaling), scores in rows.items():
+        values = " | ".join(f"{scores[m]['value']:.3f}" for m in SHOWN)
+        lines.append(f"| {subject} | {scaling} | {values} | {scores['abs_rel']['n']} |")
+    ego = [s for s in run["scores"] if s["protocol"] == "ego" and s["metric"] != "step"]
+    lines += ["", "| ego | alignment | metric | value | unit |", "|---" * 5 + "|"]
+    for s in ego:
+        lines.append(
+            f"| {s['subject']} | {s['scaling']} | {s['metric']} | {s['value']:.3f} | {s['unit']} |"
+        )
+    return lines
+
+
+def main() -> None:
+    """Write the card beside the weights."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("reports", type=Path, nargs="*")
+    options = parser.parse_args()
+    _, card = load_weights(options.weights)
+    lines = [f"# {options.weights.stem}", "", INTRO, *describe_training(card), ""]
+    for path in options.reports:
+        lines += [*describe_run(json.loads(path.read_text())), ""]
+    target = options.weights.with_suffix(".md")
+    target.write_text("\n".join(lines))
+    print(target)
+
+
+if __name__ == "__main__":
+    main()
