@@ -59,7 +59,7 @@ def measure_bytes(folder: Path) -> int:
 
 def main() -> None:
     """Compare on one log."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("log", type=Path, help="a finished log, as `make demo` leaves in out/demo")
     store = LogStore.open(parser.parse_args().log)
     with tempfile.TemporaryDirectory() as name:

@@ -117,11 +117,11 @@ def process(
     with StageBars() as bars:
         run = run_process(settings, folder, workers, inline, address, replace, bars.update)
     show_run(run)
-    failed = [log for log in run.logs if log.state == "failed"]
     screen.print(f"report: {report_folder(folder) / 'report.html'}", soft_wrap=True)
+    failed = [log for log in run.logs if log.state == "failed"]
+    for log in failed:
+        complaints.print(f"{log.log_id} failed: {log.error}", markup=False, soft_wrap=True)
     if failed:
-        for log in failed:
-            complaints.print(f"{log.log_id} failed: {log.error}", markup=False, soft_wrap=True)
         raise SystemExit(1)
 
 

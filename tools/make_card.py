@@ -67,7 +67,7 @@ def describe_run(run: dict) -> list[str]:
 
 def main() -> None:
     """Write the card beside the weights."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("weights", type=Path)
     parser.add_argument("reports", type=Path, nargs="*")
     options = parser.parse_args()

@@ -9,6 +9,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ MAX_BEND = 0.1  # of inverse depth, relative: flat surfaces have none, edges of 
 START_MPS = (0.0, 3.0, 6.0, 10.0, 15.0, 22.0, 32.0)  # tried where nothing is known
 CORNER_QUALITY = 0.005
 CORNER_GAP_PX = 6
-LK = {"winSize": (17, 17), "maxLevel": 3, "criteria": (3, 20, 0.03)}
+LK: dict[str, Any] = {"winSize": (17, 17), "maxLevel": 3, "criteria": (3, 20, 0.03)}
 
 Images = Sequence[UInt8[np.ndarray, "h w 3"] | None]
 
@@ -43,11 +44,11 @@ class OdometryConfig:
     max_features: int = 200
     max_width_px: int = 640
     max_depth_m: float = 50.0
-    max_sigma: float = 0.2
+    max_sigma: float = 0.5
     moving_above: float = 0.5
     reprojection_px: float = 2.0
     min_inliers: int = 12
-    min_share: float = 0.4
+    min_share: float = 0.2
     seed: int = 0
 
     def __post_init__(self):
@@ -120,7 +121,7 @@ class RigOdometry:
         self._last, self._rate = now, None
         if last is None:
             return None
-        self._prepare_rays(last.depth_m.shape[1:])
+        self._prepare_rays((last.depth_m.shape[1], last.depth_m.shape[2]))
         views = np.flatnonzero(last.present & now.present)
         features = [self._find_features(last, int(view)) for view in views]
         guesses = _guess_motions(prior, rate, gap_s)
@@ -148,16 +149,17 @@ class RigOdometry:
         names = {field.name for field in dataclasses.fields(Glance)}
         shape = (len(self.rig.cameras), *self.rig.cameras[0].size_hw)
         if not names <= set(arrays) or arrays["grey"].shape != shape:
+            given = {name: array.shape for name, array in arrays.items()}
             raise GeometryError(
-                f"odometry state holds { ({k: a.shape for k, a in arrays.items()}) }; expected "
-                f"{sorted(names)} with grey of {shape}: start the log anew"
+                f"odometry state holds {given}; expected {sorted(names)} with grey of {shape}: "
+                "start the log anew"
             )
         self._last = Glance(**{name: arrays[name] for name in names})
         self._rate = arrays.get("rate")
 
     def _check(self, images: Images, depth_m, sigma, motion, gap_s, prior) -> None:
         views = len(self.rig.cameras)
-        shapes = {None if image is None else image.shape for image in images} - {None}
+        shapes = {image.shape for image in images if image is not None}
         if len(images) != views or shapes - {(*self.size_hw, 3)}:
             raise GeometryError(
                 f"{len(images)} images of {sorted(shapes)}; the rig has {views} cameras of "
@@ -236,7 +238,7 @@ class RigOdometry:
         points_cam = unproject(camera, corners.astype(np.float64)) * depth_m[:, None]
         sigma = _sample_cells(last.sigma[view], corners, camera.size_hw)
         points_last = apply(camera.ego_T_cam, points_cam)
-        return Features(int(view), inverse, corners, points_last, sigma.astype(np.float64))
+        return Features(view, inverse, corners, points_last, sigma.astype(np.float64))
 
     def _track_features(
         self, features: Features, last: Glance, now: Glance, ego_T_last: Transform
@@ -297,13 +299,14 @@ def _track_through(
     if len(corners) == 0:
         return corners, np.zeros(0, bool)
     half = np.float32(0.5)
-    drawn = cv2.remap(grey, then_to_now - half, None, cv2.INTER_LINEAR)
+    none: Any = None  # OpenCV's stubs do not know that these arguments may be left out
+    drawn = cv2.remap(grey, then_to_now - half, none, cv2.INTER_LINEAR)
     start = (corners - half)[:, None]
-    there, found, _ = cv2.calcOpticalFlowPyrLK(last_grey, drawn, start, None, **LK)
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(drawn, last_grey, there, None, **LK)
+    there, found, _ = cv2.calcOpticalFlowPyrLK(last_grey, drawn, start, none, **LK)
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(drawn, last_grey, there, none, **LK)
     kept = (found[:, 0] > 0) & (found_back[:, 0] > 0)
     kept &= np.abs(back - start).max((1, 2)) < ROUND_TRIP_PX
-    uv = cv2.remap(then_to_now, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    uv = cv2.remap(then_to_now, there, none, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     uv = uv[:, 0]
     h, w = grey.shape
     kept &= (uv > 0).all(-1) & (uv[:, 0] < w) & (uv[:, 1] < h)

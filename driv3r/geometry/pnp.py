@@ -42,7 +42,7 @@ def hypothesise_motions(
             np.ascontiguousarray(seen.points_last[rows]),
             np.ascontiguousarray(seen.xy[rows]),
             np.eye(3),
-            None,
+            np.zeros(4),
             iterationsCount=100,
             reprojectionError=float(reprojection_px / camera.K[0, 0]),
             flags=cv2.SOLVEPNP_EPNP,

@@ -85,12 +85,7 @@ def _measure_motion(
 ) -> Transform | None:
     """Odometry's ego motion; the network's where odometry finds none that it trusts."""
     found = odometry.step(
-        images,
-        prediction.depth_m,
-        prediction.sigma,
-        prediction.motion,
-        gap_s,
-        prediction.last_T_ego,
+        images, prediction.depth_m, prediction.sigma, prediction.motion, gap_s, prior=None
     )
     return prediction.last_T_ego if found is None else found
 

@@ -60,14 +60,10 @@ def _score_store(
     for moment in replay(scene, work, store.record):
         scorer.add(moment)
         report(store.log_id, "score", moment.index + 1, len(scene.frames))
-    verdict = scorer.finish()
     return LogResult(
         store.log_id,
         "done",
         frames=len(scene.frames),
-        scores=tuple(s for part in verdict.parts for s in part.scores),
-        cards={part.protocol: part.card for part in verdict.parts},
-        lost=verdict.lost,
-        paths=verdict.paths,
         store=str(store.path),
+        **scorer.finish().as_result(),
     )

@@ -38,6 +38,15 @@ class Verdict:
     lost: dict[str, int]
     paths: tuple[Path2D, ...]
 
+    def as_result(self) -> dict[str, Any]:
+        """The fields of a LogResult that come from scoring."""
+        return {
+            "scores": tuple(s for part in self.parts for s in part.scores),
+            "cards": {part.protocol: part.card for part in self.parts},
+            "lost": self.lost,
+            "paths": self.paths,
+        }
+
 
 class LogScorer:
     """Collects a log's frames; `finish` gives the figures. `rig` is the working one."""

@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -22,11 +22,11 @@ from driv3r.pipelines.predict import predict_frames
 from driv3r.pipelines.prepare import WorkRig, prepare_rig
 from driv3r.pipelines.replay import Moment, fused_frame, replay
 from driv3r.pipelines.results import LogResult
-from driv3r.pipelines.score import LogScorer
+from driv3r.pipelines.score import LogScorer, Verdict
 from driv3r.store.files import read_state
 from driv3r.store.schema import LogHeader, header_hash
 from driv3r.store.writer import LogWriter
-from driv3r.types import Reconstruction, Scene
+from driv3r.types import Reconstruction, Repair, Scene
 
 StageReport = Callable[[str, int, int], None]
 
@@ -80,28 +80,35 @@ class LogWorker:
             reconstruction = digest(moments, scorer, painter, lambda done: stage(done, count))
         with _timed(seconds, "store"):
             verdict = scorer.finish()
-            repairs = [*scene.repairs, *(r for m in scorer.repairs for r in m)]
-            writer.write_repairs(repairs)
-            writer.write_reconstruction(reconstruction)
-            for part in verdict.parts:
-                writer.write_scores(part.protocol, part.card, part.scores, part.per_view, part.lost)
-            writer.seal()
+            repairs = [*scene.repairs, *(r for of_frame in scorer.repairs for r in of_frame)]
+            store_results(writer, repairs, reconstruction, verdict)
         return LogResult(
             log_id=job.scene_id,
             state="done",
-            frames=len(scene.frames),
+            frames=count,
             seconds={name: round(value, 3) for name, value in seconds.items()},
             repairs=tuple(f"{r.where}: {r.reason}" for r in repairs),
-            scores=tuple(s for part in verdict.parts for s in part.scores),
-            cards={part.protocol: part.card for part in verdict.parts},
-            lost=verdict.lost,
-            paths=verdict.paths,
             pictures=painter.pictures,
             static_voxels=len(reconstruction.static.index),
             moving_tracks=len(np.unique(reconstruction.moving.track_id)),
             moving_states=len(reconstruction.moving.track_id),
             store=str(job.final),
+            **verdict.as_result(),
         )
+
+
+def store_results(
+    writer: LogWriter,
+    repairs: Sequence[Repair],
+    reconstruction: Reconstruction,
+    verdict: Verdict,
+) -> None:
+    """Everything beside the frames, then the seal."""
+    writer.write_repairs(repairs)
+    writer.write_reconstruction(reconstruction)
+    for part in verdict.parts:
+        writer.write_scores(part.protocol, part.card, part.scores, part.per_view, part.lost)
+    writer.seal()
 
 
 def make_header(job: Job, scene: Scene, work: WorkRig) -> LogHeader:

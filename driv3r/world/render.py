@@ -154,7 +154,7 @@ class Renderer:
         rgb = np.empty((n, 3))
         world = self.world
         shade_hits(
-            hits.kind, points, own, directions, normals, uv, material, colour, style,
+            hits.kind, own, directions, normals, uv, material, colour, style,
             hits.range_m, pixel_rad, lit, world.road_parameters, world.light.packed, rgb,
         )  # fmt: skip
         return rgb

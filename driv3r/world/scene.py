@@ -199,42 +199,32 @@ def _furnish(rng: np.random.Generator, road: Road, kind: str) -> list[Mesh]:
         parts += _line_with_buildings(rng, road, kind, side, start, stop)
         gaps = {"city": (8, 25), "suburb": (5, 18), "highway": (10, 45)}[kind]
         for s in _spots(rng, start, stop, *gaps):
-            parts.append(
-                _stand(
-                    road,
-                    things.make_tree(rng),
-                    s,
-                    side * (half + pave * rng.uniform(0.3, 0.5))
-                    if kind == "city"
-                    else side * (half + pave + rng.uniform(0.5, 9)),
-                )
-            )
+            tree = things.make_tree(rng)
+            off = pave * rng.uniform(0.3, 0.5) if kind == "city" else pave + rng.uniform(0.5, 9)
+            parts.append(_stand(road, tree, s, side * (half + off)))
         for s in _spots(rng, start, stop, 12, 40):
             parts.append(_stand(road, things.make_pole(rng), s, side * (half + 0.4), turn))
         if kind != "city":
-            for s in _spots(rng, start, stop, 6, 30):
-                length = rng.uniform(4, 12)
-                thing = things.make_hedge if rng.random() < 0.5 else things.make_fence
-                parts.append(
-                    _stand(
-                        road, thing(rng, length), s, side * (half + pave + rng.uniform(0.3, 1.5))
-                    )
-                )
-            for s in _spots(rng, start, stop, 5, 20):
-                parts.append(
-                    _stand(
-                        road, things.make_bush(rng), s, side * (half + pave + rng.uniform(1, 14))
-                    )
-                )
+            parts += _line_with_green(rng, road, side, start, stop)
         if road.style.parking_m:
             for s in _spots(rng, start, stop, 6, rng.uniform(8, 30)):
                 vehicle = things.make_car(rng) if rng.random() < 0.85 else things.make_van(rng)
-                parts.append(
-                    _stand(road, vehicle, s, side * (half - 1.2), turn + rng.normal(0, 0.03))
-                )
+                angle = turn + rng.normal(0, 0.03)
+                parts.append(_stand(road, vehicle, s, side * (half - 1.2), angle))
     if rng.random() < 0.15:
         parts.append(_make_bridge(rng, road))
     return parts
+
+
+def _line_with_green(rng, road: Road, side: int, start: float, stop: float):
+    """Hedges, fences and bushes behind the pavement."""
+    edge = road.style.half_width_m + road.style.pavement_m
+    for s in _spots(rng, start, stop, 6, 30):
+        length = rng.uniform(4, 12)
+        make = things.make_hedge if rng.random() < 0.5 else things.make_fence
+        yield _stand(road, make(rng, length), s, side * (edge + rng.uniform(0.3, 1.5)))
+    for s in _spots(rng, start, stop, 5, 20):
+        yield _stand(road, things.make_bush(rng), s, side * (edge + rng.uniform(1, 14)))
 
 
 def _line_with_buildings(rng, road: Road, kind: str, side: int, start: float, stop: float):

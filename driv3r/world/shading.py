@@ -168,24 +168,33 @@ def sky_colour(dx, dy, dz, light, out):
         out[c] = base + light[3 + c] * (0.06 * glow**8 + 0.5 * glow**200)
 
 
+@njit(cache=True)
+def light_hit(m, nx, ny, nz, rz, cosine, lit, height, distance, light, mirror, out):
+    """Turn albedo `out` into radiance: sun, sky, gloss, dark near the ground, haze."""
+    sun = max(nx * light[0] + ny * light[1] + nz * light[2], 0.0) * lit
+    if m == 5:
+        sun = lit * (0.25 + 0.5 * abs(sun))
+    near_ground = 1.0 - 0.35 * math.exp(-max(height, 0.0) * 2.0)
+    fresnel = 0.04 + 0.96 * (1.0 - cosine) ** 5
+    gloss = fresnel * (0.5 if m == 6 else 0.0) + (fresnel * 0.9 if m == 7 else 0.0)
+    if m == 0:
+        gloss = light[13] * (0.04 + 0.5 * (1.0 - cosine) ** 5)
+    blocked = 0.25 + 0.75 * min(max(rz * 6.0, 0.0), 1.0)
+    haze = 1.0 - math.exp(-distance * light[12])
+    for c in range(3):
+        sky = (0.6 * light[6 + c] + 0.4 * light[9 + c]) * 0.8
+        ambient = (0.55 + 0.45 * nz) * sky * near_ground
+        value = out[c] * (sun * light[3 + c] + ambient) * (1 - gloss) + gloss * blocked * mirror[c]
+        if m == 9:
+            value = out[c] * 2.5
+        out[c] = value * (1 - haze) + haze * light[9 + c] * 0.9
+
+
 @njit(cache=True, nogil=True)
 def shade_hits(
-    hit,
-    points,
-    points_own,
-    rays,
-    normals,
-    uv,
-    material,
-    colour,
-    style,
-    distance,
-    pixel_rad,
-    lit,
-    road,
-    light,
-    rgb,
-):
+    hit, own, rays, normals, uv, material, colour, style, distance, pixel_rad, lit, road,
+    light, rgb,
+):  # fmt: skip
     """Linear RGB of every ray; `hit` 0 sky, 1 static, 2 actor; `light` as packed by scene.Light."""
     sky, out, mirror = np.zeros(3), np.zeros(3), np.zeros(3)
     for i in range(len(hit)):
@@ -208,27 +217,8 @@ def shade_hits(
         if m == 3 or m == 6 or m == 7 or (m == 0 and light[13] > 0):
             sky_colour(rx, ry, max(rz, 0.02), light, mirror)
         shade_surface(
-            m, points_own[i], uv[i, 0], uv[i, 1], style[i], colour[i], footprint, road, mirror, out
+            m, own[i], uv[i, 0], uv[i, 1], style[i], colour[i], footprint, road, mirror, out
         )
-        sun = max(nx * light[0] + ny * light[1] + nz * light[2], 0.0) * lit[i]
-        if m == 5:
-            sun = lit[i] * (0.25 + 0.5 * abs(sun))
-        near_ground = (
-            1.0 - 0.35 * math.exp(-max(points_own[i, 2], 0.0) * 2.0) if hit[i] == 2 else 1.0
-        )
-        fresnel = 0.04 + 0.96 * (1.0 - cosine) ** 5
-        gloss = fresnel * (0.5 if m == 6 else 0.0) + (fresnel * 0.9 if m == 7 else 0.0)
-        if m == 0:
-            gloss = light[13] * (0.04 + 0.5 * (1.0 - cosine) ** 5)
-        blocked = 0.25 + 0.75 * min(max(rz * 6.0, 0.0), 1.0)
-        haze = 1.0 - math.exp(-distance[i] * light[12])
-        for c in range(3):
-            ambient = (
-                (0.55 + 0.45 * nz) * (0.6 * light[6 + c] + 0.4 * light[9 + c]) * 0.8 * near_ground
-            )
-            value = (
-                out[c] * (sun * light[3 + c] + ambient) * (1 - gloss) + gloss * blocked * mirror[c]
-            )
-            if m == 9:
-                value = out[c] * 2.5
-            rgb[i, c] = value * (1 - haze) + haze * light[9 + c] * 0.9
+        height = own[i, 2] if hit[i] == 2 else 1e9
+        light_hit(m, nx, ny, nz, rz, cosine, lit[i], height, distance[i], light, mirror, out)
+        rgb[i] = out

@@ -19,6 +19,16 @@ PAINTS = np.array(
     ]
 )
 CLOTHES = PAINTS * 0.7
+WALLS = np.array(
+    [
+        [0.42, 0.2, 0.13],
+        [0.5, 0.43, 0.33],
+        [0.55, 0.53, 0.5],
+        [0.3, 0.3, 0.31],
+        [0.5, 0.4, 0.22],
+        [0.6, 0.58, 0.55],
+    ]
+)
 
 
 def make_wheels(wheelbase: float, track: float, radius: float) -> list[Mesh]:
@@ -44,6 +54,37 @@ def make_lights(length: float, width: float, height: float) -> list[Mesh]:
     return parts
 
 
+def make_cabin(
+    length: float, width: float, belt: float, rise: float, estate: float, colour: np.ndarray
+) -> Mesh:
+    """Glass, roof and pillars above a car's belt line; `estate` says how far back they reach."""
+    cabin_length = length * (0.5 + 0.12 * estate)
+    shift = -length * (0.05 + 0.08 * estate)
+    top = (0.72 + 0.1 * estate, 0.8, -0.05 * length)
+    glass = box(
+        (cabin_length, width * 0.94, rise * 0.93), DARK, Material.GLASS, (shift, 0, belt), top
+    )
+    roof_length = cabin_length * top[0] * 1.04
+    roof = box(
+        (roof_length, width * 0.94 * 0.82, rise * 0.12),
+        colour,
+        Material.PAINT,
+        (shift + top[2], 0, belt + rise * 0.88),
+        (0.92, 0.92, 0),
+    )
+    pillars = [
+        box(
+            (0.1, width * 0.9, rise * 0.9),
+            colour,
+            Material.PAINT,
+            (shift + x, 0, belt),
+            (1, 0.84, -0.05),
+        )
+        for x in (-0.02 * length, -0.2 * length)
+    ]
+    return join([glass, roof, *pillars])
+
+
 def make_car(rng: np.random.Generator) -> Mesh:
     """A saloon, estate, hatchback or SUV: bonnet, cabin with glass, wheels, lights."""
     length, width = rng.uniform(3.8, 4.9), rng.uniform(1.7, 1.9)
@@ -67,33 +108,9 @@ def make_car(rng: np.random.Generator) -> Mesh:
         colour,
         Material.PAINT,
     )
-    cabin_length = length * (0.5 + 0.12 * estate)
-    shift = -length * (0.05 + 0.08 * estate)
-    top = (0.72 + 0.1 * estate, 0.8, -0.05 * length)
-    rise = height - belt
-    cabin = box(
-        (cabin_length, width * 0.94, rise * 0.93), DARK, Material.GLASS, (shift, 0, belt), top
-    )
-    roof_length = cabin_length * top[0] * 1.04
-    roof = box(
-        (roof_length, width * 0.94 * 0.82, rise * 0.12),
-        colour,
-        Material.PAINT,
-        (shift + top[2], 0, belt + rise * 0.88),
-        (0.92, 0.92, 0),
-    )
-    pillars = [
-        box(
-            (0.1, width * 0.9, rise * 0.9),
-            colour,
-            Material.PAINT,
-            (shift + x, 0, belt),
-            (1, 0.84, -0.05),
-        )
-        for x in (-0.02 * length, -0.2 * length)
-    ]
+    cabin = make_cabin(length, width, belt, height - belt, estate, colour)
     wheels = make_wheels(length * 0.6, width * 0.9, rng.uniform(0.3, 0.36))
-    return join([body, cabin, roof, *pillars, *wheels, *make_lights(length, width, belt - 0.3)])
+    return join([body, cabin, *wheels, *make_lights(length, width, belt - 0.3)])
 
 
 def make_van(rng: np.random.Generator) -> Mesh:
@@ -236,16 +253,7 @@ def make_pole(rng: np.random.Generator) -> Mesh:
 
 def make_building(rng: np.random.Generator, width: float, depth: float, height: float) -> Mesh:
     """A house block, its front along x at y = 0 facing -y: facade, plinth, balconies, roof."""
-    colour = np.array(
-        [
-            [0.42, 0.2, 0.13],
-            [0.5, 0.43, 0.33],
-            [0.55, 0.53, 0.5],
-            [0.3, 0.3, 0.31],
-            [0.5, 0.4, 0.22],
-            [0.6, 0.58, 0.55],
-        ]
-    )[rng.integers(6)] * rng.uniform(0.6, 1.15)
+    colour = WALLS[rng.integers(len(WALLS))] * rng.uniform(0.6, 1.15)
     style = rng.random()
     parts = [box((width, depth, height), colour, Material.FACADE, (0, depth / 2, 0), style=style)]
     parts.append(
