@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-CHECKED = ("types", "geometry", "align", "datasets", "network", "store", "scoring", "fusion", "pipelines")
+CHECKED = (
+    "types",
+    "geometry",
+    "align",
+    "datasets",
+    "network",
+    "store",
+    "scoring",
+    "fusion",
+    "pipelines",
+)
 install_import_hook([f"driv3r.{room}" for room in CHECKED], "beartype.beartype")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -166,14 +166,16 @@ def _drive_ego(rng, road: Road, top_mps: float, duration_s: float) -> Drive:
         speed = np.clip((stop - t) * rng.choice([-1, 1]) * rng.uniform(1.5, 3.0), 0, speed)
     speed = np.clip(speed, 0.0, top_mps)
     s = np.cumsum(speed) * 0.02
+    s = s - s[50]
     lane = int(rng.integers(road.style.lanes))
-    d = np.full_like(t, -(lane + 0.5) * LANE_M)
-    d += 0.15 * np.sin(t * rng.uniform(0.3, 0.8) + rng.uniform(0, 6))
+    # Sideways moves follow the distance driven, not the clock: a standing car does not slide.
+    d = -(lane + 0.5) * LANE_M + 0.15 * np.sin(s * rng.uniform(0.3, 0.8) / 8.0 + rng.uniform(0, 6))
     if road.style.lanes > 1 and rng.random() < 0.3:
         target = (lane + 1) % road.style.lanes
-        ease = np.clip((t - rng.uniform(0, duration_s * 0.6)) / 3.5, 0, 1)
+        start_m = np.interp(rng.uniform(0, duration_s * 0.6), t, s)
+        ease = np.clip((s - start_m) / max(3.5 * float(speed.mean()), 25.0), 0, 1)
         d += (lane - target) * LANE_M * ease**2 * (3 - 2 * ease)
-    return Drive(road, t, s - s[50], d)
+    return Drive(road, t, s, d)
 
 
 def _spots(rng, start: float, stop: float, low: float, high: float):

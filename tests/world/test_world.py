@@ -8,7 +8,7 @@ import pytest
 from driv3r.datasets import open_dataset
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.geometry.cameras import project, rays_of
-from driv3r.geometry.transforms import apply, invert
+from driv3r.geometry.transforms import angle_rad, apply, invert
 from driv3r.world.clips import (
     FIRST_TRAIN_SEED,
     ClipRecipe,
@@ -106,6 +106,17 @@ def test_the_ego_car_stands_on_the_road_and_looks_ahead(renderer):
         assert here[2, 2] > 0.95
         if np.linalg.norm(step) > 0.05:
             assert step @ here[:3, 0] > 0.99 * np.linalg.norm(step)
+
+
+def test_a_slow_car_turns_no_faster_than_a_car_can():
+    """Heading follows the distance driven: nothing slides or spins while it stands."""
+    for seed in range(12):
+        ego = make_world(seed, 4.0).ego
+        times_s = np.arange(0.2, 4.0, 0.1)
+        poses = np.stack([ego.world_T_ego(float(t)) for t in times_s])
+        moved_m = np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1)
+        turned = [angle_rad(invert(a) @ b) for a, b in zip(poses[:-1], poses[1:], strict=True)]
+        assert (np.array(turned) < moved_m / 4.0 + 0.02).all()  # no tighter than 4 m of radius
 
 
 def test_roads_do_not_end_in_nothing():
