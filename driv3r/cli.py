@@ -24,8 +24,6 @@ world_app = typer.Typer(no_args_is_help=True, help="The generated driving world.
 app.add_typer(world_app, name="world")
 screen, complaints = Console(), Console(stderr=True)
 
-PROTOCOL_OF = {"nuscenes": "nuscenes", "ddad": "ddad"}
-
 
 class StageBars:
     """One progress bar a stage, summed over the logs that have reached it."""
@@ -111,7 +109,7 @@ def process(
         precision=precision,
         device=device,
         threads=threads,
-        protocol=protocol or PROTOCOL_OF.get(dataset, dataset),
+        protocol=protocol or dataset,
     )
     folder = out or Path("out") / f"{dataset}-{split}"
     with StageBars() as bars:
@@ -157,9 +155,10 @@ def score(
     from driv3r.pipelines.rescore import rescore
     from driv3r.pipelines.results import save_result
 
-    chosen = protocol or PROTOCOL_OF.get(dataset, dataset)
     with StageBars() as bars:
-        run = rescore(path, dataset, root or default_root(dataset), chosen, bars.update)
+        run = rescore(
+            path, dataset, root or default_root(dataset), protocol or dataset, bars.update
+        )
     show_run(run)
     if json_file is not None:
         save_result(run, json_file)

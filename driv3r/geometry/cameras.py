@@ -1,11 +1,13 @@
 """Pinhole and distorted cameras. Pixel centres are at +0.5 (see driv3r.types)."""
 
 import dataclasses
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from driv3r.errors import GeometryError
+from driv3r.geometry.transforms import apply
 from driv3r.types import Camera
 
 
@@ -55,6 +57,19 @@ def unproject(camera: Camera, uv: Float[np.ndarray, "*b 2"]) -> Float[np.ndarray
 def rays_of(camera: Camera) -> Float[np.ndarray, "h w 3"]:
     """`unproject` for every pixel of the image."""
     return unproject(camera, pixel_grid(camera.size_hw))
+
+
+@lru_cache(maxsize=32)
+def _cached_rays(camera: Camera) -> Float[np.ndarray, "h w 3"]:
+    return rays_of(camera)
+
+
+def lift_depth(
+    camera: Camera, depth_m: Float[np.ndarray, "h w"], world_T_cam: Float[np.ndarray, "4 4"]
+) -> Float[np.ndarray, "h w 3"]:
+    """World points of a depth image, NaN where depth is; a camera's rays are kept between calls."""
+    points_cam = _cached_rays(camera) * depth_m[..., None].astype(np.float64)
+    return apply(world_T_cam, points_cam)
 
 
 def project(

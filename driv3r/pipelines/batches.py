@@ -12,7 +12,7 @@ from driv3r.geometry import transforms
 from driv3r.network.inputs import Inputs, encode_rays
 from driv3r.network.losses import Targets
 from driv3r.types import Camera
-from driv3r.world.clips import FIRST_TRAIN_SEED, Clip, ClipRecipe, clip_path, ensure_clip, read_clip
+from driv3r.world.clips import FIRST_TRAIN_SEED, Clip, ClipRecipe, ensure_clip, read_clip
 
 
 @dataclass(frozen=True)
@@ -134,5 +134,4 @@ def stream_batches(
 def render_ahead(folder: Path, recipe: DataRecipe) -> None:
     """Fill the pool in seed order: the body of a helper process."""
     for i in range(recipe.most):
-        if not clip_path(folder, FIRST_TRAIN_SEED + i).exists():
-            ensure_clip(folder, FIRST_TRAIN_SEED + i, recipe.clips)
+        ensure_clip(folder, FIRST_TRAIN_SEED + i, recipe.clips)

@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 
 from driv3r.geometry.cameras import crop_resize
 from driv3r.geometry.transforms import from_rotvec, invert, to_rotvec
-from driv3r.types import Frame, Prediction, Rig, Scene, Transform
+from driv3r.types import Frame, Rig, Scene, Transform
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +76,3 @@ def chain_ego_poses(
             ego_T_then = from_rotvec(to_rotvec(last_T_ego) * share, last_T_ego[:3, 3] * share)
             poses.append(world_T_ego @ ego_T_then)
     return np.stack(poses)
-
-
-def count_valid(prediction: Prediction) -> int:
-    """Pixels with a depth."""
-    return int(np.isfinite(prediction.depth_m).sum())

@@ -30,8 +30,11 @@ def process(
 ) -> RunResult:
     """Process every log of a split; a killed run goes on, a finished one is not done again."""
     key = run_key(settings)
-    jobs = list_jobs(settings, out, key, replace_finished)
-    todo = [job for job in jobs if replace_finished or not is_finished(job, out, key)]
+    earlier = read_run(out)
+    known = earlier is not None and earlier["key"] == key
+    names = earlier["logs"] if earlier is not None and known else list_logs(settings)
+    jobs = [Job(settings, name, str(out), replace_finished) for name in names]
+    todo = [job for job in jobs if replace_finished or not (known and is_finished(job))]
     results = {job.scene_id: load_log_result(job.result_file) for job in jobs if job not in todo}
     title = f"{settings.dataset} {settings.split}"
     shown = asdict(settings) | {"driv3r": __version__}
@@ -67,28 +70,23 @@ def report_again(out: Path) -> Path:
     return write_report(report_folder(out), run)
 
 
-def list_jobs(settings: Settings, out: Path, key: str, replace_finished: bool) -> list[Job]:
-    """The logs of a split; for a run that was here before without opening the dataset."""
-    earlier = read_run(out)
-    if earlier is not None and earlier["key"] == key:
-        names = earlier["logs"]
-    else:
-        from driv3r.datasets import open_dataset
+def list_logs(settings: Settings) -> tuple[str, ...]:
+    """The logs of a split, as the dataset has them."""
+    from driv3r.datasets import open_dataset
 
-        reader = open_dataset(settings.dataset, Path(settings.root), sweeps=settings.sweeps)
-        names = reader.scenes(settings.split)
+    reader = open_dataset(settings.dataset, Path(settings.root), sweeps=settings.sweeps)
+    names = reader.scenes(settings.split)
     if not names:
         raise ConfigError(f"split {settings.split!r} of {settings.root} holds no log")
-    return [Job(settings, name, str(out), replace_finished) for name in names]
+    return names
 
 
-def is_finished(job: Job, out: Path, key: str) -> bool:
-    """Whether a log was finished by a run of the same key."""
-    earlier = read_run(out)
+def is_finished(job: Job) -> bool:
+    """Whether a log is committed and its record says so; the run's key is the caller's to check."""
     state = read_state(job.final)
-    if earlier is None or earlier["key"] != key or state is None or state[0] != "complete":
+    if state is None or state[0] != "complete" or not job.result_file.is_file():
         return False
-    return job.result_file.is_file() and load_log_result(job.result_file).state == "done"
+    return load_log_result(job.result_file).state == "done"
 
 
 def run_jobs(

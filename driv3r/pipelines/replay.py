@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from driv3r.fusion import FusedFrame
-from driv3r.geometry.cameras import rays_of
-from driv3r.geometry.transforms import apply
+from driv3r.geometry.cameras import lift_depth
 from driv3r.pipelines.predict import Images
 from driv3r.pipelines.prepare import WorkRig, prepare_images
 from driv3r.store.schema import FrameRecord
@@ -41,9 +40,8 @@ def fused_frame(moment: Moment) -> FusedFrame:
     blank = np.zeros((*prediction.depth_m.shape[1:], 3), np.uint8)
     points_world = []
     for view, camera in enumerate(moment.rig.cameras):
-        points_cam = rays_of(camera) * prediction.depth_m[view][..., None].astype(np.float64)
         world_T_cam = record.world_T_ego_cam[view] @ camera.ego_T_cam
-        points_world.append(apply(world_T_cam, points_cam))
+        points_world.append(lift_depth(camera, prediction.depth_m[view], world_T_cam))
     return FusedFrame(
         index=moment.index,
         time_us=record.time_cam_us,

@@ -126,10 +126,11 @@ def resume(recipe: TrainRecipe, folder: Path, device: torch.device) -> Run:
 def _start_helpers(clips: Path, data: DataRecipe, count: int) -> list:
     """Processes that render clips ahead of the steps that will draw them."""
     spawn = multiprocessing.get_context("spawn")
-    makers = [spawn.Process(target=render_ahead, args=(clips, data), daemon=True)] * min(count, 1)
-    for maker in makers:
-        maker.start()
-    return makers
+    if count < 1:
+        return []
+    maker = spawn.Process(target=render_ahead, args=(clips, data), daemon=True)
+    maker.start()
+    return [maker]
 
 
 def _run_steps(run: Run, folder: Path, clips: Path, report: Callable[[dict], None]) -> None:

@@ -43,7 +43,8 @@ class LogWorker:
     def _load(self):
         settings = self.settings
         reader = open_dataset(settings.dataset, Path(settings.root), sweeps=settings.sweeps)
-        return reader, *load_weights(Path(settings.weights))
+        model, _ = load_weights(Path(settings.weights))
+        return reader, model, hash_file(Path(settings.weights))
 
     def run(self, job: Job, report: StageReport) -> LogResult:
         """The log's record; what goes wrong fails this log and no other."""
@@ -61,10 +62,10 @@ class LogWorker:
     def _run(self, job: Job, report: StageReport) -> LogResult:
         settings, seconds = self.settings, {}
         with _timed(seconds, "read tables"):
-            reader, model, _ = self._load()
+            reader, model, weights_hash = self._load()
             scene = reader.read(job.scene_id)
             work = prepare_rig(scene, model.config.size_hw)
-        header = make_header(job, scene, work)
+        header = make_header(job, scene, work, weights_hash)
         check_place(job, header)
         writer = LogWriter(job.staging, header)
         with _timed(seconds, "predict"):
@@ -111,7 +112,7 @@ def store_results(
     writer.seal()
 
 
-def make_header(job: Job, scene: Scene, work: WorkRig) -> LogHeader:
+def make_header(job: Job, scene: Scene, work: WorkRig, weights_hash: str) -> LogHeader:
     """What the log is, and the hashes of all that decides its arrays."""
     settings = job.settings
     rig = [[c.name, c.K.tolist(), c.ego_T_cam.tolist(), c.distortion] for c in scene.rig.cameras]
@@ -128,7 +129,7 @@ def make_header(job: Job, scene: Scene, work: WorkRig) -> LogHeader:
         hashes={
             "input": hash_json(facts),
             "config": hash_json([*choices, settings.protocol]),
-            "weights": hash_file(Path(settings.weights)),
+            "weights": weights_hash,
             "code": hash_code(),
         },
         scale="metric",

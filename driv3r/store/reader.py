@@ -1,7 +1,7 @@
 """Reads a finished log: predictions as they were, points derived from depth, K and poses."""
 
 import dataclasses
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64, UInt8
 
 from driv3r.errors import StoreError
-from driv3r.geometry.cameras import rays_of
-from driv3r.geometry.transforms import apply
+from driv3r.geometry.cameras import lift_depth
 from driv3r.store.arrays import read_array, read_view
 from driv3r.store.codec import DEPTH
 from driv3r.store.files import read_attributes
@@ -169,7 +168,7 @@ class LogStore:
         depth_m = self.depth_m(frame, view)
         camera = self.rig.cameras[view]
         world_T_cam = self._world_T_ego_cam[frame, view] @ camera.ego_T_cam
-        return apply(world_T_cam, _cached_rays(camera) * depth_m[..., None])
+        return lift_depth(camera, depth_m, world_T_cam)
 
     def static(self) -> StaticMap:
         """The still world, in the order of driv3r.store.morton."""
@@ -256,8 +255,3 @@ class LogStore:
             raise StoreError(
                 f"log {self.log_id} has views 0..{len(self.rig.cameras) - 1}, not {view}"
             )
-
-
-@lru_cache(maxsize=16)
-def _cached_rays(camera: Camera) -> Float[np.ndarray, "h w 3"]:
-    return rays_of(camera)

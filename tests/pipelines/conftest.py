@@ -5,9 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from driv3r.network.checkpoints import SHIPPED
-from driv3r.pipelines.jobs import Settings
-from driv3r.pipelines.process import make_settings
 from driv3r.world.nuscenes_writer import WorldRecipe, write_world
 
 TINY = WorldRecipe(seeds=(3, 5), keyframes=3, size_hw=(64, 112), camera_hz=4)
@@ -25,21 +22,3 @@ def tiny_world(tmp_path_factory) -> Path:
 def world_copy(tiny_world, tmp_path) -> Path:
     """A copy that a test may damage."""
     return Path(shutil.copytree(tiny_world, tmp_path / "damaged"))
-
-
-def settings_for(root: Path, **changes) -> Settings:
-    """The settings of a plain run over a folder."""
-    plain = {
-        "dataset": "nuscenes",
-        "root": str(root),
-        "split": "val",
-        "sweeps": False,
-        "model": "driv3r-s",
-        "weights": str(SHIPPED),
-        "ego_poses": "predicted",
-        "precision": "auto",
-        "device": "cpu",
-        "threads": 1,
-        "protocol": "nuscenes",
-    }
-    return make_settings(**(plain | changes))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import settings_for
+from run_settings import settings_for
 
 from driv3r.errors import ConfigError, DatasetError, StoreError
 from driv3r.pipelines.jobs import report_folder
