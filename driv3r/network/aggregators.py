@@ -1,13 +1,20 @@
 """Exchange between tokens: within a view, across the rig, over time with a bounded memory."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from driv3r.network.blocks import Block
+from driv3r.network.blocks import Block, CrossBlock
+from driv3r.network.encoders import CROCO_STYLE
+from driv3r.network.rope import Spin
 
 # Per time block: the tokens that it saw of up to `memory` past frames.
 Memory = list[Float[Tensor, "b _ v n c"]]
+
+# Adds to both views' tokens at a layer: (layer, first, second) -> (first, second).
+LayerPrior = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class TimeBlock(nn.Module):
@@ -62,3 +69,39 @@ class Alternating(nn.Module):
             x, past = time(x, None if memory is None else memory[i])
             kept.append(past)
         return x, kept
+
+
+class PairCross(nn.Module):
+    """Two decoders that read each other's last layer (DUSt3R, Wang et al. 2024, section 3.1)."""
+
+    def __init__(self, encoder_width: int, width: int, depth: int, heads: int):
+        super().__init__()
+        self.project = nn.Linear(encoder_width, width)
+        self.first = nn.ModuleList(CrossBlock(width, heads, CROCO_STYLE) for _ in range(depth))
+        self.second = nn.ModuleList(CrossBlock(width, heads, CROCO_STYLE) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, CROCO_STYLE.eps)
+
+    def forward(
+        self,
+        first: Float[Tensor, "b n c"],
+        second: Float[Tensor, "b m c"],
+        spins: tuple[Spin, Spin],
+        add: LayerPrior | None = None,
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Every layer of both: the encoder's tokens, each block's, the last one normed.
+
+        `add` may add to both views' tokens after the projection (layer 0) and each block.
+        """
+        a, b = self.project(first), self.project(second)
+        layers: tuple[list[Tensor], list[Tensor]] = ([first], [second])
+        keys = (spins[0][:, :, None], spins[1][:, :, None])
+        if add is not None:
+            a, b = add(0, a, b)
+        for i, (one, two) in enumerate(zip(self.first, self.second, strict=True)):
+            a, b = one(a, b[:, None], spins[0], keys[1]), two(b, a[:, None], spins[1], keys[0])
+            if add is not None:
+                a, b = add(i + 1, a, b)
+            layers[0].append(a)
+            layers[1].append(b)
+        layers[0][-1], layers[1][-1] = self.norm(a), self.norm(b)
+        return layers

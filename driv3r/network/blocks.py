@@ -1,31 +1,55 @@
 """Pre-norm transformer blocks on tokens (Vaswani et al. 2017; Dosovitskiy et al. 2021)."""
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from driv3r.network.rope import Spin, rotate
+
+
+@dataclass(frozen=True)
+class BlockStyle:
+    """How published blocks differ: norm epsilon, normed heads, gain on each residual."""
+
+    eps: float = 1e-5
+    norm_heads: bool = False
+    gain: bool = False
+
+
+PLAIN = BlockStyle()
+
 
 class Attention(nn.Module):
     """Multi-head attention of `x` over `context` (itself when None)."""
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, width: int, heads: int, norm_heads: bool = False):
         super().__init__()
         self.heads = heads
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
+        self.norm_query = nn.LayerNorm(width // heads) if norm_heads else nn.Identity()
+        self.norm_key = nn.LayerNorm(width // heads) if norm_heads else nn.Identity()
 
     def forward(
         self,
         x: Float[Tensor, "b n c"],
         context: Float[Tensor, "b m c"] | None = None,
         bias: Float[Tensor, "#h n m"] | None = None,
+        spin: Spin | None = None,
+        context_spin: Spin | None = None,
     ) -> Float[Tensor, "b n c"]:
-        """`bias` is added to the logits; -inf hides a key."""
-        context = x if context is None else context
-        q = self._split(self.query(x))
+        """`bias` is added to the logits (-inf hides a key); spins place queries and keys."""
+        context, context_spin = (x, spin) if context is None else (context, context_spin)
+        q = self.norm_query(self._split(self.query(x)))
         k, v = (self._split(part) for part in self.key_value(context).chunk(2, dim=-1))
+        k = self.norm_key(k)
+        if spin is not None and context_spin is not None:
+            q, k = rotate(q, spin), rotate(k, context_spin)
         if bias is not None:
             bias = bias.to(q.dtype)[None]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
@@ -35,28 +59,98 @@ class Attention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
+def make_mlp(width: int, hidden: int, outputs: int | None = None) -> nn.Sequential:
+    """Two layers with GELU, back to `width` unless told."""
+    last = nn.Linear(hidden, width if outputs is None else outputs)
+    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), last)
+
+
+class Gain(nn.Module):
+    """A learned gain per channel (LayerScale, Touvron et al. 2021)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Float[Tensor, "*b c"]) -> Float[Tensor, "*b c"]:
+        """Scaled."""
+        return x * self.gain
+
+
 class Block(nn.Module):
     """Attention and MLP with residuals; with a context, keys and values come from there."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: int = 4):
+    def __init__(self, width: int, heads: int, mlp_ratio: int = 4, style: BlockStyle = PLAIN):
         super().__init__()
-        self.norm_attention = nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
-        self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, mlp_ratio * width), nn.GELU(), nn.Linear(mlp_ratio * width, width)
-        )
+        self.norm_attention = nn.LayerNorm(width, style.eps)
+        self.attention = Attention(width, heads, style.norm_heads)
+        self.gain_attention = Gain(width) if style.gain else nn.Identity()
+        self.norm_mlp = nn.LayerNorm(width, style.eps)
+        self.mlp = make_mlp(width, mlp_ratio * width)
+        self.gain_mlp = Gain(width) if style.gain else nn.Identity()
 
     def forward(
         self,
         x: Float[Tensor, "b n c"],
         context: Float[Tensor, "b m c"] | None = None,
         bias: Float[Tensor, "#h n m"] | None = None,
+        spin: Spin | None = None,
     ) -> Float[Tensor, "b n c"]:
         """One block."""
         if context is not None:
             context = self.norm_attention(context)
-        x = x + self.attention(self.norm_attention(x), context, bias)
+        seen = self.attention(self.norm_attention(x), context, bias, spin)
+        x = x + self.gain_attention(seen)
+        return x + self.gain_mlp(self.mlp(self.norm_mlp(x)))
+
+
+class CrossBlock(nn.Module):
+    """Self-attention, attention over other views, MLP, all with residuals (CroCo's decoder block).
+
+    `merge` says how several sources speak: "join" lets one softmax run over all of their tokens
+    (MV-DUSt3R), "max" takes the channel-wise maximum of one attention per source (SLAM3R).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        style: BlockStyle = PLAIN,
+        merge: Literal["join", "max"] = "join",
+    ):
+        super().__init__()
+        self.merge = merge
+        self.norm_attention = nn.LayerNorm(width, style.eps)
+        self.attention = Attention(width, heads)
+        self.norm_cross = nn.LayerNorm(width, style.eps)
+        self.norm_context = nn.LayerNorm(width, style.eps)
+        self.cross = Attention(width, heads)
+        self.norm_mlp = nn.LayerNorm(width, style.eps)
+        self.mlp = make_mlp(width, 4 * width)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b n c"],
+        sources: Float[Tensor, "b s m c"],
+        spin: Spin,
+        source_spin: Float[Tensor, "2 b s 1 m d"],
+    ) -> Float[Tensor, "b n c"]:
+        """One block; every source is another view's tokens, all of one size."""
+        x = x + self.attention(self.norm_attention(x), spin=spin)
+        asked, told = self.norm_cross(x), self.norm_context(sources)
+        if self.merge == "join":
+            joined = source_spin.squeeze(3).flatten(2, 3)[:, :, None]
+            x = x + self.cross(asked, told.flatten(1, 2), None, spin, joined)
+        else:
+            count = sources.shape[1]
+            heard = self.cross(
+                asked.repeat_interleave(count, 0),
+                told.flatten(0, 1),
+                None,
+                spin.repeat_interleave(count, 1),
+                source_spin.flatten(1, 2),
+            )
+            x = x + heard.unflatten(0, (-1, count)).amax(1)
         return x + self.mlp(self.norm_mlp(x))
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from driv3r.errors import CheckpointError
-from driv3r.network.models import Driv3r, Driv3rConfig
+from driv3r.network.surround import Driv3r, Driv3rConfig
 
 SHIPPED = Path(__file__).parent.parent / "weights" / "driv3r-s.safetensors"
 
@@ -24,7 +24,7 @@ def save_weights(path: Path, config: Driv3rConfig, tensors: dict[str, Tensor], c
 
 def load_weights(path: Path) -> tuple[Driv3r, dict]:
     """The network of a file, in eval mode, and its card; CheckpointError when they do not fit."""
-    tensors, metadata = _read(path)
+    tensors, metadata = read_tensors(path)
     try:
         sizes: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v
@@ -41,7 +41,8 @@ def load_weights(path: Path) -> tuple[Driv3r, dict]:
     return model.eval(), json.loads(metadata.get("card", "{}"))
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file and its metadata."""
     if not path.is_file():
         raise CheckpointError(f"no weights at {path}; give --weights a .safetensors file")
     try:

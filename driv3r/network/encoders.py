@@ -4,10 +4,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from driv3r.network.blocks import ConvBlock
+from driv3r.network.blocks import Block, BlockStyle, ConvBlock
 from driv3r.network.inputs import RAY_CHANNELS
+from driv3r.network.rope import Spin, grid_positions, make_spin
 
 PATCH = 16
+CROCO_STYLE = BlockStyle(eps=1e-6)
 
 
 class ConvStem(nn.Module):
@@ -40,3 +42,29 @@ class ConvStem(nn.Module):
         quarter = self.stage4(half)
         eighth = self.stage8(quarter)
         return self.tokens(eighth), [eighth, quarter, half]
+
+
+class CroCo(nn.Module):
+    """The ViT of CroCo v2 (Weinzaepfel et al. 2023): patches, rotary positions, no class token."""
+
+    def __init__(self, width: int, depth: int, heads: int, patch: int):
+        super().__init__()
+        self.head_dim = width // heads
+        self.patch = nn.Conv2d(3, width, patch, patch)
+        self.blocks = nn.ModuleList(Block(width, heads, 4, CROCO_STYLE) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, CROCO_STYLE.eps)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b n c"]:
+        """Tokens of images in -1..1, normed."""
+        grid = self.patch(images)
+        spin = self.spin(images, self.head_dim)
+        tokens = grid.flatten(2).transpose(1, 2)
+        for block in self.blocks:
+            tokens = block(tokens, spin=spin)
+        return self.norm(tokens)
+
+    def spin(self, images: Float[Tensor, "b 3 h w"], head_dim: int) -> Spin:
+        """Rotary places of the images' tokens for heads of a size."""
+        size = self.patch.kernel_size
+        grid = (images.shape[-2] // size[0], images.shape[-1] // size[1])
+        return make_spin(grid_positions(grid, len(images), images.device), head_dim)

@@ -18,34 +18,51 @@ class DenseHead(nn.Module):
         super().__init__()
         half, quarter, eighth = channels
         self.stage8 = ConvBlock(width + eighth, eighth)
+        self.coarse = nn.Conv2d(eighth, 1, 1)
         self.stage4 = ConvBlock(eighth + quarter, quarter)
         self.stage2 = ConvBlock(quarter + half, half)
         self.out = nn.Conv2d(half, 3 * 4, 3, padding=1)
 
-    def forward(
-        self, tokens: Float[Tensor, "b c y x"], finer: list[Tensor]
+    def begin(
+        self, tokens: Float[Tensor, "b c y x"], eighth: Float[Tensor, "b d yy xx"]
+    ) -> tuple[Float[Tensor, "b d yy xx"], Float[Tensor, "b yy xx"]]:
+        """Features at stride 8, and the log depth that they hold before any matching."""
+        x = self._grow(self.stage8, tokens, eighth)
+        return x, self.coarse(x)[:, 0].float() + TYPICAL_LOG_DEPTH
+
+    def finish(
+        self, x: Float[Tensor, "b d yy xx"], finer: list[Tensor]
     ) -> Float[Tensor, "b 3 h w"]:
         """Log depth, log sigma, motion logit."""
-        x = tokens
-        for skip, stage in zip(finer, (self.stage8, self.stage4, self.stage2), strict=True):
-            x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
-            x = stage(torch.cat([x, skip], dim=1))
+        for skip, stage in zip(finer, (self.stage4, self.stage2), strict=True):
+            x = self._grow(stage, x, skip)
         out = F.pixel_shuffle(self.out(x).float(), 2)
         start = out.new_tensor([TYPICAL_LOG_DEPTH, -1.5, -3.0])
         return out + start[:, None, None]
 
+    def _grow(self, stage: nn.Module, x: Tensor, skip: Tensor) -> Tensor:
+        x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
+        return stage(torch.cat([x, skip], dim=1))
+
 
 class EgoHead(nn.Module):
-    """Ego motion since the previous frame from all tokens of a frame, by attention pooling."""
+    """What the sweep leaves of the ego motion, from all tokens of a frame by attention pooling."""
 
     def __init__(self, width: int):
         super().__init__()
         self.score = nn.Linear(width, 8)
-        self.out = nn.Sequential(nn.Linear(8 * width, width), nn.GELU(), nn.Linear(width, 6))
+        self.hidden = nn.Linear(8 * width + 2, width)
+        self.out = nn.Linear(width, 6)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Float[Tensor, "b t m c"]) -> Float[Tensor, "b t 6"]:
-        """Velocity (m/s) and rotation rate (rad/s) of the ego frame."""
-        weights = self.score(x).float().softmax(dim=-2)
-        pooled = torch.einsum("btmk,btmc->btkc", weights, x.float()).flatten(2)
-        rate = self.out(pooled).float()
-        return rate * rate.new_tensor(RATE_UNITS)
+    def forward(
+        self, tokens: Float[Tensor, "b t m c"], swept: Float[Tensor, "b t 2"]
+    ) -> Float[Tensor, "b t 6"]:
+        """Velocity (m/s) and rotation rate (rad/s) of the ego frame, from speed and yaw rate."""
+        weights = self.score(tokens).float().softmax(dim=-2)
+        pooled = torch.einsum("btmk,btmc->btkc", weights, tokens.float()).flatten(2)
+        unit = swept.new_tensor(RATE_UNITS)
+        seen = torch.cat([pooled, swept / unit[[0, 5]]], dim=-1)
+        rest = self.out(F.gelu(self.hidden(seen))).float() * unit
+        return rest + F.pad(swept[..., :1], (0, 5)) + F.pad(swept[..., 1:], (5, 0))

@@ -19,6 +19,8 @@ class Inputs:
     images: Float[Tensor, "b t v 3 h w"]
     present: Bool[Tensor, "b t v"]
     rays: Float[Tensor, "b v 5 h w"]
+    K: Float[Tensor, "b v 3 3"]
+    ego_T_cam: Float[Tensor, "b v 4 4"]
     gap_s: Float[Tensor, "b t"]
 
 
@@ -27,13 +29,16 @@ class Outputs:
     """Per pixel: log of depth in metres, log of its Laplace scale, logit of motion.
 
     `ego_rate` is the motion of the ego frame since the previous frame, in that frame, as velocity
-    (m/s) and rotation rate (rad/s).
+    (m/s) and rotation rate (rad/s). `coarse_log_depth` (stride 8) and `sweep_log_chance` (of the
+    ego hypotheses) are steps on the way that training looks at too.
     """
 
     log_depth: Float[Tensor, "b t v h w"]
     log_sigma: Float[Tensor, "b t v h w"]
     motion_logit: Float[Tensor, "b t v h w"]
     ego_rate: Float[Tensor, "b t 6"]
+    coarse_log_depth: Float[Tensor, "b t v y x"]
+    sweep_log_chance: Float[Tensor, "b t k"]
 
 
 def encode_rays(camera: Camera) -> Float32[np.ndarray, "5 h w"]:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from driv3r.network.heads import RATE_UNITS
 from driv3r.network.inputs import Outputs
+from driv3r.network.sweep import SPEEDS_MPS, STRIDE, YAW_RATES
 
 SKY_DEPTH_M = 200.0
 NEAREST_M = 0.5
@@ -32,7 +33,9 @@ class LossWeights:
     relative: float = 1.0
     edge: float = 0.5
     motion: float = 0.5
-    ego: float = 1.0
+    ego: float = 10.0
+    sweep: float = 0.3
+    coarse: float = 0.5
     sky: float = 0.2
 
 
@@ -43,6 +46,7 @@ def compute_losses(
     sky = targets.depth_m <= 0
     truth = torch.where(sky, SKY_DEPTH_M, targets.depth_m.clamp(NEAREST_M, SKY_DEPTH_M)).log()
     weight = torch.where(sky, weights.sky, 1.0) * present[..., None, None]
+    has_last, moves = targets.has_last, targets.has_last.sum().clamp(min=1)
     off = outputs.log_depth - truth
     error = off.abs()
     relative = off.clamp(-3.0, 1.5).expm1().abs()
@@ -52,15 +56,37 @@ def compute_losses(
         outputs.motion_logit, targets.moving.float(), weight=weight, pos_weight=torch.tensor(2.0)
     )
     unit = outputs.ego_rate.new_tensor(RATE_UNITS)
-    ego = ((outputs.ego_rate - targets.ego_rate).abs() / unit).mean(-1) * targets.has_last
+    ego = ((outputs.ego_rate - targets.ego_rate).abs() / unit).mean(-1) * has_last
+    middle = (..., slice(STRIDE // 2, None, STRIDE), slice(STRIDE // 2, None, STRIDE))
+    coarse = (outputs.coarse_log_depth - truth[middle]).abs() * weight[middle]
+    sweep = -(outputs.sweep_log_chance * share_out(targets.ego_rate)).sum(-1) * has_last
     terms = {
         "depth": weights.depth * laplace.sum() / weight.sum(),
         "relative": weights.relative * (relative * weight).sum() / weight.sum(),
         "edge": weights.edge * _edge_term(outputs.log_depth, truth, weight * ~sky),
         "motion": weights.motion * motion,
-        "ego": weights.ego * ego.sum() / targets.has_last.sum().clamp(min=1),
+        "ego": weights.ego * ego.sum() / moves,
+        "sweep": weights.sweep * sweep.sum() / moves,
+        "coarse": weights.coarse * coarse.sum() / weight[middle].sum(),
     }
     return {**terms, "total": torch.stack(list(terms.values())).sum()}
+
+
+def share_out(ego_rate: Float[Tensor, "b t 6"]) -> Float[Tensor, "b t k"]:
+    """Chances over the ego hypotheses whose mean is the truth: the nearest two of each axis."""
+    speed = _tent(ego_rate[..., 0], SPEEDS_MPS)
+    yaw_rate = _tent(ego_rate[..., 5], YAW_RATES)
+    return (speed[..., :, None] * yaw_rate[..., None, :]).flatten(-2)
+
+
+def _tent(x: Float[Tensor, "*s"], knots: tuple[float, ...]) -> Float[Tensor, "*s k"]:
+    """Linear interpolation weights; ends hold what lies outside."""
+    at = x.new_tensor(knots)
+    x = x.clamp(knots[0], knots[-1]).contiguous()
+    right = torch.searchsorted(at, x).clamp(1, len(knots) - 1)
+    share = (x - at[right - 1]) / (at[right] - at[right - 1])
+    low = F.one_hot(right - 1, len(knots)) * (1 - share)[..., None]
+    return low + F.one_hot(right, len(knots)) * share[..., None]
 
 
 def _edge_term(

@@ -1,79 +1,128 @@
-"""Models as configurations of shared parts."""
+"""The systems that run here, each one entry: a configuration of shared parts and a key map."""
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from driv3r.errors import ConfigError
-from driv3r.network.aggregators import Alternating, Memory
-from driv3r.network.blocks import fourier
-from driv3r.network.encoders import PATCH, ConvStem
-from driv3r.network.heads import DenseHead, EgoHead
-from driv3r.network.inputs import Inputs, Outputs
+from driv3r.network.keymaps import ALIGN3R, DUST3R, KeyMap
+from driv3r.network.pairs import PairConfig, PairNet
+from driv3r.network.surround import Driv3r, Driv3rConfig
+
+Scale = Literal["metric", "similarity"]
 
 
 @dataclass(frozen=True)
-class Driv3rConfig:
-    """Sizes of our network. `size_hw` is the working resolution that it was trained at."""
+class Entry:
+    """One system: how it is built, where its official weights are, and what they may be used for.
 
-    size_hw: tuple[int, int] = (128, 224)
-    width: int = 192
-    heads: int = 3
-    stages: int = 3
-    memory: int = 4
-    channels: tuple[int, int, int] = (32, 64, 96)
-
-
-@dataclass(frozen=True, eq=False)
-class StreamState:
-    """What the network carries from frame to frame: bounded memory and the last images."""
-
-    memory: Memory
-    last_images: Float[Tensor, "b v 3 h w"]
-
-
-class Driv3r(nn.Module):
-    """Our network in its first form: metric depth, sigma, motion and ego motion of a rig over time.
-
-    Frames are answered causally, so that a clip at once (training) and a frame at a time (stream)
-    give the same.
+    `size_hw` are the image sizes that the weights were trained at; `scale` says whether answers are
+    in metres or known up to a similarity.
     """
 
-    def __init__(self, config: Driv3rConfig):
-        super().__init__()
-        if config.size_hw[0] % PATCH or config.size_hw[1] % PATCH:
-            raise ConfigError(f"size_hw {config.size_hw} must be multiples of the patch, {PATCH}")
-        self.config = config
-        self.stem = ConvStem(config.width, config.channels)
-        self.gap = nn.Linear(1 + 2 * 4, config.width)
-        self.missing = nn.Parameter(torch.zeros(config.width))
-        self.aggregator = Alternating(config.width, config.heads, config.stages, config.memory)
-        self.norm = nn.LayerNorm(config.width)
-        self.dense = DenseHead(config.width, config.channels)
-        self.ego = EgoHead(config.width)
+    network: type[nn.Module]
+    config: Any
+    key_map: KeyMap
+    paper: str
+    inputs: str
+    outputs: str
+    size_hw: tuple[int, int]
+    scale: Scale
+    checkpoint: str
+    code_license: str
+    weights_license: str
 
-    def forward(
-        self, inputs: Inputs, state: StreamState | None = None
-    ) -> tuple[Outputs, StreamState]:
-        """Answers for t frames that follow those in `state`."""
-        b, t, v = inputs.present.shape
-        images = (inputs.images - 0.45) * 4.0 * inputs.present[..., None, None, None]
-        first = images[:, :1] if state is None else state.last_images[:, None]
-        last_images = torch.cat([first, images[:, :-1]], dim=1)
-        rays = inputs.rays[:, None].expand(b, t, *inputs.rays.shape[1:])
-        tokens, finer = self.stem(*(x.flatten(0, 2) for x in (images, last_images, rays)))
-        y, x = tokens.shape[-2:]
-        tokens = tokens.flatten(2).transpose(1, 2).unflatten(0, (b, t, v))
-        gap = self.gap(fourier(inputs.gap_s[..., None], 4))[:, :, None, None]
-        tokens = tokens + gap + ~inputs.present[..., None, None] * self.missing
-        tokens, memory = self.aggregator(tokens, None if state is None else state.memory)
-        tokens = self.norm(tokens)
-        grid = tokens.flatten(0, 2).transpose(1, 2).unflatten(2, (y, x))
-        depth, sigma, motion = self.dense(grid, finer).unflatten(0, (b, t, v)).unbind(3)
-        outputs = Outputs(depth, sigma, motion, self.ego(tokens.flatten(2, 3)))
-        return outputs, StreamState(memory, images[:, -1])
+    def build(self) -> nn.Module:
+        """The full-size network on the device in force; on `torch.device("meta")` it is free."""
+        return self.network(self.config)
+
+    def count_parameters(self) -> int:
+        """Parameters of the full-size network."""
+        with torch.device("meta"):
+            return sum(p.numel() for p in self.build().parameters())
 
 
-MODELS: dict[str, Driv3rConfig] = {"driv3r-s": Driv3rConfig()}
+NAVER = "CC BY-NC-SA 4.0 (Naver)"
+HF = "https://huggingface.co/"
+
+MODELS: dict[str, Entry] = {
+    "driv3r-s": Entry(
+        Driv3r,
+        Driv3rConfig(),
+        KeyMap(()),
+        "ours",
+        "surround images with calibration, one frame at a time",
+        "metric depth with sigma, ego motion, motion probability",
+        (128, 224),
+        "metric",
+        "shipped with the package",
+        "this repository's",
+        "this repository's",
+    ),
+    "dust3r": Entry(
+        PairNet,
+        PairConfig(),
+        DUST3R,
+        "Wang et al., DUSt3R: Geometric 3D Vision Made Easy, CVPR 2024",
+        "two images",
+        "both pointmaps in the first camera's frame, confidence",
+        (384, 512),
+        "similarity",
+        HF + "naver/DUSt3R_ViTLarge_BaseDecoder_512_dpt",
+        NAVER,
+        NAVER,
+    ),
+    "dust3r-224": Entry(
+        PairNet,
+        PairConfig(dpt=None),
+        DUST3R,
+        "Wang et al., DUSt3R: Geometric 3D Vision Made Easy, CVPR 2024",
+        "two images",
+        "both pointmaps in the first camera's frame, confidence",
+        (224, 224),
+        "similarity",
+        HF + "naver/DUSt3R_ViTLarge_BaseDecoder_224_linear",
+        NAVER,
+        NAVER,
+    ),
+    "monst3r": Entry(
+        PairNet,
+        PairConfig(),
+        DUST3R,
+        "Zhang et al., MonST3R: Geometry in the Presence of Motion, ICLR 2025",
+        "two images of a moving scene",
+        "both pointmaps, each at its own time, in the first camera's frame, confidence",
+        (384, 512),
+        "similarity",
+        HF + "Junyi42/MonST3R_PO-TA-S-W_ViTLarge_BaseDecoder_512_dpt",
+        NAVER,
+        NAVER,
+    ),
+    "mast3r": Entry(
+        PairNet,
+        PairConfig(descriptors=24),
+        DUST3R,
+        "Leroy et al., Grounding Image Matching in 3D with MASt3R, ECCV 2024",
+        "two images",
+        "both pointmaps in the first camera's frame, confidence, descriptors",
+        (384, 512),
+        "metric",
+        HF + "naver/MASt3R_ViTLarge_BaseDecoder_512_catmlpdpt_metric",
+        NAVER,
+        NAVER,
+    ),
+    "align3r": Entry(
+        PairNet,
+        PairConfig(point_blocks=4),
+        ALIGN3R,
+        "Lu et al., Align3R: Aligned Monocular Depth Estimation for Dynamic Videos, CVPR 2025",
+        "two images, and a pointmap of each from monocular depth",
+        "both pointmaps in the first camera's frame, confidence",
+        (288, 512),
+        "similarity",
+        HF + "cyun9286/Align3R_DepthPro_ViTLarge_BaseDecoder_512_dpt",
+        NAVER,
+        NAVER,
+    ),
+}

@@ -6,14 +6,15 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from driv3r.errors import ConfigError
 from driv3r.geometry.transforms import from_rotvec
 from driv3r.network.inputs import Inputs, encode_rays
-from driv3r.network.models import Driv3r, StreamState
+from driv3r.network.surround import Driv3r, StreamState
 from driv3r.types import Prediction, Rig
 
+LAST = ("last_images", "last_features")
 Precision = Literal["auto", "bf16", "fp32"]
 
 
@@ -52,8 +53,13 @@ class Streamer:
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         rays = np.stack([encode_rays(camera) for camera in rig.cameras])
         self.rays = torch.from_numpy(rays)[None].to(self.device)
+        self.K = self._stack([camera.K for camera in rig.cameras])
+        self.ego_T_cam = self._stack([camera.ego_T_cam for camera in rig.cameras])
         self.bf16 = precision == "bf16" or (precision == "auto" and fast_bf16(self.device))
         self.state: StreamState | None = None
+
+    def _stack(self, matrices: list[np.ndarray]) -> Float[torch.Tensor, "1 v _ _"]:
+        return torch.from_numpy(np.stack(matrices)[None]).float().to(self.device)
 
     @torch.no_grad()
     def step(self, frame: StreamFrame) -> Prediction:
@@ -67,6 +73,8 @@ class Streamer:
             images[None, None],
             torch.tensor(present, device=self.device),
             self.rays,
+            self.K,
+            self.ego_T_cam,
             torch.tensor([[frame.gap_s]], dtype=torch.float32, device=self.device),
         )
         is_first = self.state is None
@@ -87,7 +95,7 @@ class Streamer:
         if self.state is None:
             return {}
         tensors = {f"memory_{i}": m for i, m in enumerate(self.state.memory)}
-        tensors["last_images"] = self.state.last_images
+        tensors |= {name: getattr(self.state, name) for name in LAST}
         return {name: tensor.float().cpu().numpy() for name, tensor in tensors.items()}
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
@@ -97,4 +105,4 @@ class Streamer:
             return
         tensors = {k: torch.from_numpy(v).to(self.device) for k, v in arrays.items()}
         memory = [tensors[f"memory_{i}"] for i in range(self.model.config.stages)]
-        self.state = StreamState(memory, tensors["last_images"])
+        self.state = StreamState(memory, *(tensors[name] for name in LAST))

@@ -31,19 +31,15 @@ class DataRecipe:
     seed: int = 0
 
 
-def encode_clip_rays(clip: Clip, mirrored: bool) -> np.ndarray:
-    """Ray channels of every view; mirrored left to right with the image."""
+def clip_cameras(clip: Clip, mirrored: bool) -> list[Camera]:
+    """The clip's cameras, or those of its mirror image, left to right, in a mirrored world."""
     size_hw = (clip.depth_m.shape[-2], clip.depth_m.shape[-1])
-    rays = np.stack(
-        [
-            encode_rays(Camera("", K, size_hw, T))
-            for K, T in zip(clip.K, clip.ego_T_cam, strict=True)
-        ]
-    )
-    if mirrored:
-        rays = rays[..., ::-1].copy()
-        rays[:, 1] *= -1
-    return rays
+    pairs = zip(clip.K, clip.ego_T_cam, strict=True)
+    if not mirrored:
+        return [Camera("", K, size_hw, ego_T_cam) for K, ego_T_cam in pairs]
+    left, across = np.diag([1.0, -1, 1, 1]), np.diag([-1.0, 1, 1, 1])
+    flip = np.array([[-1.0, 0, size_hw[1]], [0, 1, 0], [0, 0, 1]])
+    return [Camera("", flip @ K @ across[:3, :3], size_hw, left @ T @ across) for K, T in pairs]
 
 
 def ego_rates(world_T_ego: np.ndarray, time_us: np.ndarray) -> np.ndarray:
@@ -85,11 +81,14 @@ def load_example(
     if mirrored:
         images, depth_m, moving = images[..., ::-1, :], depth_m[..., ::-1], moving[..., ::-1]
         rates = rates * np.array([1, -1, 1, -1, 1, -1])
+    cameras = clip_cameras(clip, mirrored)
     present = rng.random(images.shape[:2]) >= (0.0 if plain else camera_drop)
     return {
         "images": np.moveaxis(images, -1, -3).copy(),
         "present": present,
-        "rays": encode_clip_rays(clip, mirrored),
+        "rays": np.stack([encode_rays(camera) for camera in cameras]),
+        "K": np.stack([camera.K for camera in cameras]),
+        "ego_T_cam": np.stack([camera.ego_T_cam for camera in cameras]),
         "gap_s": np.diff(clip.time_us[run], prepend=clip.time_us[start]) * 1e-6,
         "depth_m": depth_m.copy(),
         "moving": moving.copy(),
@@ -102,7 +101,8 @@ def collate(examples: list[dict[str, np.ndarray]], device: torch.device) -> tupl
     """Stack examples into a batch on a device."""
     stacked = {key: torch.from_numpy(np.stack([e[key] for e in examples])) for key in examples[0]}
     moved = {k: (v.float() if v.is_floating_point() else v).to(device) for k, v in stacked.items()}
-    inputs = Inputs(*(moved[k] for k in ("images", "present", "rays", "gap_s")))
+    seen = ("images", "present", "rays", "K", "ego_T_cam", "gap_s")
+    inputs = Inputs(*(moved[k] for k in seen))
     return inputs, Targets(*(moved[k] for k in ("depth_m", "moving", "ego_rate", "has_last")))
 
 

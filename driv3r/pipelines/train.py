@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from driv3r.errors import CheckpointError, ConfigError
-from driv3r.network.checkpoints import save_weights
+from driv3r.network.checkpoints import read_tensors, save_weights
 from driv3r.network.losses import LossWeights, compute_losses
-from driv3r.network.models import Driv3r, Driv3rConfig
 from driv3r.network.stream import choose_device, fast_bf16
+from driv3r.network.surround import Driv3r, Driv3rConfig
 from driv3r.pipelines.batches import (
     DataRecipe,
     collate,
@@ -30,9 +30,13 @@ FIRST_CHECK_SEED = 2 * FIRST_TRAIN_SEED
 
 @dataclass(frozen=True)
 class TrainRecipe:
-    """One training run. The rate warms up, stays, and falls over the last `cooldown` share."""
+    """One training run. The rate warms up, stays, and falls over the last `cooldown` share.
+
+    `start_from` names weights whose tensors are taken over where name and shape are the same.
+    """
 
     name: str
+    start_from: str = ""
     model: Driv3rConfig = Driv3rConfig()
     data: DataRecipe = DataRecipe()
     losses: LossWeights = LossWeights()
@@ -100,6 +104,8 @@ def resume(recipe: TrainRecipe, folder: Path, device: torch.device) -> Run:
     """A fresh run, or the one that `folder` holds."""
     torch.manual_seed(recipe.seed)
     model, average = Driv3r(recipe.model), Driv3r(recipe.model)
+    if recipe.start_from:
+        take_over(model, Path(recipe.start_from))
     average.load_state_dict(model.state_dict())
     for network in (model, average):
         network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -121,6 +127,16 @@ def resume(recipe: TrainRecipe, folder: Path, device: torch.device) -> Run:
         optimizer.load_state_dict(saved["optimizer"])
         run.progress = Progress(**json.loads(saved["progress"]))
     return run
+
+
+def take_over(model: Driv3r, path: Path) -> int:
+    """Load what fits of earlier weights; returns how many tensors did (CheckpointError if none)."""
+    own, given = model.state_dict(), read_tensors(path)[0]
+    fits = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+    if not fits:
+        raise CheckpointError(f"{path}: no tensor fits the recipe's network; drop `start_from`")
+    model.load_state_dict(fits, strict=False)
+    return len(fits)
 
 
 def _start_helpers(clips: Path, data: DataRecipe, count: int) -> list:

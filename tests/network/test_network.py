@@ -10,8 +10,9 @@ from driv3r.network.baselines import PositionalPrior, PriorFitter, predict_groun
 from driv3r.network.checkpoints import load_weights, save_weights
 from driv3r.network.inputs import Inputs, encode_rays
 from driv3r.network.losses import LossWeights, Targets, compute_losses
-from driv3r.network.models import Driv3r, Driv3rConfig
 from driv3r.network.stream import Streamer, StreamFrame, choose_device
+from driv3r.network.surround import Driv3r, Driv3rConfig
+from driv3r.network.sweep import SPEEDS_MPS, YAW_RATES
 from driv3r.types import Camera, Rig
 
 SMALL = Driv3rConfig(size_hw=(32, 48), width=32, heads=2, stages=2, memory=2, channels=(8, 16, 16))
@@ -29,6 +30,10 @@ def make_rig(size_hw=(32, 48), height_m=1.5, count=2) -> Rig:
     return Rig(tuple(cameras[:count]))
 
 
+def stack(matrices) -> torch.Tensor:
+    return torch.from_numpy(np.stack(matrices)[None]).float()
+
+
 def make_inputs(t=5, b=1, seed=0) -> Inputs:
     torch.manual_seed(seed)
     rays = torch.from_numpy(np.stack([encode_rays(c) for c in make_rig().cameras]))
@@ -36,6 +41,8 @@ def make_inputs(t=5, b=1, seed=0) -> Inputs:
         torch.rand(b, t, 2, 3, 32, 48),
         torch.ones(b, t, 2, dtype=torch.bool),
         rays[None].expand(b, -1, -1, -1, -1),
+        stack([camera.K for camera in make_rig().cameras]).expand(b, -1, -1, -1),
+        stack([camera.ego_T_cam for camera in make_rig().cameras]).expand(b, -1, -1, -1),
         torch.full((b, t), 0.5),
     )
 
@@ -47,7 +54,12 @@ def model() -> Driv3r:
 
 
 def part(inputs: Inputs, run: slice) -> Inputs:
-    return Inputs(inputs.images[:, run], inputs.present[:, run], inputs.rays, inputs.gap_s[:, run])
+    return dataclasses.replace(
+        inputs,
+        images=inputs.images[:, run],
+        present=inputs.present[:, run],
+        gap_s=inputs.gap_s[:, run],
+    )
 
 
 def test_a_clip_at_once_and_a_frame_at_a_time_agree(model):
@@ -86,7 +98,12 @@ def test_the_memory_is_bounded(model):
 def test_order_of_cameras_is_free(model):
     inputs = make_inputs(t=2)
     swapped = Inputs(
-        inputs.images.flip(2), inputs.present.flip(2), inputs.rays.flip(1), inputs.gap_s
+        inputs.images.flip(2),
+        inputs.present.flip(2),
+        inputs.rays.flip(1),
+        inputs.K.flip(1),
+        inputs.ego_T_cam.flip(1),
+        inputs.gap_s,
     )
     with torch.no_grad():
         a, _ = model(inputs)
@@ -176,6 +193,8 @@ def test_perfect_answers_cost_less_than_any_other():
             torch.full_like(depth_m, -2.0),
             torch.where(targets.moving, 8.0, -8.0),
             targets.ego_rate,
+            (depth_m.log() + shift)[..., 4::8, 4::8],
+            torch.zeros(1, 2, len(SPEEDS_MPS) * len(YAW_RATES)).log_softmax(-1),
         )
         return float(compute_losses(outputs, targets, inputs.present, LossWeights())["total"])
 
@@ -185,6 +204,9 @@ def test_perfect_answers_cost_less_than_any_other():
 def test_gradients_reach_every_parameter(model):
     torch.manual_seed(0)
     fresh = Driv3r(SMALL)
+    for parameter in fresh.parameters():
+        if not parameter.any():  # layers that start at zero let nothing through at first
+            torch.nn.init.normal_(parameter, std=0.02)
     inputs = make_inputs(t=3)
     inputs = dataclasses.replace(
         inputs, present=torch.tensor([[[True, True], [True, False]] + [[True, True]]])

@@ -7,7 +7,7 @@ import torch
 from driv3r.errors import CheckpointError
 from driv3r.geometry.transforms import from_rotvec
 from driv3r.network.checkpoints import load_weights
-from driv3r.network.models import Driv3rConfig
+from driv3r.network.surround import Driv3rConfig
 from driv3r.pipelines.batches import DataRecipe, ego_rates, load_example, make_batch
 from driv3r.pipelines.train import TrainRecipe, rate_at, train
 from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip
