@@ -22,6 +22,10 @@ app = typer.Typer(
 )
 world_app = typer.Typer(no_args_is_help=True, help="The generated driving world.")
 app.add_typer(world_app, name="world")
+models_app = typer.Typer(
+    invoke_without_command=True, help="The systems that run here, and what they need."
+)
+app.add_typer(models_app, name="models")
 screen, complaints = Console(), Console(stderr=True)
 
 
@@ -226,6 +230,63 @@ def world_make(
     with StageBars() as bars:
         write_world(root, parsed, workers, lambda done, n: bars.update("", "render world", done, n))
     screen.print(f"world: {root}", soft_wrap=True)
+
+
+@models_app.callback()
+def models_list(context: typer.Context) -> None:
+    """List the systems; `driv3r models show X` tells more of one."""
+    if context.invoked_subcommand is not None:
+        return
+    from driv3r.network.models import MODELS
+
+    table = Table("model", "parameters", "image", "scale", "licence of weights")
+    for name, entry in MODELS.items():
+        size = "x".join(str(n) for n in entry.size_hw)
+        millions = f"{entry.count_parameters() / 1e6:.1f} M"
+        table.add_row(name, millions, size, entry.scale, entry.weights_license)
+    screen.print(table)
+
+
+@models_app.command("show")
+def models_show(name: Annotated[str, typer.Argument(help="A name of `driv3r models`.")]) -> None:
+    """Inputs, outputs, licences, and where the official checkpoint is."""
+    from driv3r.network.models import choose_model
+
+    entry = choose_model(name)
+    millions = entry.count_parameters() / 1e6
+    size = f"{millions:.1f} M parameters, {4 * millions / 1000:.2f} GB in fp32"
+    facts = {
+        "paper": entry.paper,
+        "inputs": entry.inputs,
+        "outputs": entry.outputs,
+        "scale": entry.scale,
+        "image size": "{} x {} (height x width)".format(*entry.size_hw),
+        "size": size,
+        "checkpoint": entry.checkpoint,
+        "licence of code": entry.code_license,
+        "licence of weights": entry.weights_license,
+        "network": f"{entry.network.__name__}({entry.config})",
+    }
+    for fact, value in facts.items():
+        screen.print(f"{fact + ':':<20}{value}", markup=False, highlight=False, soft_wrap=True)
+
+
+@models_app.command("check")
+def models_check(
+    name: Annotated[str, typer.Argument(help="A name of `driv3r models`.")],
+    weights: Annotated[Path, typer.Option(help="A downloaded .safetensors or .pth file.")],
+) -> None:
+    """Say whether a checkpoint's names and shapes are the system's, before it is loaded."""
+    from driv3r.network.models import choose_model
+    from driv3r.network.official import check_official, read_official
+
+    tensors, construction = read_official(weights)
+    count = check_official(choose_model(name), tensors, str(weights))
+    screen.print(
+        f"{weights} fits {name}: {len(tensors)} tensors, {count:,} parameters", soft_wrap=True
+    )
+    if construction:
+        screen.print(f"it was saved from: {construction}", markup=False, soft_wrap=True)
 
 
 @app.callback(invoke_without_command=True)

@@ -54,11 +54,13 @@ class CroCo(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads, 4, CROCO_STYLE) for _ in range(depth))
         self.norm = nn.LayerNorm(width, CROCO_STYLE.eps)
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b n c"]:
-        """Tokens of images in -1..1, normed."""
-        grid = self.patch(images)
+    def forward(
+        self, images: Float[Tensor, "b 3 h w"], extra: Float[Tensor, "b n c"] | None = None
+    ) -> Float[Tensor, "b n c"]:
+        """Tokens of images in -1..1, normed; `extra` is added to the patches."""
         spin = self.spin(images, self.head_dim)
-        tokens = grid.flatten(2).transpose(1, 2)
+        tokens = self.patch(images).flatten(2).transpose(1, 2)
+        tokens = tokens if extra is None else tokens + extra
         for block in self.blocks:
             tokens = block(tokens, spin=spin)
         return self.norm(tokens)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from driv3r.errors import ConfigError
 from driv3r.network.keymaps import ALIGN3R, DUST3R, KeyMap
 from driv3r.network.pairs import PairConfig, PairNet
 from driv3r.network.surround import Driv3r, Driv3rConfig
@@ -125,4 +126,25 @@ MODELS: dict[str, Entry] = {
         NAVER,
         NAVER,
     ),
+    "pow3r": Entry(
+        PairNet,
+        PairConfig(knows=True),
+        DUST3R,
+        "Jang et al., Pow3R: Empowering Unconstrained 3D Reconstruction with Camera and Scene "
+        "Priors, CVPR 2025",
+        "two images, and any of their rays, depths and relative pose",
+        "both pointmaps in the first camera's frame, confidence",
+        (384, 512),
+        "similarity",
+        "none fits: built from the paper, its weights are to be trained here",
+        "this repository's",
+        "-",
+    ),
 }
+
+
+def choose_model(name: str) -> Entry:
+    """The entry of a name; ConfigError lists the names where there is none."""
+    if name not in MODELS:
+        raise ConfigError(f"no model {name!r}; there are {', '.join(MODELS)}")
+    return MODELS[name]

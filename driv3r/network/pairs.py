@@ -10,7 +10,9 @@ from driv3r.network.aggregators import PairCross
 from driv3r.network.dpt import DptConfig
 from driv3r.network.encoders import CroCo
 from driv3r.network.points import DescriptorPoints, DptPoints, LinearPoints, PointAnswer
-from driv3r.network.priors import PointPrior
+from driv3r.network.priors import Known, KnownPrior, PointPrior, chain
+
+NOTHING = Known()
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class PairConfig:
     """Sizes of a two-image network; the defaults are ViT-L with the base decoder.
 
     `dpt` None means the linear head; `descriptors` are MASt3R's channels; `point_blocks` the
-    blocks of Align3R's point branch.
+    blocks of Align3R's point branch; `knows` gives Pow3R's inputs.
     """
 
     width: int = 1024
@@ -32,6 +34,7 @@ class PairConfig:
     descriptors: int = 0
     descriptor_mlp_ratio: float = 4.0
     point_blocks: int | None = None
+    knows: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,32 +61,32 @@ class PairNet(nn.Module):
             self.prior = PointPrior(
                 config.cross_width, config.cross_heads, config.point_blocks, config.patch
             )
+        self.known = None
+        if config.knows:
+            self.known = KnownPrior(config.width, config.cross_width, config.patch)
 
     def forward(
         self,
         first: Float[Tensor, "b 3 h w"],
         second: Float[Tensor, "b 3 h w"],
-        points: tuple[Float[Tensor, "b h w 3"], Float[Tensor, "b h w 3"]] | None = None,
+        known: Known = NOTHING,
     ) -> tuple[PointAnswer, PointAnswer]:
-        """Answers for images in -1..1, both in the first camera's frame.
+        """Answers for images in -1..1, both in the first camera's frame."""
+        return self.answer(self.see(first, second, known), (first.shape[-2], first.shape[-1]))
 
-        `points` are Align3R's pointmaps from monocular depth.
-        """
-        return self.answer(self.see(first, second, points), (first.shape[-2], first.shape[-1]))
-
-    def see(self, first, second, points=None) -> PairTokens:
+    def see(self, first, second, known: Known = NOTHING) -> PairTokens:
         """Tokens of all layers."""
-        encoded = self.encoder(torch.cat([first, second])).chunk(2)
-        return self.relate(encoded, first, second, points)
+        extra = None if self.known is None else self.known.embed(known)
+        encoded = self.encoder(torch.cat([first, second]), extra).chunk(2)
+        return self.relate(encoded, first, second, known)
 
-    def relate(self, encoded, first, second, points=None) -> PairTokens:
+    def relate(self, encoded, first, second, known: Known = NOTHING) -> PairTokens:
         """Tokens of all layers from those of the encoder."""
         head_dim = self.config.cross_width // self.config.cross_heads
         spins = (self.encoder.spin(first, head_dim), self.encoder.spin(second, head_dim))
-        add = None
-        if self.prior is not None and points is not None:
-            add = self.prior.enter(*points, spins)
-        layers = self.aggregator(*encoded, spins, add)
+        points = None if self.prior is None else self.prior.enter(known, spins)
+        placed = None if self.known is None else self.known.place(known)
+        layers = self.aggregator(*encoded, spins, chain(points, placed))
         return PairTokens((encoded[0], encoded[1]), layers)
 
     def answer(

@@ -23,13 +23,13 @@ from driv3r.network.sweep import (
 )
 from driv3r.types import Camera
 
-SIZE_HW = (64, 96)
+SIZE_HW = (128, 192)
 FORWARD = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 
 
 def make_cameras() -> list[Camera]:
     """Two cameras, one ahead and one to the left."""
-    K = np.array([[60.0, 0, 48], [0, 60, 32], [0, 0, 1]])
+    K = np.array([[120.0, 0, 96], [0, 120, 64], [0, 0, 1]])
     left = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     place = np.array([1.5, 0.3, 1.6])
     return [
@@ -100,9 +100,10 @@ def test_the_cells_vote_for_the_true_motion(speed_mps, yaw_rate):
     sweep = EgoSweep(8)
     torch.nn.init.constant_(sweep.weight.bias, 3.0)
     tokens = torch.zeros(1, 1, 2, n // 4, 8)
-    best, chances = sweep(tokens, volume, depth_m, lenses, gap_s)
-    assert abs(float(best[0, 0, 0]) - speed_mps) < 0.8  # cells are coarse: 8 px of 60 px focal length
-    assert abs(float(best[0, 0, 1]) - yaw_rate) < 0.035
+    with torch.no_grad():
+        best, chances = sweep(tokens, volume, depth_m, lenses, gap_s)
+    assert abs(float(best[0, 0, 0]) - speed_mps) < 0.15
+    assert abs(float(best[0, 0, 1]) - yaw_rate) < 0.01
     torch.testing.assert_close(chances.exp().sum(), torch.tensor(1.0))
 
 
@@ -114,15 +115,15 @@ def test_features_correlate_most_with_themselves_and_cells_are_thinned_in_rows()
     own = volume.diagonal(dim1=-2, dim2=-1)
     torch.testing.assert_close(own, volume.amax(-1))
     torch.testing.assert_close(volume.mean(-1), torch.zeros_like(own), atol=1e-5, rtol=0)
-    cells = torch.arange(8 * 12)
-    assert thin(cells, SIZE_HW, 2, -1)[:7].tolist() == [0, 2, 4, 6, 8, 10, 24]
+    cells = torch.arange(16 * 24)
+    assert thin(cells, SIZE_HW, 2, -1)[10:14].tolist() == [20, 22, 48, 50]
 
 
 def test_an_untrained_depth_sweep_changes_nothing_and_a_trained_one_sees_the_evidence():
     torch.manual_seed(0)
     lenses, sweep = make_lenses(), DepthSweep(8)
-    x, volume = torch.randn(1, 1, 2, 8, 8, 12), torch.randn(1, 1, 2, 96, 8, 12)
-    depth_m, motion = torch.full((1, 1, 2, 96), 9.0), torch.eye(4).expand(1, 1, 4, 4)
+    x, volume = torch.randn(1, 1, 2, 8, 16, 24), torch.randn(1, 1, 2, 384, 16, 24)
+    depth_m, motion = torch.full((1, 1, 2, 384), 9.0), torch.eye(4).expand(1, 1, 4, 4)
     torch.testing.assert_close(sweep(x, volume, depth_m, lenses, motion), x)
     torch.nn.init.normal_(sweep.out.weight)
     seen = sweep(x, volume, depth_m, lenses, motion)

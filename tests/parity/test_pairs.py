@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 from goldens import assert_matches, load_official, read_arrays, read_manifest
+from safetensors.torch import load_file
 
 from driv3r.network.checkpoints import check_fit
 from driv3r.network.dpt import DptConfig
 from driv3r.network.keymaps import ALIGN3R, DUST3R
 from driv3r.network.models import MODELS
 from driv3r.network.pairs import PairConfig, PairNet
+from driv3r.network.priors import Known
 
 DPT = DptConfig(hooks=(0, 2, 3, 4), widths=(8, 12, 16, 24), features=16, hidden=8)
 TINY = PairConfig(width=64, depth=2, heads=4, cross_width=48, cross_depth=4, cross_heads=4, dpt=DPT)
@@ -42,8 +44,9 @@ def test_every_layer_and_answer_is_the_official_one(case, golden):
     official = read_arrays(golden(f"{system}/io_{variant}.npz"))
     images = official["img1"], official["img2"]
     points = (official["pointmap1"], official["pointmap2"]) if system == "align3r" else None
+    known = Known(points=points)
     with torch.no_grad():
-        tokens = network.see(*images, points)
+        tokens = network.see(*images, known)
         answers = network.answer(tokens, images[0].shape[-2:])
     if points is not None:
         embedded = network.prior.embed(torch.cat(points))
@@ -60,6 +63,48 @@ def test_every_layer_and_answer_is_the_official_one(case, golden):
         if config.descriptors:
             assert_matches(answer.descriptors, official[f"res{view}_desc"])
             assert_matches(answer.descriptor_confidence, official[f"res{view}_desc_conf"])
+
+
+def make_known(seed: int = 0, b: int = 2, size_hw=(64, 96)) -> Known:
+    """Rays, depth with holes and a relative pose."""
+    torch.manual_seed(seed)
+    rays = tuple(torch.nn.functional.normalize(torch.randn(b, 3, *size_hw), dim=1) for _ in "ab")
+    depth_m = tuple(torch.rand(b, *size_hw) * 30 * (torch.rand(b, *size_hw) > 0.5) for _ in "ab")
+    first_T_second = torch.eye(4).repeat(b, 1, 1)
+    first_T_second[:, 0, 3] = 2.0
+    return Known(rays=rays, depth_m=depth_m, first_T_second=first_T_second)
+
+
+def test_pow3r_without_priors_and_with_silent_ones_is_dust3r(golden):
+    network = PairNet(replace(TINY, knows=True)).eval()
+    tensors = DUST3R.apply(load_file(golden("dust3r/tiny_dpt.safetensors")))
+    missing = network.load_state_dict(tensors, strict=False).missing_keys
+    assert all(name.startswith("known.") for name in missing)
+    official = read_arrays(golden("dust3r/io_dpt.npz"))
+    for known in (Known(), make_known()):
+        with torch.no_grad():
+            first, second = network(official["img1"], official["img2"], known)
+        assert_matches(first.points, official["res1_pts3d"])
+        assert_matches(second.points, official["res2_pts3d_in_other_view"])
+
+
+@pytest.mark.parametrize("part", ["rays", "depth_m", "first_T_second"])
+def test_each_prior_of_pow3r_is_heard_and_the_unit_of_length_is_not(part):
+    torch.manual_seed(1)
+    network = PairNet(replace(TINY, knows=True)).eval()
+    for parameter in network.known.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    images, known = torch.rand(2, 2, 3, 64, 96), make_known()
+    only = Known(**{part: getattr(known, part)})
+    longer = known.first_T_second.clone()
+    longer[:, :3, 3] *= 3
+    scaled = replace(known, depth_m=tuple(3 * d for d in known.depth_m), first_T_second=longer)
+    with torch.no_grad():
+        without = network(*images)[0].points
+        assert (network(*images, only)[0].points - without).abs().max() > 1e-4
+        torch.testing.assert_close(
+            network(*images, known)[0].points, network(*images, scaled)[0].points
+        )
 
 
 @pytest.mark.parametrize("name", MANIFESTS)

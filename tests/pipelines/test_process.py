@@ -86,6 +86,38 @@ def test_ray_and_inline_give_the_same_bytes(finished, tiny_world, tmp_path):
         assert digest_arrays(tmp_path / store.name) == digest_arrays(store)
 
 
+class Killer:
+    """A report callback that kills the worker process of the first log it hears of."""
+
+    def __init__(self) -> None:
+        self.victim: str | None = None
+
+    def __call__(self, log: str, stage: str, done: int, total: int) -> None:
+        if self.victim is None:
+            self.victim = log
+            for folder in Path("/proc").glob("[0-9]*"):
+                if (folder / "cmdline").read_bytes().startswith(b"ray::_Actor"):
+                    os.kill(int(folder.name), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("attempts", [3, 1])
+def test_a_worker_that_dies_is_replaced_and_its_log_tried_again(
+    finished, tiny_world, tmp_path, monkeypatch, attempts
+):
+    monkeypatch.setattr("driv3r.pipelines.cluster.MOST_ATTEMPTS", attempts)
+    _, inline = finished
+    killer = Killer()
+    run = process(settings_for(tiny_world), tmp_path, workers=1, report=killer)
+    states = {log.log_id: log.state for log in run.logs}
+    expected = "done" if attempts > 1 else "failed"
+    assert states == dict.fromkeys(states, "done") | {killer.victim: expected}
+    for store in sorted(tmp_path.glob("*.zarr")):
+        assert digest_arrays(store) == digest_arrays(inline / store.name)
+    if attempts == 1:
+        (failed,) = [log for log in run.logs if log.state == "failed"]
+        assert "its worker process died 1 times" in failed.error
+
+
 def test_a_finished_run_is_left_alone(finished, tiny_world):
     run, out = finished
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
