@@ -22,6 +22,9 @@ class BlockStyle:
 
 PLAIN = BlockStyle()
 
+# Keys and values of contexts, placed; of one "b h m d", of several "b s h m d".
+Told = tuple[Float[Tensor, "*b h m d"], Float[Tensor, "*b h m d"]]
+
 
 class Attention(nn.Module):
     """Multi-head attention of `x` over `context` (itself when None)."""
@@ -45,14 +48,28 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "b n c"]:
         """`bias` is added to the logits (-inf hides a key); spins place queries and keys."""
         context, context_spin = (x, spin) if context is None else (context, context_spin)
-        q = self.norm_query(self._split(self.query(x)))
+        if spin is None or context_spin is None:
+            spin = context_spin = None
+        return self.ask(x, self.tell(context, context_spin), bias, spin)
+
+    def tell(self, context: Float[Tensor, "b m c"], spin: Spin | None) -> Told:
+        """What a context answers with, once for all that ask it."""
         k, v = (self._split(part) for part in self.key_value(context).chunk(2, dim=-1))
         k = self.norm_key(k)
-        if spin is not None and context_spin is not None:
-            q, k = rotate(q, spin), rotate(k, context_spin)
-        if bias is not None:
-            bias = bias.to(q.dtype)[None]
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        return k if spin is None else rotate(k, spin), v
+
+    def ask(
+        self,
+        x: Float[Tensor, "b n c"],
+        told: Told,
+        bias: Float[Tensor, "#h n m"] | None,
+        spin: Spin | None,
+    ) -> Float[Tensor, "b n c"]:
+        """Attention of `x` over what was told; `spin` places it as the context was placed."""
+        q = self.norm_query(self._split(self.query(x)))
+        q = q if spin is None else rotate(q, spin)
+        bias = None if bias is None else bias.to(q.dtype)[None]
+        mixed = F.scaled_dot_product_attention(q, *told, attn_mask=bias)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b h n d"]:
@@ -136,20 +153,27 @@ class CrossBlock(nn.Module):
         source_spin: Float[Tensor, "2 b s 1 m d"],
     ) -> Float[Tensor, "b n c"]:
         """One block; every source is another view's tokens, all of one size."""
+        return self.listen(x, self.tell(sources, source_spin), spin)
+
+    def tell(
+        self, sources: Float[Tensor, "b s m c"], spin: Float[Tensor, "2 b s 1 m d"]
+    ) -> Told:
+        """Each source's keys and values, once for all views that listen to it."""
+        told = self.cross.tell(self.norm_context(sources).flatten(0, 1), spin.flatten(1, 2))
+        keys, values = (part.unflatten(0, sources.shape[:2]) for part in told)
+        return keys, values
+
+    def listen(self, x: Float[Tensor, "b n c"], told: Told, spin: Spin) -> Float[Tensor, "b n c"]:
+        """One block with what its sources told."""
         x = x + self.attention(self.norm_attention(x), spin=spin)
-        asked, told = self.norm_cross(x), self.norm_context(sources)
+        asked, count = self.norm_cross(x), told[0].shape[1]
         if self.merge == "join":
-            joined = source_spin.squeeze(3).flatten(2, 3)[:, :, None]
-            x = x + self.cross(asked, told.flatten(1, 2), None, spin, joined)
+            keys, values = (part.transpose(1, 2).flatten(2, 3) for part in told)
+            x = x + self.cross.ask(asked, (keys, values), None, spin)
         else:
-            count = sources.shape[1]
-            heard = self.cross(
-                asked.repeat_interleave(count, 0),
-                told.flatten(0, 1),
-                None,
-                spin.repeat_interleave(count, 1),
-                source_spin.flatten(1, 2),
-            )
+            keys, values = (part.flatten(0, 1) for part in told)
+            spins = spin.repeat_interleave(count, 1)
+            heard = self.cross.ask(asked.repeat_interleave(count, 0), (keys, values), None, spins)
             x = x + heard.unflatten(0, (-1, count)).amax(1)
         return x + self.mlp(self.norm_mlp(x))
 

@@ -16,10 +16,10 @@ from driv3r.network.dpt import Dpt, DptConfig
 class PointAnswer:
     """Points in the frame that the head answers in, and how sure it is of them."""
 
-    points: Float[Tensor, "b h w 3"]
-    confidence: Float[Tensor, "b h w"]
-    descriptors: Float[Tensor, "b h w d"] | None = None
-    descriptor_confidence: Float[Tensor, "b h w"] | None = None
+    points: Float[Tensor, "*b h w 3"]
+    confidence: Float[Tensor, "*b h w"]
+    descriptors: Float[Tensor, "*b h w d"] | None = None
+    descriptor_confidence: Float[Tensor, "*b h w"] | None = None
 
 
 def expand_points(raw: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b h w 3"]:
@@ -58,11 +58,16 @@ class ImageSkip(nn.Module):
 
 
 class LinearPoints(nn.Module):
-    """One linear layer: a patch's points and confidence from its last token."""
+    """One linear layer: a patch's points and confidence from its last token.
 
-    def __init__(self, width: int, patch: int, skip_width: int | None = None):
+    With a `skip_width` the image corrects the points; `most` bounds the confidence (MV-DUSt3R).
+    """
+
+    def __init__(
+        self, width: int, patch: int, skip_width: int | None = None, most: float = float("inf")
+    ):
         super().__init__()
-        self.patch = patch
+        self.patch, self.most = patch, most
         self.out = nn.Linear(width, 4 * patch * patch)
         self.skip = None if skip_width is None else ImageSkip(skip_width)
 
@@ -75,7 +80,7 @@ class LinearPoints(nn.Module):
         """Points of the last layer."""
         raw = to_pixels(self.out(layers[-1]).float(), size_hw, self.patch)
         xyz = raw[:, :3] if self.skip is None else self.skip(raw[:, :3], image)
-        return PointAnswer(expand_points(xyz), 1 + raw[:, 3].exp())
+        return PointAnswer(expand_points(xyz), 1 + raw[:, 3].exp().clamp(max=self.most - 1))
 
 
 class DptPoints(nn.Module):

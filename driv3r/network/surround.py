@@ -29,11 +29,12 @@ class Driv3rConfig:
 
 @dataclass(frozen=True, eq=False)
 class StreamState:
-    """What goes from frame to frame: a bounded memory, the last images and features."""
+    """What goes from frame to frame: a bounded memory, the last images, features and motion."""
 
     memory: Memory
     last_images: Float[Tensor, "b v 3 h w"]
     last_features: Float[Tensor, "b v c y x"]
+    last_rate: Float[Tensor, "b 3"]
 
 
 class Driv3r(nn.Module):
@@ -80,14 +81,17 @@ class Driv3r(nn.Module):
         volume = self.matcher.correlate(features, last_features)
         volume = volume * (inputs.gap_s > 0)[:, :, None, None, None, None]
         depth_m, lenses = coarse.detach().clamp(-1, 6).exp().flatten(3), make_lenses(inputs)
-        swept, chances = self.ego_sweep(tokens, volume, depth_m, lenses, inputs.gap_s)
+        before = depth_m.new_zeros(shape[0], 3) if state is None else state.last_rate
+        swept, chances, before = self.ego_sweep(
+            tokens, volume, depth_m, lenses, inputs.gap_s, before
+        )
         last_T_ego = drive(*swept.detach().unbind(-1), inputs.gap_s)
         x = self.depth_sweep(x, volume, depth_m, lenses, last_T_ego)
         depth, sigma, motion = self.dense.finish(x.flatten(0, 2), finer[1:]).unbind(1)
         depth, sigma, motion = (y.unflatten(0, shape) for y in (depth, sigma, motion))
         ego_rate = self.ego(tokens.flatten(2, 3), swept)
         outputs = Outputs(depth, sigma, motion, ego_rate, coarse, chances)
-        return outputs, StreamState(memory, images[:, -1], features[:, -1])
+        return outputs, StreamState(memory, images[:, -1], features[:, -1], before)
 
     def _exchange(
         self, grid: Float[Tensor, "_ c y x"], inputs: Inputs, memory: Memory | None

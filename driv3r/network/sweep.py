@@ -22,6 +22,7 @@ FINE_SPEEDS_MPS = (-0.9, -0.45, -0.2, 0.0, 0.2, 0.45, 0.9)
 FINE_YAW_RATES = (-0.05, -0.02, 0.0, 0.02, 0.05)
 DEPTH_RATIOS = tuple(-1.2 + 0.15 * i for i in range(17))  # logarithms
 NEAREST_M = 0.1
+PLAUSIBLE = (4.0, 0.4)  # m/s^2 and rad/s^2: scale of how a car's speed and yaw rate change
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +143,8 @@ class EgoSweep(nn.Module):
     """Speed and yaw rate that the cells of all cameras agree on, coarse then fine.
 
     Each cell's evidence is a distribution over the hypotheses; they are multiplied, with weights
-    from the tokens, so that sky, moving things and bare walls abstain.
+    from the tokens, so that sky, moving things and bare walls abstain. What was found a frame ago
+    makes hypotheses that no car could have come to less likely (Laplace, scales PLAUSIBLE).
     """
 
     def __init__(self, width: int):
@@ -157,28 +159,56 @@ class EgoSweep(nn.Module):
         depth_m: Float[Tensor, "b t v n"],
         lenses: Lenses,
         gap_s: Float[Tensor, "b t"],
-    ) -> tuple[Float[Tensor, "b t 2"], Float[Tensor, "b t h"]]:
-        """(speed, yaw rate), and the coarse hypotheses' log probabilities."""
+        before: Float[Tensor, "b 3"],
+    ) -> tuple[Float[Tensor, "b t 2"], Float[Tensor, "b t k"], Float[Tensor, "b 3"]]:
+        """(speed, yaw rate), the coarse hypotheses' log probabilities, and the next `before`.
+
+        `before` is the rate of a frame ago and 1, or zeros where there is none.
+        """
         weights = self.weight(tokens).float().sigmoid()
         step = round((depth_m.shape[-1] / tokens.shape[-2]) ** 0.5)
         volume = thin(volume.flatten(-2).transpose(-1, -2), lenses.size_hw, step, -1)
         volume = volume.transpose(-1, -2).unflatten(-1, (-1, lenses.size_hw[1] // STRIDE))
         depth_m = thin(depth_m, lenses.size_hw, step, -1)
         lenses = lenses.thin(step)
-        rates = hypotheses(SPEEDS_MPS, YAW_RATES, depth_m)
-        best, coarse = self._vote(rates, weights[..., 0], volume, depth_m, lenses, gap_s)
+        rates = hypotheses(SPEEDS_MPS, YAW_RATES, depth_m).expand(*gap_s.shape, -1, -1)
+        votes = count_votes(rates, weights[..., 0], volume, depth_m, lenses, gap_s)
+        best, chances, before = follow(votes, rates, gap_s, before)
         fine = best.detach()[..., None, :] + hypotheses(FINE_SPEEDS_MPS, FINE_YAW_RATES, depth_m)
-        best, _ = self._vote(fine, weights[..., 1], volume, depth_m, lenses, gap_s)
-        return best, coarse
+        votes = count_votes(fine, weights[..., 1], volume, depth_m, lenses, gap_s)
+        best = torch.einsum("btk,btki->bti", votes.softmax(-1), fine)
+        return best, chances, before
 
-    def _vote(self, rates, weights, volume, depth_m, lenses, gap_s):
-        rates = rates.expand(*gap_s.shape, *rates.shape[-2:])
-        gap_s = gap_s[..., None].expand(rates.shape[:-1])
-        last_T_ego = drive(rates[..., 0], rates[..., 1], gap_s)
-        evidence = read_volume(volume, look_back(lenses, last_T_ego, depth_m[..., None]))
-        votes = torch.einsum("btvn,btvnk->btk", weights, evidence.log_softmax(-1))
-        chances = votes.log_softmax(-1)
-        return torch.einsum("btk,btki->bti", chances.exp(), rates), chances
+
+def count_votes(
+    rates: Float[Tensor, "b t k 2"],
+    weights: Float[Tensor, "b t v n"],
+    volume: Float[Tensor, "b t v n y x"],
+    depth_m: Float[Tensor, "b t v n"],
+    lenses: Lenses,
+    gap_s: Float[Tensor, "b t"],
+) -> Float[Tensor, "b t k"]:
+    """Weighted sum of all cells' log evidence for each hypothesis."""
+    last_T_ego = drive(*rates.unbind(-1), gap_s[..., None].expand(rates.shape[:-1]))
+    evidence = read_volume(volume, look_back(lenses, last_T_ego, depth_m[..., None]))
+    return torch.einsum("btvn,btvnk->btk", weights, evidence.log_softmax(-1))
+
+
+def follow(
+    votes: Float[Tensor, "b t k"],
+    rates: Float[Tensor, "b t k 2"],
+    gap_s: Float[Tensor, "b t"],
+    before: Float[Tensor, "b 3"],
+) -> tuple[Float[Tensor, "b t 2"], Float[Tensor, "b t k"], Float[Tensor, "b 3"]]:
+    """Mean rate and log chances of each frame given the one before, and the next `before`."""
+    best, chances = [], []
+    for t in range(votes.shape[1]):
+        most = (gap_s[:, t, None, None] * votes.new_tensor(PLAUSIBLE)).clamp(min=1e-3)
+        strange = ((rates[:, t] - before[:, None, :2]).abs() / most).sum(-1)
+        chances.append((votes[:, t] - before[:, 2:] * strange).log_softmax(-1))
+        best.append(torch.einsum("bk,bki->bi", chances[-1].exp(), rates[:, t]))
+        before = torch.cat([best[-1].detach(), (gap_s[:, t, None] > 0).to(votes)], dim=-1)
+    return torch.stack(best, 1), torch.stack(chances, 1), before
 
 
 def hypotheses(

@@ -16,6 +16,7 @@ from driv3r.network.sweep import (
     Lenses,
     Matcher,
     drive,
+    follow,
     hypotheses,
     look_back,
     read_volume,
@@ -101,10 +102,31 @@ def test_the_cells_vote_for_the_true_motion(speed_mps, yaw_rate):
     torch.nn.init.constant_(sweep.weight.bias, 3.0)
     tokens = torch.zeros(1, 1, 2, n // 4, 8)
     with torch.no_grad():
-        best, chances = sweep(tokens, volume, depth_m, lenses, gap_s)
+        best, chances, after = sweep(tokens, volume, depth_m, lenses, gap_s, torch.zeros(1, 3))
     assert abs(float(best[0, 0, 0]) - speed_mps) < 0.15
     assert abs(float(best[0, 0, 1]) - yaw_rate) < 0.01
     torch.testing.assert_close(chances.exp().sum(), torch.tensor(1.0))
+    assert after[0, 2] == 1
+
+
+def test_what_no_car_can_do_is_not_believed_and_the_order_of_frames_matters():
+    """Two speeds are as likely by what is seen; the one near the last speed is taken."""
+    rates = hypotheses((5.0, 15.0), (0.0,), torch.zeros(1)).expand(1, 3, 2, 2)
+    votes = torch.tensor([[[0.0, 0.0], [4.0, 0.0], [0.0, 0.5]]])
+    gap_s = torch.tensor([[0.0, 0.5, 0.5]])
+    best, _, _ = follow(votes, rates, gap_s, torch.zeros(1, 3))
+    assert float(best[0, 0, 0]) == 10.0  # nothing seen, nothing known
+    assert float(best[0, 2, 0]) < 6.0
+    alone, _, _ = follow(votes[:, 2:], rates[:, 2:], gap_s[:, 2:], torch.zeros(1, 3))
+    assert float(alone[0, 0, 0]) > 10.0
+    streamed, _, _ = follow(votes[:, 2:], rates[:, 2:], gap_s[:, 2:], _after(votes))
+    torch.testing.assert_close(streamed[0, 0], best[0, 2])
+
+
+def _after(votes: torch.Tensor) -> torch.Tensor:
+    """What is known after the first two frames of the test above."""
+    rates = hypotheses((5.0, 15.0), (0.0,), torch.zeros(1)).expand(1, 2, 2, 2)
+    return follow(votes[:, :2], rates, torch.tensor([[0.0, 0.5]]), torch.zeros(1, 3))[2]
 
 
 def test_features_correlate_most_with_themselves_and_cells_are_thinned_in_rows():
