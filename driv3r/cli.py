@@ -76,8 +76,11 @@ def process(
     dataset: Annotated[str, typer.Option(help="Reader: nuscenes or ddad.")],
     split: Annotated[str, typer.Option(help="A split of the dataset, or 'all'.")] = "val",
     root: Annotated[Path | None, typer.Option(help="Its folder. Default: data/<dataset>.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Default: out/<dataset>-<split>.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Default: out/<dataset>-<split>[-<model>].")
+    ] = None,
     sweeps: Annotated[bool, typer.Option(help="All camera frames, not only keyframes.")] = False,
+    model: Annotated[str, typer.Option(help="A name of `driv3r models`.")] = "driv3r-s",
     weights: Annotated[Path | None, typer.Option(help="Default: the shipped ones.")] = None,
     ego_poses: Annotated[
         str, typer.Option(help="What fusion uses: predicted, given or odometry.")
@@ -97,25 +100,26 @@ def process(
 
     Example: driv3r process --dataset nuscenes --root /data/nuscenes --split mini_val
     """
-    from driv3r.network.checkpoints import SHIPPED
     from driv3r.pipelines.jobs import report_folder
     from driv3r.pipelines.process import make_settings
     from driv3r.pipelines.process import process as run_process
+    from driv3r.pipelines.systems import default_weights
 
     settings = make_settings(
         dataset=dataset,
         root=str((root or default_root(dataset)).resolve()),
         split=split,
         sweeps=sweeps,
-        model="driv3r-s",
-        weights=str(weights or SHIPPED),
+        model=model,
+        weights=str(weights or default_weights(model)),
         ego_poses=ego_poses,
         precision=precision,
         device=device,
         threads=threads,
         protocol=protocol or dataset,
     )
-    folder = out or Path("out") / f"{dataset}-{split}"
+    suffix = "" if model == "driv3r-s" else f"-{model}"
+    folder = out or Path("out") / f"{dataset}-{split}{suffix}"
     with StageBars() as bars:
         run = run_process(settings, folder, workers, inline, address, replace, bars.update)
     show_run(run)

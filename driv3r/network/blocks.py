@@ -155,9 +155,7 @@ class CrossBlock(nn.Module):
         """One block; every source is another view's tokens, all of one size."""
         return self.listen(x, self.tell(sources, source_spin), spin)
 
-    def tell(
-        self, sources: Float[Tensor, "b s m c"], spin: Float[Tensor, "2 b s 1 m d"]
-    ) -> Told:
+    def tell(self, sources: Float[Tensor, "b s m c"], spin: Float[Tensor, "2 b s 1 m d"]) -> Told:
         """Each source's keys and values, once for all views that listen to it."""
         told = self.cross.tell(self.norm_context(sources).flatten(0, 1), spin.flatten(1, 2))
         keys, values = (part.unflatten(0, sources.shape[:2]) for part in told)

@@ -12,7 +12,7 @@ from driv3r.errors import ConfigError
 from driv3r.geometry.transforms import from_rotvec
 from driv3r.network.inputs import Inputs, encode_rays
 from driv3r.network.surround import Driv3r, StreamState
-from driv3r.types import Prediction, Rig
+from driv3r.types import Prediction, Rig, Transform
 
 LAST = ("last_images", "last_features", "last_rate")
 Precision = Literal["auto", "bf16", "fp32"]
@@ -39,16 +39,30 @@ def choose_device(name: str) -> torch.device:
 
 @dataclass(frozen=True, eq=False)
 class StreamFrame:
-    """One surround frame at the working size; None for a camera that gave nothing."""
+    """One surround frame at the working size; None for a camera that gave nothing.
+
+    `last_T_ego` is the motion since the last frame where it is known beforehand.
+    """
 
     images: Sequence[UInt8[np.ndarray, "h w 3"] | None]
     gap_s: float
+    last_T_ego: Transform | None = None
 
 
 class Streamer:
-    """Feeds frames to a network and keeps its bounded memory. Cameras of `rig` have its size."""
+    """Feeds frames to a network and keeps its bounded memory. Cameras of `rig` have its size.
 
-    def __init__(self, model: Driv3r, rig: Rig, device: str = "cpu", precision: Precision = "auto"):
+    `sigma_scale` is the factor on sigma that was fitted on held-out worlds.
+    """
+
+    def __init__(
+        self,
+        model: Driv3r,
+        rig: Rig,
+        device: str = "cpu",
+        precision: Precision = "auto",
+        sigma_scale: float = 1.0,
+    ):
         self.device = choose_device(device)
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         rays = np.stack([encode_rays(camera) for camera in rig.cameras])
@@ -56,6 +70,7 @@ class Streamer:
         self.K = self._stack([camera.K for camera in rig.cameras])
         self.ego_T_cam = self._stack([camera.ego_T_cam for camera in rig.cameras])
         self.bf16 = precision == "bf16" or (precision == "auto" and fast_bf16(self.device))
+        self.sigma_scale = sigma_scale
         self.state: StreamState | None = None
 
     def _stack(self, matrices: list[np.ndarray]) -> Float[torch.Tensor, "1 v _ _"]:
@@ -85,7 +100,7 @@ class Streamer:
         rate = outputs.ego_rate[0, 0].double().cpu().numpy() * frame.gap_s
         return Prediction(
             depth_m=depth_m,
-            sigma=outputs.log_sigma[0, 0].float().exp().cpu().numpy(),
+            sigma=outputs.log_sigma[0, 0].float().exp().cpu().numpy() * self.sigma_scale,
             motion=outputs.motion_logit[0, 0].float().sigmoid().cpu().numpy(),
             last_T_ego=None if is_first else from_rotvec(rate[3:], rate[:3]),
         )

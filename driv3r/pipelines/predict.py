@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from driv3r.align.odometry import RigOdometry
+from driv3r.geometry.transforms import invert
 from driv3r.network.stream import Streamer, StreamFrame
 from driv3r.pipelines.prepare import (
     WorkRig,
@@ -18,12 +19,14 @@ from driv3r.pipelines.prepare import (
     prepare_images,
     prepare_rig,
 )
+from driv3r.pipelines.seeds import SeedStreamer
 from driv3r.store.schema import FrameRecord, Status
 from driv3r.store.writer import LogWriter
 from driv3r.types import EgoPoses, Frame, Prediction, Scene, Transform
 
 SAVE_STATE_EVERY = 4
 ODOMETRY_HW = (256, 448)  # features need finer images than the network's
+AnyStreamer = Streamer | SeedStreamer
 Images = Sequence[UInt8[np.ndarray, "h w 3"] | None]
 
 
@@ -43,7 +46,7 @@ def predict_frames(
     scene: Scene,
     work: WorkRig,
     writer: LogWriter,
-    streamer: Streamer,
+    streamer: AnyStreamer,
     ego_poses: EgoPoses,
     report: Callable[[int, int], None],
 ) -> None:
@@ -57,7 +60,8 @@ def predict_frames(
         frame = scene.frames[index]
         images = prepare_images(frame, work)
         gap_s = track.gap_s(frame.time_us)
-        prediction = streamer.step(StreamFrame(images, gap_s))
+        known = _known_motion(frame, track) if ego_poses == "given" else None
+        prediction = streamer.step(StreamFrame(images, gap_s, known))
         last_T_ego = prediction.last_T_ego
         if odometry is not None:
             last_T_ego = _measure_motion(odometry, prepare_images(frame, fine), prediction, gap_s)
@@ -78,6 +82,13 @@ def predict_frames(
         if (index + 1) % SAVE_STATE_EVERY == 0:
             _save(writer, streamer, odometry, track, index)
         report(index + 1, len(scene.frames))
+
+
+def _known_motion(frame: Frame, track: Track) -> Transform | None:
+    """last_T_ego by the dataset's own poses; None on a log's first frame."""
+    if track.world_T_ego is None:
+        return None
+    return invert(track.world_T_ego) @ frame.world_T_ego
 
 
 def _measure_motion(
@@ -129,7 +140,11 @@ def hash_images(images: Images) -> str:
 
 
 def _save(
-    writer: LogWriter, streamer: Streamer, odometry: RigOdometry | None, track: Track, index: int
+    writer: LogWriter,
+    streamer: AnyStreamer,
+    odometry: RigOdometry | None,
+    track: Track,
+    index: int,
 ) -> None:
     arrays = {f"network/{k}": v for k, v in streamer.save_state().items()}
     if odometry is not None:
@@ -140,7 +155,7 @@ def _save(
 
 
 def _resume(
-    writer: LogWriter, streamer: Streamer, odometry: RigOdometry | None, track: Track
+    writer: LogWriter, streamer: AnyStreamer, odometry: RigOdometry | None, track: Track
 ) -> int:
     """Take up the state of a killed run; the first frame that is still to be predicted."""
     saved = writer.load_state()

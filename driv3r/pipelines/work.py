@@ -14,15 +14,14 @@ import torch
 from driv3r.datasets import open_dataset
 from driv3r.errors import Driv3rError, StoreError
 from driv3r.fusion import FusedFrame, FusionConfig, fuse
-from driv3r.network.checkpoints import load_weights
-from driv3r.network.stream import Streamer
-from driv3r.pipelines.jobs import Job, Settings, hash_code, hash_file, hash_json, report_folder
+from driv3r.pipelines.jobs import Job, Settings, hash_code, hash_json, report_folder
 from driv3r.pipelines.painter import Painter
 from driv3r.pipelines.predict import predict_frames
 from driv3r.pipelines.prepare import WorkRig, prepare_rig
 from driv3r.pipelines.replay import Moment, fused_frame, replay
 from driv3r.pipelines.results import LogResult
 from driv3r.pipelines.score import LogScorer, Verdict
+from driv3r.pipelines.systems import System, load_system
 from driv3r.store.files import read_state
 from driv3r.store.schema import LogHeader, header_hash
 from driv3r.store.writer import LogWriter
@@ -43,8 +42,7 @@ class LogWorker:
     def _load(self):
         settings = self.settings
         reader = open_dataset(settings.dataset, Path(settings.root), sweeps=settings.sweeps)
-        model, _ = load_weights(Path(settings.weights))
-        return reader, model, hash_file(Path(settings.weights))
+        return reader, load_system(settings.model, Path(settings.weights))
 
     def run(self, job: Job, report: StageReport) -> LogResult:
         """The log's record; what goes wrong fails this log and no other."""
@@ -62,14 +60,14 @@ class LogWorker:
     def _run(self, job: Job, report: StageReport) -> LogResult:
         settings, seconds = self.settings, {}
         with _timed(seconds, "read tables"):
-            reader, model, weights_hash = self._load()
+            reader, system = self._load()
             scene = reader.read(job.scene_id)
-            work = prepare_rig(scene, model.config.size_hw)
-        header = make_header(job, scene, work, weights_hash)
+            work = prepare_rig(scene, system.size_hw)
+        header = make_header(job, scene, work, system)
         check_place(job, header)
         writer = LogWriter(job.staging, header)
         with _timed(seconds, "predict"):
-            streamer = Streamer(model, work.rig, settings.device, settings.precision)
+            streamer = system.stream(work.rig, settings)
             stage = _stage(report, "predict")
             predict_frames(scene, work, writer, streamer, settings.ego_poses, stage)
         with _timed(seconds, "fuse and score"):
@@ -112,7 +110,7 @@ def store_results(
     writer.seal()
 
 
-def make_header(job: Job, scene: Scene, work: WorkRig, weights_hash: str) -> LogHeader:
+def make_header(job: Job, scene: Scene, work: WorkRig, system: System) -> LogHeader:
     """What the log is, and the hashes of all that decides its arrays."""
     settings = job.settings
     rig = [[c.name, c.K.tolist(), c.ego_T_cam.tolist(), c.distortion] for c in scene.rig.cameras]
@@ -129,11 +127,11 @@ def make_header(job: Job, scene: Scene, work: WorkRig, weights_hash: str) -> Log
         hashes={
             "input": hash_json(facts),
             "config": hash_json([*choices, settings.protocol]),
-            "weights": weights_hash,
+            "weights": system.weights_hash,
             "code": hash_code(),
         },
         scale="metric",
-        scale_source="learned from metric depth; ray and ground channels carry the rig's height",
+        scale_source=system.scale_source,
         ego_poses=settings.ego_poses,
     )
 

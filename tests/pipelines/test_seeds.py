@@ -1,0 +1,147 @@
+"""Published systems behind our Streamer's interface: their units become metres."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from run_settings import settings_for
+from safetensors.torch import save_file
+
+from driv3r.geometry.cameras import rays_of
+from driv3r.geometry.transforms import from_rotvec, invert, make_transform
+from driv3r.network.keymaps import KeyMap
+from driv3r.network.models import MODELS
+from driv3r.network.pairs import PairConfig, PairNet
+from driv3r.network.points import PointAnswer
+from driv3r.network.stream import StreamFrame
+from driv3r.pipelines.lookers import PairLooker
+from driv3r.pipelines.process import process
+from driv3r.pipelines.seeds import SeedStreamer, Sight, agree_on_motion
+from driv3r.store.reader import LogStore
+from driv3r.store.verify import verify
+from driv3r.types import Camera, Rig
+
+SIZE_HW = (48, 64)
+MOTION = from_rotvec(np.array([0, 0, 0.02]), np.array([2.5, 0.03, 0]))  # last_T_ego
+UNITS = (3.0, 0.4)  # the oracle's lengths are metres times these
+
+
+def make_rig() -> Rig:
+    forward = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
+    left = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    K = np.array([[40.0, 0, 32], [0, 40, 24], [0, 0, 1]])
+    turns = {"front": np.eye(3), "left": left}
+    return Rig(
+        tuple(
+            Camera(n, K, SIZE_HW, make_transform(t @ forward, np.array([1.0, 0.2, 1.5])))
+            for n, t in turns.items()
+        )
+    )
+
+
+def see_ground(camera: Camera) -> np.ndarray:
+    """Points (m) in the camera: the road, and a wavy wall 12 to 20 m away above the horizon."""
+    rays = rays_of(camera)
+    down = -(rays @ camera.ego_T_cam[:3, :3].T)[..., 2]
+    columns = np.arange(SIZE_HW[1])
+    wall = 16 + 4 * np.sin(columns / 5.0)[None] * np.cos(np.arange(SIZE_HW[0]) / 3.0)[:, None]
+    depth_m = np.where(down > 0.05, camera.ego_T_cam[2, 3] / np.maximum(down, 0.05), wall)
+    return rays * np.minimum(depth_m, wall)[..., None]
+
+
+class Oracle(torch.nn.Module):
+    """Answers as a perfect pair network would, in units of its own; cameras in turn."""
+
+    known = prior = None
+
+    def __init__(self, rig: Rig):
+        super().__init__()
+        self.rig, self.calls = rig, 0
+
+    def forward(self, first, second, known):
+        v = self.calls % len(self.rig.cameras)
+        self.calls += 1
+        camera = self.rig.cameras[v]
+        now = see_ground(camera)
+        now_T_last = invert(camera.ego_T_cam) @ invert(MOTION) @ camera.ego_T_cam
+        then = now @ now_T_last[:3, :3].T + now_T_last[:3, 3]
+        sure = torch.full((1, *SIZE_HW), 4.0)
+        return tuple(
+            PointAnswer(torch.from_numpy(UNITS[v] * p[None]).float(), sure) for p in (now, then)
+        )
+
+
+def make_frame(seed: int, last_T_ego=None) -> StreamFrame:
+    rng = np.random.default_rng(seed)
+    images = [rng.integers(0, 255, (*SIZE_HW, 3)).astype(np.uint8) for _ in "ab"]
+    return StreamFrame(images, 0.5 * (seed > 0), last_T_ego)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_units_become_metres_and_the_cars_motion_is_found(given):
+    rig = make_rig()
+    looker = PairLooker(Oracle(rig), rig, torch.device("cpu"), None)
+    streamer = SeedStreamer(looker, rig, torch.device("cpu"))
+    first = streamer.step(make_frame(0))
+    assert first.last_T_ego is None
+    second = streamer.step(make_frame(1, MOTION if given else None))
+    for v, camera in enumerate(rig.cameras):
+        truth = see_ground(camera)[..., 2]
+        np.testing.assert_allclose(second.depth_m[v], truth, rtol=0.02)
+    np.testing.assert_allclose(second.last_T_ego, MOTION, atol=0.06)
+    np.testing.assert_allclose(second.sigma, 0.05, rtol=1e-6)
+
+
+def test_a_missing_camera_is_left_out_and_the_state_restores_exactly():
+    rig = make_rig()
+
+    def start():
+        looker = PairLooker(Oracle(rig), rig, torch.device("cpu"), None)
+        return SeedStreamer(looker, rig, torch.device("cpu"))
+
+    one, two = start(), start()
+    one.step(make_frame(0))
+    two.load_state(one.save_state())
+    a, b = one.step(make_frame(1)), two.step(make_frame(1))
+    np.testing.assert_array_equal(a.depth_m, b.depth_m)
+    np.testing.assert_array_equal(a.last_T_ego, b.last_T_ego)
+    frame = make_frame(2)
+    gone = one.step(replace(frame, images=[None, frame.images[1]]))
+    assert np.isnan(gone.depth_m[0]).all()
+
+
+def test_motion_is_the_median_of_what_cameras_say():
+    ego_T_cam = np.stack([c.ego_T_cam for c in make_rig().cameras] * 2)[:3]
+    said = invert(ego_T_cam) @ MOTION @ ego_T_cam
+    said[:, :3, 3] /= np.array([2.0, 5.0, 1.0])[:, None]
+    said[2, :3, 3] += 40.0
+    nobody = np.full((3, 4, 4), np.nan)
+    metres = np.array([2.0, 5.0, 1.0])
+    np.testing.assert_allclose(agree_on_motion(said[:2], metres[:2], ego_T_cam[:2]), MOTION)
+    agreed = agree_on_motion(said, metres, ego_T_cam)
+    assert np.linalg.norm(agreed[:3, 3] - MOTION[:3, 3]) < 1.0
+    assert agree_on_motion(nobody, metres, ego_T_cam) is None
+    assert Sight(np.zeros((1, 2, 2)), np.zeros((1, 2, 2)), nobody[:1]).one_unit is False
+
+
+def test_a_published_system_runs_in_the_pipeline(tiny_world, tmp_path, monkeypatch):
+    config = PairConfig(width=32, depth=1, heads=2, cross_width=24, cross_depth=1, cross_heads=2)
+    entry = replace(
+        MODELS["dust3r"],
+        config=replace(config, dpt=None),
+        key_map=KeyMap(()),
+        size_hw=(64, 112),
+    )
+    monkeypatch.setitem(MODELS, "tiny", entry)
+    torch.manual_seed(0)
+    weights = tmp_path / "tiny.safetensors"
+    save_file(PairNet(entry.config).state_dict(), weights)
+    for ego_poses in ("given", "predicted"):
+        settings = settings_for(tiny_world, model="tiny", weights=str(weights), ego_poses=ego_poses)
+        run = process(settings, tmp_path / ego_poses, inline=True)
+        assert [log.state for log in run.logs] == ["done", "done"], run.logs[0].error
+        for log in run.logs:
+            store = LogStore.open(tmp_path / ego_poses / f"{log.log_id}.zarr")
+            assert verify(store.path).ok
+        assert any(s.subject == "tiny" and s.metric == "abs_rel" for s in run.scores)
