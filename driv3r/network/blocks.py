@@ -22,8 +22,8 @@ class BlockStyle:
 
 PLAIN = BlockStyle()
 
-# Keys and values of contexts, placed; of one "b h m d", of several "b s h m d".
-Told = tuple[Float[Tensor, "*b h m d"], Float[Tensor, "*b h m d"]]
+# Keys and values of contexts, placed: "b h m d" of one, "b s h m d" of several.
+Told = tuple[Float[Tensor, "... h m d"], Float[Tensor, "... h m d"]]
 
 
 class Attention(nn.Module):

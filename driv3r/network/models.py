@@ -7,8 +7,11 @@ import torch
 from torch import nn
 
 from driv3r.errors import ConfigError
+from driv3r.network.keymap_star import MVDUST3R, SLAM3R_I2P, SLAM3R_L2W
 from driv3r.network.keymaps import ALIGN3R, DUST3R, KeyMap
+from driv3r.network.mvdust3r import MvDust3r, MvDust3rConfig
 from driv3r.network.pairs import PairConfig, PairNet
+from driv3r.network.slam3r import ImagesToPoints, LocalToWorld, Slam3rConfig
 from driv3r.network.surround import Driv3r, Driv3rConfig
 
 Scale = Literal["metric", "similarity"]
@@ -46,6 +49,14 @@ class Entry:
 
 NAVER = "CC BY-NC-SA 4.0 (Naver)"
 HF = "https://huggingface.co/"
+SLAM3R_PAPER = (
+    "Liu et al., SLAM3R: Real-Time Dense Scene Reconstruction from Monocular RGB Videos, CVPR 2025"
+)
+MVDUST3R_PAPER = (
+    "Tang et al., MV-DUSt3R+: Single-Stage Scene Reconstruction from Sparse Views In 2 Seconds, "
+    "CVPR 2025"
+)
+MVDUST3R_CODE = "not stated where it was looked for; made from DUSt3R's, " + NAVER
 
 MODELS: dict[str, Entry] = {
     "driv3r-s": Entry(
@@ -125,6 +136,58 @@ MODELS: dict[str, Entry] = {
         HF + "cyun9286/Align3R_DepthPro_ViTLarge_BaseDecoder_512_dpt",
         NAVER,
         NAVER,
+    ),
+    "slam3r-i2p": Entry(
+        ImagesToPoints,
+        Slam3rConfig(),
+        SLAM3R_I2P,
+        SLAM3R_PAPER,
+        "a window of images, one of them the reference",
+        "all pointmaps in the reference camera's frame, confidence, correlation scores",
+        (224, 224),
+        "similarity",
+        HF + "siyan824/slam3r_i2p",
+        NAVER,
+        NAVER,
+    ),
+    "slam3r-l2w": Entry(
+        LocalToWorld,
+        Slam3rConfig(),
+        SLAM3R_L2W,
+        SLAM3R_PAPER,
+        "tokens of slam3r-i2p and pointmaps: scene frames' in the world, others' in their window",
+        "all pointmaps in the scene frames' world, confidence",
+        (224, 224),
+        "similarity",
+        HF + "siyan824/slam3r_l2w",
+        NAVER,
+        NAVER,
+    ),
+    "mvdust3r": Entry(
+        MvDust3r,
+        MvDust3rConfig(),
+        MVDUST3R,
+        MVDUST3R_PAPER,
+        "two or more images",
+        "all pointmaps in the first camera's frame, confidence, Gaussians",
+        (224, 224),
+        "similarity",
+        HF + "Zhenggang/MV-DUSt3R",
+        MVDUST3R_CODE,
+        "CC BY-NC 4.0",
+    ),
+    "mvdust3r-plus": Entry(
+        MvDust3r,
+        MvDust3rConfig(across=True),
+        MVDUST3R,
+        MVDUST3R_PAPER,
+        "two or more images, the first of them references",
+        "all pointmaps in a reference camera's frame, confidence, Gaussians",
+        (224, 224),
+        "similarity",
+        HF + "Zhenggang/MV-DUSt3R",
+        MVDUST3R_CODE,
+        "CC BY-NC 4.0",
     ),
     "pow3r": Entry(
         PairNet,

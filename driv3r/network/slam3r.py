@@ -108,13 +108,14 @@ class ImagesToPoints(StarNet):
         """Scores (above 1) of the other views' patches against the reference (retrieval).
 
         `depth` are the blocks passed, the configuration's unless told. ConfigError where the
-        network has fewer.
+        network has fewer, or the reference is not one of several views.
         """
         depth = self.config.score_depth if depth is None else depth
         if not 1 <= depth <= self.config.cross_depth:
             raise ConfigError(
                 f"correlation after {depth} blocks; there are 1 to {self.config.cross_depth}"
             )
+        self.aggregator.check([[reference]], tokens.shape[1])
         spin = self.spin(tokens, size_hw)
         x = self.aggregator.project(self.norm(tokens))
         for layer in range(depth - 1):

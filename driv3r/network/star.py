@@ -73,7 +73,7 @@ class StarCross(nn.Module):
         extra: Float[Tensor, "b v n c"] | None = None,
     ) -> Iterator[Float[Tensor, "b p v n c"]]:
         """Each layer in turn, not normed; as `forward`."""
-        self._check(paths, views.shape[1])
+        self.check(paths, views.shape[1])
         x = self.project(views)[:, None].expand(-1, len(paths), -1, -1, -1)
         for layer in range(len(self.first)):
             if extra is not None:
@@ -131,7 +131,8 @@ class StarCross(nn.Module):
         chosen = x[:, list(views)]
         return block.tell(chosen, spin[:, :, None].expand(-1, -1, len(views), -1, -1, -1))
 
-    def _check(self, paths: Sequence[Sequence[int]], views: int) -> None:
+    def check(self, paths: Sequence[Sequence[int]], views: int) -> None:
+        """Raise ConfigError unless the references can be had, as `forward`."""
         for path in paths:
             inside = [view for view in set(path) if 0 <= view < views]
             if not 0 < len(inside) == len(path) < views:

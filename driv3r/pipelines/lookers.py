@@ -12,8 +12,11 @@ from driv3r.align.resection import resect
 from driv3r.errors import GeometryError
 from driv3r.geometry.cameras import rays_of
 from driv3r.geometry.transforms import invert
+from driv3r.network.mvdust3r import MvDust3r
 from driv3r.network.pairs import PairNet
+from driv3r.network.points import PointAnswer
 from driv3r.network.priors import Known
+from driv3r.network.slam3r import ImagesToPoints
 from driv3r.network.stream import Streamer, StreamFrame
 from driv3r.pipelines.seeds import Sight
 from driv3r.types import Camera, Rig
@@ -55,97 +58,198 @@ class MonoPoints:
         return (self.rays_cam * fine[..., None]).astype(np.float32)
 
 
-class PairLooker:
-    """Each camera's image with its last one: depth from the first's points, motion by PnP.
+class WindowLooker:
+    """Each camera by itself: its image and up to `past` earlier ones, newest first.
 
-    A camera's first image is paired with itself. Pow3R is told the rays, Align3R the points of
-    monocular depth.
+    Depth is that of the first's points, motion comes by PnP from the second's. A camera's first
+    image is paired with itself. Children say how their network answers a window.
     """
 
-    def __init__(self, network: PairNet, rig: Rig, device: torch.device, mono: MonoPoints | None):
-        self.network, self.rig, self.device, self.mono = network.to(device), rig, device, mono
-        unit = [
-            rays_of(c) / np.linalg.norm(rays_of(c), axis=-1, keepdims=True) for c in rig.cameras
-        ]
-        self.rays = torch.from_numpy(np.stack(unit)).float().movedim(-1, 1).to(device)
-        self.last_images: Float[Tensor, "v 3 h w"] | None = None
-        self.last_points: Float[np.ndarray, "v h w 3"] | None = None
-        self.had = np.zeros(len(rig.cameras), bool)
+    past = 1
+
+    def __init__(self, rig: Rig, device: torch.device):
+        self.rig, self.device = rig, device
+        self.windows: list[list[Float[Tensor, "3 h w"]]] = [[] for _ in rig.cameras]
+
+    def ask(self, v: int, window: Float[Tensor, "k 3 h w"]) -> PointAnswer:
+        """Points and confidence of a camera's window, in the first image's camera."""
+        raise NotImplementedError
 
     def look(
         self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
     ) -> Sight:
         """Answer the next frame."""
-        points = None if self.mono is None else self.mono.look(images, present, gap_s)
-        views = [
-            self._look_at(v, images, points, bool(self.had[v])) if present[v] else None
-            for v in range(len(images))
-        ]
-        self.last_images, self.last_points, self.had = images, points, present.copy()
         blank = np.full(images.shape[-2:], np.nan)
-        depth, confidence, last_T_cam = zip(
-            *[(blank, blank, NOWHERE) if view is None else view for view in views], strict=True
-        )
-        return Sight(np.stack(depth), np.stack(confidence), np.stack(last_T_cam))
+        views = [(blank, blank, NOWHERE)] * len(images)
+        for v in np.flatnonzero(present):
+            views[v] = self._look_at(int(v), images[v])
+        for v, image in enumerate(images):
+            self.windows[v] = [image, *self.windows[v]][: self.past] if present[v] else []
+        depth, confidence, last_T_cam = (np.stack(part) for part in zip(*views, strict=True))
+        return Sight(depth, confidence, last_T_cam)
 
-    def _look_at(
-        self, v: int, images: Tensor, points: np.ndarray | None, paired: bool
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _look_at(self, v: int, image: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Depth, confidence, and the camera's motion since its last image."""
-        last = self.last_images[v] if paired and self.last_images is not None else images[v]
-        now, then = self.network(
-            2 * images[v][None] - 1, 2 * last[None] - 1, self._known(v, points, paired)
-        )
+        earlier = self.windows[v]
+        answer = self.ask(v, 2 * torch.stack([image, *(earlier or [image])]) - 1)
         last_T_cam = NOWHERE
-        if paired:
-            last_T_cam = place_last(then.points[0], then.confidence[0], self.rig.cameras[v])
-        return to_numpy(now.points[0, ..., 2]), to_numpy(now.confidence[0]), last_T_cam
+        if earlier:
+            last_T_cam = place_last(answer.points[1], answer.confidence[1], self.rig.cameras[v])
+        return to_numpy(answer.points[0, ..., 2]), to_numpy(answer.confidence[0]), last_T_cam
 
-    def _known(self, v: int, points: np.ndarray | None, paired: bool) -> Known:
-        """What this network is told beforehand."""
-        rays = self.rays[v : v + 1]
-        mono = None
-        if points is not None:
-            last = self.last_points if paired and self.last_points is not None else points
-            mono = tuple(torch.from_numpy(p[v : v + 1]).to(self.device) for p in (points, last))
-        return Known(
-            rays=(rays, rays) if self.network.known is not None else None,
-            points=None if mono is None else (mono[0], mono[1]),
+    def save_state(self) -> dict[str, np.ndarray]:
+        """The last images, exactly."""
+        return {
+            f"window_{v}": torch.stack(window).cpu().numpy()
+            for v, window in enumerate(self.windows)
+            if window
+        }
+
+    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take up what `save_state` gave."""
+        for v in range(len(self.windows)):
+            kept = torch.from_numpy(arrays.get(f"window_{v}", np.zeros((0, 3, 1, 1), np.float32)))
+            self.windows[v] = list(kept.to(self.device))
+
+
+class PairLooker(WindowLooker):
+    """DUSt3R's family. Pow3R is told the rays, Align3R the points of monocular depth."""
+
+    def __init__(self, network: PairNet, rig: Rig, device: torch.device, mono: MonoPoints | None):
+        super().__init__(rig, device)
+        self.network, self.mono = network.to(device), mono
+        rays = torch.from_numpy(np.stack([rays_of(camera) for camera in rig.cameras]))
+        self.rays = functional.normalize(rays.float().movedim(-1, 1), dim=1).to(device)
+        self.points: Float[np.ndarray, "v h w 3"] | None = None
+        self.last_points: Float[np.ndarray, "v h w 3"] | None = None
+
+    def look(
+        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
+    ) -> Sight:
+        """Answer the next frame."""
+        if self.mono is not None:
+            self.last_points, self.points = self.points, self.mono.look(images, present, gap_s)
+        return super().look(images, present, gap_s)
+
+    def ask(self, v: int, window: Float[Tensor, "k 3 h w"]) -> PointAnswer:
+        """Both images' points in the first camera."""
+        rays, mono = (self.rays[v : v + 1],) * 2, None
+        if self.points is not None:
+            last = self.last_points if self.windows[v] and self.last_points is not None else None
+            now, then = (
+                torch.from_numpy(p[v : v + 1]).to(self.device)
+                for p in (self.points, self.points if last is None else last)
+            )
+            mono = (now, then)
+        known = Known(rays=rays if self.network.known is not None else None, points=mono)
+        answers = self.network(window[:1], window[1:2], known)
+        return PointAnswer(
+            torch.cat([answer.points for answer in answers]),
+            torch.cat([answer.confidence for answer in answers]),
         )
 
     def save_state(self) -> dict[str, np.ndarray]:
-        """The last images (and points), exactly."""
-        if self.last_images is None:
-            return {}
-        state = {"images": self.last_images.cpu().numpy(), "had": self.had}
-        if self.last_points is not None and self.mono is not None:
-            state["points"] = self.last_points
+        """Also the last monocular points and what gave them."""
+        state = super().save_state()
+        if self.mono is not None and self.points is not None:
+            state["points"] = self.points
             state |= {f"mono.{k}": a for k, a in self.mono.streamer.save_state().items()}
         return state
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
         """Take up what `save_state` gave."""
-        if not arrays:
-            return
-        self.last_images = torch.from_numpy(arrays["images"]).to(self.device)
-        self.had, self.last_points = arrays["had"].astype(bool), arrays.get("points")
+        super().load_state(arrays)
+        self.points = arrays.get("points")
         if self.mono is not None:
             mono = {k[5:]: a for k, a in arrays.items() if k.startswith("mono.")}
             self.mono.streamer.load_state(mono)
 
 
+class SlamLooker(WindowLooker):
+    """SLAM3R's inner-window network: the newest image is the reference of a short window."""
+
+    past = 4
+
+    def __init__(self, network: ImagesToPoints, rig: Rig, device: torch.device):
+        super().__init__(rig, device)
+        self.network = network.to(device)
+
+    def ask(self, v: int, window: Float[Tensor, "k 3 h w"]) -> PointAnswer:
+        """All images' points in the newest's camera."""
+        answer = self.network(window[None], 0)
+        return PointAnswer(answer.points[0], answer.confidence[0])
+
+
+class StarLooker:
+    """MV-DUSt3R: all cameras' images and their last ones at once, in one unit of length.
+
+    Points come in the first camera's frame; every image is placed in it by PnP.
+    """
+
+    def __init__(self, network: MvDust3r, rig: Rig, device: torch.device, references: int):
+        self.network, self.rig, self.device = network.to(device), rig, device
+        self.references = references
+        self.last: dict[int, Float[Tensor, "3 h w"]] = {}
+
+    def look(
+        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
+    ) -> Sight:
+        """Answer the next frame."""
+        here = np.flatnonzero(present).tolist()
+        depth, confidence = (np.full((len(images), *images.shape[-2:]), np.nan) for _ in "dc")
+        last_T_cam = np.stack([NOWHERE] * len(images))
+        if here:
+            before = [v for v in here if v in self.last]
+            window = [images[v] for v in here] + [self.last[v] for v in before]
+            window = window if len(window) > 1 else window * 2
+            places = self._place(torch.stack(window), here + before)
+            for i, v in enumerate(here):
+                depth[v], confidence[v], _ = places[i]
+            for i, v in enumerate(before, len(here)):
+                last_T_cam[v] = invert(places[i][2]) @ places[here.index(v)][2]
+        self.last = {v: images[v] for v in here}
+        return Sight(depth, confidence, last_T_cam, one_unit=True)
+
+    def _place(
+        self, window: Float[Tensor, "k 3 h w"], cameras: list[int]
+    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Depth in each image's own camera, confidence, and ref_T_cam (NaN where not found)."""
+        answer = self.network(2 * window[None] - 1, min(self.references, len(window)))
+        out = []
+        for points, sure, v in zip(answer.points[0], answer.confidence[0], cameras, strict=False):
+            points_ref = to_numpy(points)
+            ref_T_cam = find_camera(points_ref, to_numpy(sure), self.rig.cameras[v])
+            points_cam = points_ref @ ref_T_cam[:3, :3] - ref_T_cam[:3, 3] @ ref_T_cam[:3, :3]
+            out.append((points_cam[..., 2], to_numpy(sure), ref_T_cam))
+        return out
+
+    def save_state(self) -> dict[str, np.ndarray]:
+        """The last images, exactly."""
+        return {f"last_{v}": image.cpu().numpy() for v, image in self.last.items()}
+
+    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take up what `save_state` gave."""
+        self.last = {
+            int(name.removeprefix("last_")): torch.from_numpy(image).to(self.device)
+            for name, image in arrays.items()
+        }
+
+
 def place_last(
     points_now: Float[Tensor, "h w 3"], confidence: Float[Tensor, "h w"], camera: Camera
 ) -> Float[np.ndarray, "4 4"]:
-    """last_T_cam by PnP of the last image's pixels with their points in the present camera.
+    """last_T_cam by PnP of the last image's pixels with their points in the present camera."""
+    return invert(find_camera(to_numpy(points_now), to_numpy(confidence), camera))
 
-    NaN where the points do not determine it.
-    """
+
+def find_camera(
+    points_ref: Float[np.ndarray, "h w 3"], confidence: Float[np.ndarray, "h w"], camera: Camera
+) -> Float[np.ndarray, "4 4"]:
+    """ref_T_cam of the camera that took the pixels of these points; NaN where it is not found."""
     try:
-        now_T_last = resect(to_numpy(points_now), camera.K, to_numpy(confidence)).ref_T_cam
+        return resect(points_ref, camera.K, confidence).ref_T_cam
     except GeometryError:
         return NOWHERE
-    return invert(now_T_last)
 
 
 def to_numpy(x: Tensor) -> np.ndarray:

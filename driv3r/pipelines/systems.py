@@ -8,15 +8,18 @@ from torch import nn
 from driv3r.errors import ConfigError
 from driv3r.network.checkpoints import SHIPPED, load_weights
 from driv3r.network.models import choose_model
+from driv3r.network.mvdust3r import MvDust3r
 from driv3r.network.official import load_official
 from driv3r.network.pairs import PairNet
+from driv3r.network.slam3r import ImagesToPoints
 from driv3r.network.stream import Streamer, choose_device
 from driv3r.network.surround import Driv3r
 from driv3r.pipelines.jobs import Settings, hash_file
-from driv3r.pipelines.lookers import MonoPoints, PairLooker
+from driv3r.pipelines.lookers import MonoPoints, PairLooker, SlamLooker, StarLooker
 from driv3r.pipelines.seeds import Looker, SeedStreamer
 from driv3r.types import Rig
 
+MANY = 4  # references of MV-DUSt3R+, of which the first one's answer is taken
 OURS = "learned from metric depth; ray and ground channels carry the rig's height"
 
 
@@ -70,4 +73,10 @@ def make_looker(network: nn.Module, rig: Rig, settings: Settings) -> Looker:
             streamer = Streamer(ours, small, settings.device, settings.precision)
             mono = MonoPoints(streamer, rig)
         return PairLooker(network, rig, device, mono)
-    raise ConfigError(f"{type(network).__name__} does not run over logs yet")
+    if isinstance(network, ImagesToPoints):
+        return SlamLooker(network, rig, device)
+    if isinstance(network, MvDust3r):
+        return StarLooker(network, rig, device, MANY if network.config.across else 1)
+    raise ConfigError(
+        f"{type(network).__name__} answers only beside another network; choose another --model"
+    )
