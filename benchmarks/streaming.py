@@ -29,7 +29,7 @@ def resident_mb() -> float:
 
 def main() -> None:
     """Stream noise images and compare early with late frames."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=410)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()

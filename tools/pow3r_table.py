@@ -152,7 +152,7 @@ def measure(network: PairNet, clips: list[Clip], parts: tuple[str, ...]) -> tupl
 
 def main() -> None:
     """Train, measure, write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=Path, default=Path("runs/clips"))
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--out", type=Path, default=Path("docs/pow3r-priors.md"))

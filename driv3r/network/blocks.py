@@ -82,6 +82,14 @@ def make_mlp(width: int, hidden: int, outputs: int | None = None) -> nn.Sequenti
     return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), last)
 
 
+def silence(*layers: nn.Linear | nn.Conv1d | nn.Conv2d) -> None:
+    """Let layers begin at zero, so that what they are added to is not disturbed."""
+    for layer in layers:
+        nn.init.zeros_(layer.weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
 class Gain(nn.Module):
     """A learned gain per channel (LayerScale, Touvron et al. 2021)."""
 

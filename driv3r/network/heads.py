@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from driv3r.network.blocks import ConvBlock
+from driv3r.network.blocks import ConvBlock, silence
 
 TYPICAL_LOG_DEPTH = 2.7  # 15 m: where an untrained network starts
 RATE_UNITS = (10.0, 10.0, 10.0, 0.3, 0.3, 0.3)  # m/s and rad/s that make an output of 1
@@ -53,8 +53,7 @@ class EgoHead(nn.Module):
         self.score = nn.Linear(width, 8)
         self.hidden = nn.Linear(8 * width + 2, width)
         self.out = nn.Linear(width, 6)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        silence(self.out)
 
     def forward(
         self, tokens: Float[Tensor, "b t m c"], swept: Float[Tensor, "b t 2"]

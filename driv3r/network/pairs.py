@@ -20,7 +20,8 @@ class PairConfig:
     """Sizes of a two-image network; the defaults are ViT-L with the base decoder.
 
     `dpt` None means the linear head; `descriptors` are MASt3R's channels; `point_blocks` the
-    blocks of Align3R's point branch; `knows` gives Pow3R's inputs.
+    blocks of Align3R's point branch; `knows` gives Pow3R's inputs. With `landscape_only` the answers
+    for portrait images are transposed (Spann3R).
     """
 
     width: int = 1024
@@ -35,6 +36,7 @@ class PairConfig:
     descriptor_mlp_ratio: float = 4.0
     point_blocks: int | None = None
     knows: bool = False
+    landscape_only: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,18 @@ class PairNet(nn.Module):
         first, second = (
             head(layers, size_hw) for head, layers in zip(self.heads, tokens.layers, strict=True)
         )
+        if self.config.landscape_only and size_hw[0] > size_hw[1]:
+            return lay_down(first), lay_down(second)
         return first, second
+
+
+def lay_down(answer: PointAnswer) -> PointAnswer:
+    """The answer with rows and columns swapped."""
+    maps = (answer.points, answer.descriptors)
+    planes = (answer.confidence, answer.descriptor_confidence)
+    points, descriptors = (m if m is None else m.transpose(-3, -2) for m in maps)
+    confidence, sureness = (p if p is None else p.transpose(-2, -1) for p in planes)
+    return PointAnswer(points, confidence, descriptors, sureness)
 
 
 def make_point_head(config: PairConfig) -> nn.Module:

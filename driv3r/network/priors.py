@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from driv3r.network.aggregators import LayerPrior
-from driv3r.network.blocks import Block, make_mlp
+from driv3r.network.blocks import Block, silence
 from driv3r.network.encoders import CROCO_STYLE
 from driv3r.network.rope import Spin
 
@@ -36,10 +36,9 @@ class PointPrior(nn.Module):
         super().__init__()
         self.patch = nn.Conv2d(3, width, patch, patch)
         self.blocks = nn.ModuleList(Block(width, heads, 4, CROCO_STYLE) for _ in range(depth))
-        self.zero = nn.ModuleList(nn.Conv1d(width, width, 1) for _ in range(depth + 1))
-        for layer in self.zero:
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        zero = [nn.Conv1d(width, width, 1) for _ in range(depth + 1)]
+        silence(*zero)
+        self.zero = nn.ModuleList(zero)
 
     def embed(self, points: Float[Tensor, "b h w 3"]) -> Float[Tensor, "b n c"]:
         """Tokens of a pointmap."""
@@ -77,10 +76,9 @@ class KnownPrior(nn.Module):
         super().__init__()
         self.rays = nn.Conv2d(3, width, patch, patch)
         self.depth = nn.Conv2d(2, width, patch, patch)
-        self.placement = make_mlp(12, cross_width, cross_width)
-        for layer in (self.rays, self.depth, self.placement[2]):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        last = nn.Linear(cross_width, cross_width)
+        self.placement = nn.Sequential(nn.Linear(12, cross_width), nn.GELU(), last)
+        silence(self.rays, self.depth, last)
 
     def embed(self, known: Known) -> Float[Tensor, "b n c"] | None:
         """What is added to the encoder's tokens of both images, first ones first."""

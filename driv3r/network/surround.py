@@ -85,7 +85,7 @@ class Driv3r(nn.Module):
         swept, chances, before = self.ego_sweep(
             tokens, volume, depth_m, lenses, inputs.gap_s, before
         )
-        last_T_ego = drive(*swept.detach().unbind(-1), inputs.gap_s)
+        last_T_ego = drive(swept[..., 0].detach(), swept[..., 1].detach(), inputs.gap_s)
         x = self.depth_sweep(x, volume, depth_m, lenses, last_T_ego)
         depth, sigma, motion = self.dense.finish(x.flatten(0, 2), finer[1:]).unbind(1)
         depth, sigma, motion = (y.unflatten(0, shape) for y in (depth, sigma, motion))
@@ -100,8 +100,8 @@ class Driv3r(nn.Module):
         tokens = grid.flatten(2).transpose(1, 2).unflatten(0, inputs.present.shape)
         gap = self.gap(fourier(inputs.gap_s[..., None], 4))[:, :, None, None]
         tokens = tokens + gap + ~inputs.present[..., None, None] * self.missing
-        tokens, memory = self.aggregator(tokens, memory)
-        return self.norm(tokens), memory
+        tokens, kept = self.aggregator(tokens, memory)
+        return self.norm(tokens), kept
 
 
 def _shift(x: Float[Tensor, "b t *s"], last: Float[Tensor, "b *s"] | None) -> Tensor:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from driv3r.network.blocks import ConvBlock
+from driv3r.network.blocks import ConvBlock, silence
 from driv3r.network.inputs import Inputs
 
 STRIDE = 8
@@ -189,7 +189,7 @@ def count_votes(
     gap_s: Float[Tensor, "b t"],
 ) -> Float[Tensor, "b t k"]:
     """Weighted sum of all cells' log evidence for each hypothesis."""
-    last_T_ego = drive(*rates.unbind(-1), gap_s[..., None].expand(rates.shape[:-1]))
+    last_T_ego = drive(rates[..., 0], rates[..., 1], gap_s[..., None].expand(rates.shape[:-1]))
     evidence = read_volume(volume, look_back(lenses, last_T_ego, depth_m[..., None]))
     return torch.einsum("btvn,btvnk->btk", weights, evidence.log_softmax(-1))
 
@@ -225,8 +225,7 @@ class DepthSweep(nn.Module):
         super().__init__()
         self.mix = ConvBlock(channels + len(DEPTH_RATIOS) + 1, channels)
         self.out = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        silence(self.out)
 
     def forward(
         self,

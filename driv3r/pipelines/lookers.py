@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
+from torch.nn import functional as F
 
 from driv3r.align.resection import resect
 from driv3r.errors import GeometryError
@@ -119,7 +120,7 @@ class PairLooker(WindowLooker):
         super().__init__(rig, device)
         self.network, self.mono = network.to(device), mono
         rays = torch.from_numpy(np.stack([rays_of(camera) for camera in rig.cameras]))
-        self.rays = functional.normalize(rays.float().movedim(-1, 1), dim=1).to(device)
+        self.rays = F.normalize(rays.float().movedim(-1, 1), dim=1).to(device)
         self.points: Float[np.ndarray, "v h w 3"] | None = None
         self.last_points: Float[np.ndarray, "v h w 3"] | None = None
 

@@ -50,16 +50,21 @@ def default_weights(model: str) -> Path:
     raise ConfigError(f"--model {model} needs --weights FILE, from {entry.checkpoint}")
 
 
+def tell_scale(model: str) -> str:
+    """Where a system's metres come from, in words for the report and the store."""
+    return OURS if choose_model(model).network is Driv3r else SeedStreamer.scale_source
+
+
 def load_system(model: str, weights: Path) -> System:
     """The network of a model's name with weights; CheckpointError when they do not fit."""
     entry = choose_model(model)
     if entry.network is Driv3r:
         network, card = load_weights(weights)
         factor = float(card.get("sigma_scale", 1.0))
-        return System(network, network.config.size_hw, hash_file(weights), OURS, factor)
-    return System(
-        load_official(entry, weights), entry.size_hw, hash_file(weights), SeedStreamer.scale_source
-    )
+        size_hw = network.config.size_hw
+        return System(network, size_hw, hash_file(weights), tell_scale(model), factor)
+    network = load_official(entry, weights)
+    return System(network, entry.size_hw, hash_file(weights), tell_scale(model))
 
 
 def make_looker(network: nn.Module, rig: Rig, settings: Settings) -> Looker:
