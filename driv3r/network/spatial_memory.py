@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -128,7 +128,7 @@ class SpatialMemory(nn.Module):
         return Offer(self._bound(longer), True, likeness)
 
     def _bound(self, memory: TokenMemory) -> TokenMemory:
-        kept, work = self.config.long_tokens, memory.frames * memory.frame_tokens
+        kept = self.config.long_tokens
         if kept == 0:
             newest = torch.arange(memory.long_tokens, memory.keys.shape[1])
             return choose_tokens(memory, newest.expand(len(memory.keys), -1))
@@ -136,7 +136,7 @@ class SpatialMemory(nn.Module):
             return memory
         usefulness = memory.attention / memory.age.clamp(min=1)
         young = memory.age < self.config.work_frames + GRACE_FRAMES
-        best = usefulness.masked_fill(young, torch.inf).topk(max(kept, work), dim=1)
+        best = usefulness.masked_fill(young, torch.inf).topk(kept, dim=1)
         # The original leaves them in the order of their usefulness, so that until the working
         # memory is renewed its rows are no frames. Reads do not depend on the order.
         return choose_tokens(memory, best.indices.sort(dim=1).values)
@@ -165,8 +165,8 @@ def compare_keys(
     return cosine.mean(-1)
 
 
-def choose_tokens(memory: TokenMemory, chosen: Tensor) -> TokenMemory:
-    """The memory of only these tokens, indices "b k"."""
+def choose_tokens(memory: TokenMemory, chosen: Int[Tensor, "b k"]) -> TokenMemory:
+    """The memory of only these tokens, in this order."""
     keys, values = (
         part.gather(1, chosen[..., None].expand(-1, -1, part.shape[-1]))
         for part in (memory.keys, memory.values)
