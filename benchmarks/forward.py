@@ -27,7 +27,9 @@ from driv3r.network.inputs import Inputs, encode_rays
 from driv3r.network.models import MODELS
 from driv3r.network.mvdust3r import MvDust3r
 from driv3r.network.pairs import PairNet
+from driv3r.network.recurrent import MemoryNet
 from driv3r.network.slam3r import ImagesToPoints
+from driv3r.network.spatial_memory import MemoryConfig
 from driv3r.network.surround import Driv3r
 from driv3r.world.rig import make_rig
 
@@ -48,6 +50,8 @@ def shrink(config: Any) -> Any:
         sizes |= {"skip_width": 32, "splat_width": 96}
     if getattr(config, "dpt", None) is not None:
         sizes["dpt"] = DPT
+    if hasattr(config, "pair"):
+        sizes |= {"pair": shrink(config.pair), "memory": MemoryConfig()}
     if getattr(config, "point_blocks", None) is not None:
         sizes["point_blocks"] = 2
     return replace(config, **sizes)
@@ -84,6 +88,7 @@ RUNNERS: dict[type[nn.Module], Callable[[nn.Module, Tensor], Any]] = {
     PairNet: run_pairs,
     Driv3r: run_ours,
     ImagesToPoints: lambda network, images: network(images[None], 0),
+    MemoryNet: lambda network, images: network(images[None]),
     MvDust3r: lambda network, images: network(
         images[None], min(4, len(images)) if network.config.across else 1
     ),

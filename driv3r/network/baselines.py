@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 from jaxtyping import Float
 from safetensors import SafetensorError
@@ -36,10 +37,15 @@ class PositionalPrior:
         self.depth_m, self.axis_ego = depth_m, axis_ego
 
     def predict(self, rig: Rig) -> Float[np.ndarray, "v h w"]:
-        """For each camera the prior of the training camera that looks most nearly its way."""
+        """For each camera the prior of the training camera that looks most nearly its way.
+
+        At another image size it is stretched.
+        """
         axes = np.stack([camera.ego_T_cam[:3, 2] for camera in rig.cameras])
         nearest = np.argmax(axes @ self.axis_ego.T, axis=1)
-        return self.depth_m[nearest].astype(np.float64)
+        sizes_wh = [(camera.size_hw[1], camera.size_hw[0]) for camera in rig.cameras]
+        planes = zip(self.depth_m[nearest].astype(np.float64), sizes_wh, strict=True)
+        return np.stack([cv2.resize(depth_m, size_wh) for depth_m, size_wh in planes])
 
     def save(self, path: Path) -> None:
         """Write the prior as safetensors."""

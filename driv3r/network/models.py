@@ -7,11 +7,14 @@ import torch
 from torch import nn
 
 from driv3r.errors import ConfigError
+from driv3r.network.keymap_memory import SPANN3R
 from driv3r.network.keymap_star import MVDUST3R, SLAM3R_I2P, SLAM3R_L2W
 from driv3r.network.keymaps import ALIGN3R, DUST3R, KeyMap
 from driv3r.network.mvdust3r import MvDust3r, MvDust3rConfig
 from driv3r.network.pairs import PairConfig, PairNet
+from driv3r.network.recurrent import MemoryNet, MemoryNetConfig
 from driv3r.network.slam3r import ImagesToPoints, LocalToWorld, Slam3rConfig
+from driv3r.network.spatial_memory import MemoryConfig
 from driv3r.network.surround import Driv3r, Driv3rConfig
 
 Scale = Literal["metric", "similarity"]
@@ -188,6 +191,33 @@ MODELS: dict[str, Entry] = {
         HF + "Zhenggang/MV-DUSt3R",
         MVDUST3R_CODE,
         "CC BY-NC 4.0",
+    ),
+    "spann3r": Entry(
+        MemoryNet,
+        MemoryNetConfig(),
+        SPANN3R,
+        "Wang and Agapito, 3D Reconstruction with Spatial Memory, arXiv 2408.16061",
+        "images of one camera, one at a time, or a set without an order",
+        "all pointmaps in the first camera's frame, confidence",
+        (224, 224),
+        "similarity",
+        "https://github.com/HengyiWang/spann3r (spann3r.pth)",
+        NAVER,
+        "not stated apart; made from DUSt3R's, " + NAVER,
+    ),
+    "driv3r": Entry(
+        MemoryNet,
+        MemoryNetConfig(memory=MemoryConfig(frame_tokens=196)),
+        SPANN3R,
+        "Fei et al., Driv3R: Learning Dense 4D Reconstruction for Autonomous Driving, "
+        "arXiv 2412.06777",
+        "images of each camera, cut into a left and a right square, one frame at a time",
+        "each sequence's pointmaps in its first camera's frame, confidence",
+        (224, 400),
+        "similarity",
+        "https://github.com/Barrybarry-Smith/Driv3R (driv3r.pth)",
+        "MIT by its issue 12; made from DUSt3R's, " + NAVER,
+        "not stated; made from DUSt3R's, " + NAVER,
     ),
     "pow3r": Entry(
         PairNet,

@@ -20,7 +20,7 @@ class PairConfig:
     """Sizes of a two-image network; the defaults are ViT-L with the base decoder.
 
     `dpt` None means the linear head; `descriptors` are MASt3R's channels; `point_blocks` the
-    blocks of Align3R's point branch; `knows` gives Pow3R's inputs. With `landscape_only` the answers
+    blocks of Align3R's point branch; `knows` gives Pow3R's inputs. With `landscape_only` answers
     for portrait images are transposed (Spann3R).
     """
 
@@ -105,11 +105,13 @@ class PairNet(nn.Module):
 
 def lay_down(answer: PointAnswer) -> PointAnswer:
     """The answer with rows and columns swapped."""
-    maps = (answer.points, answer.descriptors)
-    planes = (answer.confidence, answer.descriptor_confidence)
-    points, descriptors = (m if m is None else m.transpose(-3, -2) for m in maps)
-    confidence, sureness = (p if p is None else p.transpose(-2, -1) for p in planes)
-    return PointAnswer(points, confidence, descriptors, sureness)
+    descriptors, sureness = answer.descriptors, answer.descriptor_confidence
+    return PointAnswer(
+        answer.points.transpose(-3, -2),
+        answer.confidence.mT,
+        None if descriptors is None else descriptors.transpose(-3, -2),
+        None if sureness is None else sureness.mT,
+    )
 
 
 def make_point_head(config: PairConfig) -> nn.Module:

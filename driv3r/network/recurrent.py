@@ -1,5 +1,6 @@
 """Spann3R and Driv3R: a pair network that remembers, frame by frame (Wang and Agapito 2024)."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -36,6 +37,7 @@ class MemoryState:
     """
 
     encoded: Float[Tensor, "b n c"]
+    size_hw: tuple[int, int]
     query: Float[Tensor, "b n c"] | None = None
     memory: TokenMemory | None = None
 
@@ -115,12 +117,17 @@ class MemoryNet(nn.Module):
 
     def start(self, image: Float[Tensor, "b 3 h w"]) -> MemoryState:
         """The state after the first frame, whose points the second one brings."""
-        return MemoryState(self.pair.encoder(image))
+        return MemoryState(self.pair.encoder(image), (image.shape[-2], image.shape[-1]))
 
     def step(
         self, image: Float[Tensor, "b 3 h w"], state: MemoryState
     ) -> tuple[MemoryStep, MemoryState]:
-        """Take in the next frame, of the same size as the ones before."""
+        """Take in the next frame; ConfigError where it is not of the first one's size."""
+        if (image.shape[-2], image.shape[-1]) != state.size_hw:
+            raise ConfigError(
+                f"an image of {tuple(image.shape[-2:])} in a sequence of {state.size_hw}: give all "
+                "one size, or start anew"
+            )
         heard, state = self.recall(state)
         tokens, answers = self.meet(heard, self.pair.encoder(image), image)
         return self.remember(state, tokens, answers)
@@ -150,50 +157,54 @@ class MemoryNet(nn.Module):
         # The older frame's key is of its image, not of what the memory said in its place.
         key = self.key_first(torch.cat([state.encoded, older[-1]], dim=-1))
         query = self.key_second(torch.cat([tokens.encoded[1], newer[-1]], dim=-1))
-        # Of a portrait image laid down, value and key of a token are of different patches: so the
-        # weights were trained.
+        # Of a portrait image laid down, value and key of a token are of different patches, as in
+        # the original (whose weights were trained on square images).
         value = self.value(answers[0].points) + key
         offer = self.memory.add(state.memory, key, value)
         step = MemoryStep(*answers, offer.stored, offer.likeness)
-        return step, MemoryState(tokens.encoded[1], query, offer.memory)
+        return step, MemoryState(tokens.encoded[1], state.size_hw, query, offer.memory)
 
 
-def run_set(network: MemoryNet, images: Float[Tensor, "f 3 h w"]) -> SetAnswer:
+def run_set(
+    network: MemoryNet,
+    images: Float[Tensor, "f 3 h w"],
+    start: tuple[int, int] | None = None,
+) -> SetAnswer:
     """Points of images without an order (Spann3R's offline mode), which chooses one.
 
-    The pair of which the network is surest comes first, then always the image of which it is surest
-    given the memory. This takes about 1.5 f^2 passes of the decoder for f images. ConfigError for
-    fewer than two.
+    The `start` pair comes first, that of `choose_pair` unless told; then always the image of which
+    the network is surest given the memory. For f images the decoder is passed about f^2 times for
+    the first pair and f^2 / 2 times after it. ConfigError for fewer than two images and for a
+    start that is no pair of them.
     """
     check_count(len(images))
-    frames = [image[None] for image in images]
-    encoded = [network.pair.encoder(frame) for frame in frames]
-    first, second = choose_pair(network, encoded, frames[0])
-    order, left = [first], [i for i in range(len(frames)) if i != first]
-    state, candidates, answers = MemoryState(encoded[first]), [second], []
+    size = images[:1]
+    encoded = [network.pair.encoder(image[None]) for image in images]
+    first, second = choose_pair(network, encoded, size) if start is None else start
+    if first == second or not {first, second} <= set(range(len(images))):
+        raise ConfigError(f"start {start}; expected two different ones of {len(images)} images")
+    order, left = [first], [i for i in range(len(images)) if i != first]
+    state, candidates = network.start(images[first][None]), [second]
+    answers: list[PointAnswer] = []
     while left:
         heard, state = network.recall(state)
-        best, tokens, met = _find_surest(network, heard, encoded, candidates, frames[0])
+        best, tokens, met = _find_surest(network, heard, encoded, candidates, size)
         _, state = network.remember(state, tokens, met)
-        answers.append(met[0])
+        answers[len(order) - 1 :] = met
         order.append(best)
         left.remove(best)
         candidates = left
-    answers.append(met[1])
-    sorted_answers = [answers[order.index(i)] for i in range(len(frames))]
-    stacked = stack_answers(sorted_answers)
+    stacked = stack_answers([answers[order.index(i)] for i in range(len(images))])
     return SetAnswer(PointAnswer(stacked.points[0], stacked.confidence[0]), tuple(order))
 
 
 def choose_pair(
     network: MemoryNet, encoded: list[Tensor], image: Float[Tensor, "1 3 h w"]
 ) -> tuple[int, int]:
-    """The ordered pair of encoded frames of which the pair network is surest, by itself."""
+    """The ordered pair of encoded frames of which the pair network by itself is surest."""
     sureness = {
-        (i, j): rate_answers(network.meet(encoded[i], encoded[j], image)[1])
-        for i in range(len(encoded))
-        for j in range(len(encoded))
-        if i != j
+        pair: rate_pair(*network.meet(encoded[pair[0]], encoded[pair[1]], image)[1])
+        for pair in itertools.permutations(range(len(encoded)), 2)
     }
     return max(sureness, key=lambda pair: sureness[pair])
 
@@ -205,14 +216,17 @@ def _find_surest(
     candidates: list[int],
     image: Tensor,
 ) -> tuple[int, PairTokens, Answers]:
-    met = {i: network.meet(heard, encoded[i], image) for i in candidates}
-    best = max(met, key=lambda i: rate_answers(met[i][1]))
-    return best, *met[best]
+    best, met = candidates[0], network.meet(heard, encoded[candidates[0]], image)
+    for index in candidates[1:]:
+        other = network.meet(heard, encoded[index], image)
+        if rate_pair(*other[1]) > rate_pair(*met[1]):
+            best, met = index, other
+    return best, *met
 
 
-def rate_answers(answers: Answers) -> float:
-    """How sure the network is of two views, 0 to 2."""
-    return sum(float((1 - 1 / answer.confidence).mean()) for answer in answers)
+def rate_pair(first: PointAnswer, second: PointAnswer) -> float:
+    """How sure the network is of two views, 0 to 2: the sum of their means of (c - 1) / c."""
+    return sum(float((1 - 1 / answer.confidence).mean()) for answer in (first, second))
 
 
 def stack_answers(answers: list[PointAnswer]) -> PointAnswer:

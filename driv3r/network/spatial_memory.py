@@ -130,7 +130,8 @@ class SpatialMemory(nn.Module):
     def _bound(self, memory: TokenMemory) -> TokenMemory:
         kept = self.config.long_tokens
         if kept == 0:
-            newest = torch.arange(memory.long_tokens, memory.keys.shape[1])
+            tokens, device = memory.keys.shape[1], memory.keys.device
+            newest = torch.arange(memory.long_tokens, tokens, device=device)
             return choose_tokens(memory, newest.expand(len(memory.keys), -1))
         if memory.long_tokens <= kept:
             return memory
@@ -156,9 +157,7 @@ class SpatialMemory(nn.Module):
             )
 
 
-def compare_keys(
-    memory: TokenMemory, keys: Float[Tensor, "b n c"]
-) -> Float[Tensor, "b f"]:
+def compare_keys(memory: TokenMemory, keys: Float[Tensor, "b n c"]) -> Float[Tensor, "b f"]:
     """Mean cosine of each token's key to that in its place, for every frame of working memory."""
     work = memory.keys[:, memory.long_tokens :].unflatten(1, (memory.frames, -1))
     cosine = (F.normalize(work, dim=-1) * F.normalize(keys, dim=-1)[:, None]).sum(-1)

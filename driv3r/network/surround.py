@@ -33,7 +33,7 @@ class StreamState:
 
     memory: Memory
     last_images: Float[Tensor, "b v 3 h w"]
-    last_features: Float[Tensor, "b v c y x"]
+    last_features: Float[Tensor, "b v d y x"]
     last_rate: Float[Tensor, "b 3"]
 
 

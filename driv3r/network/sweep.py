@@ -114,6 +114,11 @@ def read_volume(
     return read[:, 0, 0].unflatten(0, volume.shape[:4])
 
 
+def exact(like: Tensor) -> torch.autocast:
+    """No autocast: half a pixel is lost where places are reckoned in bf16."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
 class Matcher(nn.Module):
     """Unit features of single images at stride 8, and their correlation with the last ones."""
 
@@ -134,7 +139,8 @@ class Matcher(nn.Module):
         self, now: Float[Tensor, "b t v c y x"], last: Float[Tensor, "b t v c y x"]
     ) -> Float[Tensor, "b t v n y x"]:
         """Each cell now with each place then, less the cell's mean, so that 0 says nothing."""
-        volume = torch.einsum("btvcn,btvcm->btvnm", now.flatten(-2), last.flatten(-2))
+        with exact(now):
+            volume = torch.einsum("btvcn,btvcm->btvnm", now.flatten(-2), last.flatten(-2))
         volume = (volume - volume.mean(-1, keepdim=True)) * self.sharpness.exp()
         return volume.unflatten(-1, now.shape[-2:])
 
@@ -166,7 +172,11 @@ class EgoSweep(nn.Module):
         `before` is the rate of a frame ago and 1, or zeros where there is none.
         """
         weights = self.weight(tokens).float().sigmoid()
-        step = round((depth_m.shape[-1] / tokens.shape[-2]) ** 0.5)
+        with exact(volume):
+            return self._sweep(weights, volume, depth_m, lenses, gap_s, before)
+
+    def _sweep(self, weights, volume, depth_m, lenses, gap_s, before):
+        step = round((depth_m.shape[-1] / weights.shape[-2]) ** 0.5)
         volume = thin(volume.flatten(-2).transpose(-1, -2), lenses.size_hw, step, -1)
         volume = volume.transpose(-1, -2).unflatten(-1, (-1, lenses.size_hw[1] // STRIDE))
         depth_m = thin(depth_m, lenses.size_hw, step, -1)
@@ -237,8 +247,9 @@ class DepthSweep(nn.Module):
     ) -> Float[Tensor, "b t v c y x"]:
         """`x` with the evidence around `depth_m` worked in."""
         ladder = depth_m.new_tensor(DEPTH_RATIOS).exp()
-        pixels = look_back(lenses, last_T_ego[:, :, None], depth_m[..., None] * ladder)
-        curve = read_volume(volume, pixels)
+        with exact(volume):
+            pixels = look_back(lenses, last_T_ego[:, :, None], depth_m[..., None] * ladder)
+            curve = read_volume(volume, pixels)
         middle = len(DEPTH_RATIOS) // 2
         parallax = (pixels[..., middle + 1, :] - pixels[..., middle - 1, :]).norm(dim=-1)
         cue = torch.cat([curve, (parallax / STRIDE).clamp(max=20).log1p()[..., None]], -1)

@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ class Sight:
     one_unit: bool = False
 
 
+@runtime_checkable
 class Looker(Protocol):
     """Runs a system over a log, one surround frame after another."""
 

@@ -11,12 +11,14 @@ from driv3r.network.models import choose_model
 from driv3r.network.mvdust3r import MvDust3r
 from driv3r.network.official import load_official
 from driv3r.network.pairs import PairNet
+from driv3r.network.recurrent import MemoryNet
 from driv3r.network.slam3r import ImagesToPoints
 from driv3r.network.stream import Streamer, choose_device
 from driv3r.network.surround import Driv3r
 from driv3r.pipelines.jobs import Settings, hash_file
 from driv3r.pipelines.lookers import MonoPoints, PairLooker, SlamLooker, StarLooker
 from driv3r.pipelines.seeds import Looker, SeedStreamer
+from driv3r.pipelines.sequences import MemoryLooker
 from driv3r.types import Rig
 
 MANY = 4  # references of MV-DUSt3R+, of which the first one's answer is taken
@@ -82,6 +84,8 @@ def make_looker(network: nn.Module, rig: Rig, settings: Settings) -> Looker:
         return SlamLooker(network, rig, device)
     if isinstance(network, MvDust3r):
         return StarLooker(network, rig, device, MANY if network.config.across else 1)
+    if isinstance(network, MemoryNet):
+        return MemoryLooker(network, rig, device)
     raise ConfigError(
         f"{type(network).__name__} answers only beside another network; choose another --model"
     )

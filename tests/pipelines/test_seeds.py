@@ -1,6 +1,7 @@
 """Published systems behind our Streamer's interface: their units become metres."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,16 +9,20 @@ import torch
 from run_settings import settings_for
 from safetensors.torch import save_file
 
-from driv3r.geometry.cameras import rays_of
+from driv3r.geometry.cameras import crop_resize, rays_of
 from driv3r.geometry.transforms import from_rotvec, invert, make_transform
 from driv3r.network.keymaps import KeyMap
 from driv3r.network.models import MODELS
+from driv3r.network.mvdust3r import MvDust3rConfig
 from driv3r.network.pairs import PairConfig, PairNet
 from driv3r.network.points import PointAnswer
+from driv3r.network.recurrent import MemoryNetConfig
+from driv3r.network.slam3r import Slam3rConfig
 from driv3r.network.stream import StreamFrame
 from driv3r.pipelines.lookers import PairLooker
 from driv3r.pipelines.process import process
 from driv3r.pipelines.seeds import SeedStreamer, Sight, agree_on_motion
+from driv3r.pipelines.systems import load_system
 from driv3r.store.reader import LogStore
 from driv3r.store.verify import verify
 from driv3r.types import Camera, Rig
@@ -50,13 +55,13 @@ def see_ground(camera: Camera) -> np.ndarray:
     return rays * np.minimum(depth_m, wall)[..., None]
 
 
-class Oracle(torch.nn.Module):
+class Oracle(PairNet):
     """Answers as a perfect pair network would, in units of its own; cameras in turn."""
 
     known = prior = None
 
     def __init__(self, rig: Rig):
-        super().__init__()
+        torch.nn.Module.__init__(self)
         self.rig, self.calls = rig, 0
 
     def forward(self, first, second, known):
@@ -125,23 +130,68 @@ def test_motion_is_the_median_of_what_cameras_say():
     assert Sight(np.zeros((1, 2, 2)), np.zeros((1, 2, 2)), nobody[:1]).one_unit is False
 
 
-def test_a_published_system_runs_in_the_pipeline(tiny_world, tmp_path, monkeypatch):
-    config = PairConfig(width=32, depth=1, heads=2, cross_width=24, cross_depth=1, cross_heads=2)
-    entry = replace(
-        MODELS["dust3r"],
-        config=replace(config, dpt=None),
-        key_map=KeyMap(()),
-        size_hw=(64, 112),
-    )
-    monkeypatch.setitem(MODELS, "tiny", entry)
-    torch.manual_seed(0)
-    weights = tmp_path / "tiny.safetensors"
-    save_file(PairNet(entry.config).state_dict(), weights)
-    for ego_poses in ("given", "predicted"):
-        settings = settings_for(tiny_world, model="tiny", weights=str(weights), ego_poses=ego_poses)
-        run = process(settings, tmp_path / ego_poses, inline=True)
-        assert [log.state for log in run.logs] == ["done", "done"], run.logs[0].error
-        for log in run.logs:
-            store = LogStore.open(tmp_path / ego_poses / f"{log.log_id}.zarr")
-            assert verify(store.path).ok
-        assert any(s.subject == "tiny" and s.metric == "abs_rel" for s in run.scores)
+PAIR = PairConfig(
+    width=32, depth=1, heads=2, cross_width=24, cross_depth=1, cross_heads=2, dpt=None
+)
+TRUNK = {"width": 32, "depth": 1, "heads": 2, "cross_width": 24, "cross_heads": 2}
+TINY = {
+    "dust3r": PAIR,
+    "align3r": replace(PAIR, point_blocks=1),
+    "pow3r": replace(PAIR, knows=True),
+    "slam3r-i2p": Slam3rConfig(**TRUNK, cross_depth=3),
+    "mvdust3r": MvDust3rConfig(**TRUNK, cross_depth=1, skip_width=6, splat_width=12),
+    "driv3r": MemoryNetConfig(pair=PAIR, value_depth=1, value_heads=2),
+}
+
+
+@pytest.fixture
+def tiny_system(monkeypatch, tmp_path):
+    """Registers a tiny sibling of a system under the name "tiny"; returns its weights' path."""
+
+    def register(name: str) -> str:
+        entry = replace(MODELS[name], config=TINY[name], key_map=KeyMap(()), size_hw=(64, 112))
+        monkeypatch.setitem(MODELS, "tiny", entry)
+        torch.manual_seed(0)
+        weights = tmp_path / "tiny.safetensors"
+        save_file(entry.build().state_dict(), weights)
+        return str(weights)
+
+    return register
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_published_systems_run_in_the_pipeline(name, tiny_system, tiny_world, tmp_path):
+    weights, out = tiny_system(name), tmp_path / "out"
+    settings = settings_for(tiny_world, model="tiny", weights=weights, ego_poses="given")
+    run = process(settings, out, inline=True)
+    assert [log.state for log in run.logs] == ["done", "done"], run.logs[0].error
+    for log in run.logs:
+        store = LogStore.open(out / f"{log.log_id}.zarr")
+        assert verify(store.path).ok
+        assert store.header.scale_source.startswith("similarity made metric")
+    assert any(s.subject == "tiny" and s.metric == "abs_rel" for s in run.scores)
+
+
+@pytest.mark.parametrize("name", ["align3r", "slam3r-i2p", "mvdust3r", "driv3r"])
+def test_a_systems_state_restores_exactly(name, tiny_system):
+    weights = tiny_system(name)
+    settings = settings_for(Path("."), model="tiny", weights=weights)
+    rig = prepare_rig_at(make_rig(), (64, 112))
+    system = load_system("tiny", Path(weights))
+    rng = np.random.default_rng(0)
+    frames = [
+        StreamFrame([rng.integers(0, 255, (64, 112, 3)).astype(np.uint8) for _ in "ab"], gap_s)
+        for gap_s in (0.0, 0.5, 0.5)
+    ]
+    one, two = system.stream(rig, settings), system.stream(rig, settings)
+    for frame in frames[:2]:
+        one.step(frame)
+    two.load_state(one.save_state())
+    a, b = one.step(frames[2]), two.step(frames[2])
+    np.testing.assert_array_equal(a.depth_m, b.depth_m)
+    assert (a.last_T_ego is None) == (b.last_T_ego is None)
+
+
+def prepare_rig_at(rig: Rig, size_hw: tuple[int, int]) -> Rig:
+    """The rig at another image size."""
+    return Rig(tuple(crop_resize(camera, size_hw)[0] for camera in rig.cameras))
