@@ -3,7 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import zoom
 
+from driv3r.align.rig import RigPoints
 from driv3r.align.views import PairPoints, cast_rays, centre_of, make_K
 from driv3r.geometry.transforms import angle_rad, apply, from_rotvec, invert
 
@@ -99,3 +101,72 @@ def compare_poses(found: np.ndarray, truth: np.ndarray, metric: bool) -> tuple[f
     turn = np.degrees(angle_rad(invert(truth) @ found)).max()
     place = np.linalg.norm(found[:, :3, 3] - truth[:, :3, 3], axis=-1).max() / spread
     return float(turn), float(place), float(scale - 1)
+
+
+STREET = (np.array([-60.0, -9.0, -12.0]), np.array([90.0, 14.0, 0.0]))  # z is down: the road at 0
+HOUSES = tuple(
+    (np.array([x, y, -h]), np.array([x + w, y + 3.0, 0.0]))
+    for x, y, w, h in (
+        (-25.0, 6.0, 6.0, 5.0),
+        (-8.0, -6.5, 4.0, 2.0),
+        (-3.0, 7.0, 5.0, 3.0),
+        (8.0, -7.0, 4.5, 1.6),
+        (14.0, 5.0, 4.5, 1.8),
+        (22.0, -8.0, 7.0, 6.0),
+        (33.0, 6.0, 5.0, 4.0),
+        (45.0, -2.0, 4.0, 2.5),
+    )
+)
+CAMERA_TURN = np.array([[0, 0, 1.0], [1, 0, 0], [0, 1, 0]])  # z ahead, x right, y down, in x-y-z down
+
+
+class Drive(NamedTuple):
+    """t frames of a rig of v cameras in a street."""
+
+    K: np.ndarray
+    world_T_cam: np.ndarray
+    depth_m: np.ndarray
+
+
+def make_drive(frames: int = 3, step_m: float = 3.0, views: int = 6, size_hw=SIZE_HW) -> Drive:
+    """A rig of cameras all around drives down a street; each camera has its own time."""
+    K = np.tile(make_K(0.65 * size_hw[1], centre_of(size_hw)), (views, 1, 1))
+    world_T_cam = np.zeros((frames, views, 4, 4))
+    for t, v in np.ndindex(frames, views):
+        yaw, late = 2 * np.pi * v / views, 0.1 * v / views
+        ego_T_cam = from_rotvec(
+            np.array([0, 0, yaw]), np.array([1.2 * np.cos(yaw), 0.6 * np.sin(yaw), -1.6])
+        )
+        ego_T_cam[:3, :3] = ego_T_cam[:3, :3] @ CAMERA_TURN
+        driven = t + late
+        bend = from_rotvec(np.array([0, 0, 0.03 * driven]), np.array([step_m * driven, 0.2, 0]))
+        world_T_cam[t, v] = bend @ ego_T_cam
+    depth_m = np.stack([see(K, T, size_hw, HOUSES, STREET) for T in world_T_cam])
+    return Drive(K, world_T_cam, depth_m)
+
+
+def tell_drive(
+    drive: Drive, noise: float = 0.0, drift: float = 0.0, seed: int = 0
+) -> tuple[RigPoints, np.ndarray]:
+    """Each camera's pointmaps in its frame 0, and the metres in its unit.
+
+    `noise` is relative to depth and smooth over some pixels, a fifth of it is so in all directions.
+    `drift` misplaces each later pointmap: by its share of the motion, and as many radians / 5.
+    """
+    rng = np.random.default_rng(seed)
+    frames, views, h, w = drive.depth_m.shape
+    unit_m = rng.uniform(2.0, 30.0, views)
+    points = np.zeros((frames, views, h, w, 3))
+    for t, v in np.ndindex(frames, views):
+        smooth = 1 + zoom(rng.normal(0, noise, (h // 8 + 2, w // 8 + 2)), 8, order=1)[:h, :w]
+        cam = cast_rays(drive.K[v : v + 1], (h, w))[0] * drive.depth_m[t, v, ..., None]
+        size = np.linalg.norm(cam, axis=-1, keepdims=True)
+        cam = cam * smooth[..., None] + rng.normal(0, noise / 5, cam.shape) * size
+        first_T_cam = invert(drive.world_T_cam[0, v]) @ drive.world_T_cam[t, v]
+        moved = np.linalg.norm(first_T_cam[:3, 3])
+        astray = from_rotvec(
+            rng.normal(0, drift / 5, 3) * (t > 0), rng.normal(0, drift / 3**0.5, 3) * moved
+        )
+        points[t, v] = apply(astray @ first_T_cam, cam) / unit_m[v]
+    confidence = np.ones((frames, views, h, w))
+    return RigPoints(points, confidence, drive.K, drive.world_T_cam), unit_m

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -21,7 +22,7 @@ from driv3r.network.slam3r import Slam3rConfig
 from driv3r.network.stream import StreamFrame
 from driv3r.pipelines.lookers import PairLooker
 from driv3r.pipelines.process import process
-from driv3r.pipelines.seeds import SeedStreamer, Sight, agree_on_motion
+from driv3r.pipelines.seeds import FlowMotion, SeedStreamer, Sight, agree_on_motion
 from driv3r.pipelines.systems import load_system
 from driv3r.store.reader import LogStore
 from driv3r.store.verify import verify
@@ -119,15 +120,33 @@ def test_a_missing_camera_is_left_out_and_the_state_restores_exactly():
 def test_motion_is_the_median_of_what_cameras_say():
     ego_T_cam = np.stack([c.ego_T_cam for c in make_rig().cameras] * 2)[:3]
     said = invert(ego_T_cam) @ MOTION @ ego_T_cam
-    said[:, :3, 3] /= np.array([2.0, 5.0, 1.0])[:, None]
     said[2, :3, 3] += 40.0
     nobody = np.full((3, 4, 4), np.nan)
-    metres = np.array([2.0, 5.0, 1.0])
-    np.testing.assert_allclose(agree_on_motion(said[:2], metres[:2], ego_T_cam[:2]), MOTION)
-    agreed = agree_on_motion(said, metres, ego_T_cam)
+    np.testing.assert_allclose(agree_on_motion(said[:2], ego_T_cam[:2]), MOTION)
+    agreed = agree_on_motion(said, ego_T_cam)
     assert np.linalg.norm(agreed[:3, 3] - MOTION[:3, 3]) < 1.0
-    assert agree_on_motion(nobody, metres, ego_T_cam) is None
+    assert agree_on_motion(nobody, ego_T_cam) is None
     assert Sight(np.zeros((1, 2, 2)), np.zeros((1, 2, 2)), nobody[:1]).one_unit is False
+
+
+def test_a_square_that_moves_by_itself_is_told_from_a_wall_that_only_seems_to():
+    """The camera goes 0.2 m to the right before a textured wall; a square on it goes up 8 px."""
+    rng = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(rng.uniform(0, 255, (200, 300, 3)), (0, 0), 2)
+    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    K = np.array([[100.0, 0, 64], [0, 100, 48], [0, 0, 1]])
+    camera = Camera("wall", K, (96, 128), np.eye(4))
+    last = texture[40:136, 60:188].copy()
+    now = texture[40:136, 65:193].copy()  # 100 px * 0.2 m / 4 m
+    patch = texture[150:180, 10:40]
+    last[40:70, 50:80], now[32:62, 45:75] = patch, patch
+    last_T_cam = make_transform(np.eye(3), np.array([0.2, 0, 0]))[None]
+    judge = FlowMotion(Rig((camera,)))
+    depth_m = np.full((1, 96, 128), 4.0)
+    assert not judge.judge([last], depth_m, last_T_cam).any()
+    motion = judge.judge([now], depth_m, last_T_cam)[0]
+    assert motion[38:56, 51:69].mean() > 0.8
+    assert motion[8:24, 20:100].mean() < 0.35
 
 
 PAIR = PairConfig(
