@@ -48,8 +48,9 @@ class VideoTerms:
         h, w = video.still.shape[1:]
         self.neighbours = torch.from_numpy(video.neighbours)
         self.flow_pairs = torch.from_numpy(video.flow_pairs)
-        target = (pixel_grid((h, w)) + video.flow_px).reshape(len(video.flow_px), -1, 2)
-        usable = (video.still & np.isfinite(video.flow_px).all(-1)).reshape(len(target), -1)
+        flows = len(video.flow_px)
+        target = (pixel_grid((h, w)) + video.flow_px).reshape(flows, h * w, 2)
+        usable = (video.still & np.isfinite(video.flow_px).all(-1)).reshape(flows, h * w)
         self.target_px = torch.from_numpy(np.where(usable[..., None], target, 0.0)).float()
         self.usable = torch.from_numpy(usable)
 

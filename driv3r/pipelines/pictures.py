@@ -17,6 +17,7 @@ MOVING_RGB = np.array([255, 60, 20], float)
 COLUMNS = ("image", "depth", "error against LiDAR", "motion")
 TILE_PX, GAP_PX, MARGIN_PX, STRIP_PX = 440, 6, 26, 30
 BAR_PX = 9
+TEXT_GAP_PX = 4
 INK, PAPER = 40, 255
 
 # Near is warm and far is cool, as most depth pictures have it.
@@ -191,14 +192,21 @@ def _draw_bar(
     colours: np.ndarray,
     ticks: Sequence[tuple[float, str]],
 ) -> None:
-    """A colour bar into `band`, with its ticks (place 0..1, text) below, kept within the bar."""
+    """A colour bar into `band`, with its ticks (place 0..1, text) below, kept within the bar.
+
+    The last text always stands; others are left out where they would touch one that does.
+    """
     band[2 : 2 + BAR_PX, left : left + length_px] = paint(np.linspace(0, 1, length_px), colours)
-    for place, text in ticks:
+    taken: list[tuple[int, int]] = []
+    for place, text in [ticks[-1], *ticks[:-1]]:
         at = left + round(place * (length_px - 1))
         band[2 + BAR_PX : 5 + BAR_PX, at] = INK
         mask = _draw_text(text, 11)
         start = min(max(at - mask.shape[1] // 2, left), left + length_px - mask.shape[1])
-        _stamp(band, mask, 7 + BAR_PX, start)
+        end = start + mask.shape[1]
+        if all(end + TEXT_GAP_PX <= a or b + TEXT_GAP_PX <= start for a, b in taken):
+            _stamp(band, mask, 7 + BAR_PX, start)
+            taken.append((start, end))
 
 
 def _fit(picture: np.ndarray, width_px: int) -> np.ndarray:

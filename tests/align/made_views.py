@@ -117,7 +117,9 @@ HOUSES = tuple(
         (45.0, -2.0, 4.0, 2.5),
     )
 )
-CAMERA_TURN = np.array([[0, 0, 1.0], [1, 0, 0], [0, 1, 0]])  # z ahead, x right, y down, in x-y-z down
+CAMERA_TURN = np.array(
+    [[0, 0, 1.0], [1, 0, 0], [0, 1, 0]]
+)  # z ahead, x right, y down, in x-y-z down
 
 
 class Drive(NamedTuple):
