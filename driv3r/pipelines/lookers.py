@@ -134,7 +134,7 @@ class PairLooker(WindowLooker):
 
     def ask(self, v: int, window: Float[Tensor, "k 3 h w"]) -> PointAnswer:
         """Both images' points in the first camera."""
-        rays, mono = (self.rays[v : v + 1],) * 2, None
+        rays, mono = (self.rays[v : v + 1], self.rays[v : v + 1]), None
         if self.points is not None:
             last = self.last_points if self.windows[v] and self.last_points is not None else None
             now, then = (

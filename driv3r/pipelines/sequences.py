@@ -27,7 +27,7 @@ class MemoryLooker:
     def __init__(self, network: MemoryNet, rig: Rig, device: torch.device):
         self.network, self.rig, self.device = network.to(device), rig, device
         rows, columns = rig.cameras[0].size_hw
-        self.starts = (0,) if columns <= rows else (0, columns - rows)
+        self.starts = [0] if columns <= rows else [0, columns - rows]
         self.side = min(rows, columns)
         self.states: dict[tuple[int, int], MemoryState] = {}
 
@@ -110,8 +110,10 @@ class MemoryLooker:
             memory = None
             if "keys" in mine:
                 frames, frame_tokens = arrays[f"{v}.{x0}.counts"].tolist()
-                kept = (mine[n] for n in ("keys", "values", "attention", "age"))
-                memory = TokenMemory(*kept, frames, frame_tokens)
+                keys, values, attention, age = (
+                    mine[n] for n in ("keys", "values", "attention", "age")
+                )
+                memory = TokenMemory(keys, values, attention, age, frames, frame_tokens)
             state = MemoryState(mine["encoded"], (self.side, self.side), mine.get("query"), memory)
             self.states[int(v), int(x0)] = state
 

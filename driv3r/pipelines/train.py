@@ -36,7 +36,6 @@ class TrainRecipe:
     """
 
     name: str
-    start_from: str = ""
     model: Driv3rConfig = Driv3rConfig()
     data: DataRecipe = DataRecipe()
     losses: LossWeights = LossWeights()
@@ -52,6 +51,7 @@ class TrainRecipe:
     check_clips: int = 8
     save_every_s: float = 180.0
     log_every: int = 20
+    start_from: str = ""
 
 
 @dataclass

@@ -6,10 +6,10 @@ import torch
 
 from driv3r.errors import CheckpointError
 from driv3r.geometry.transforms import from_rotvec
-from driv3r.network.checkpoints import load_weights
-from driv3r.network.surround import Driv3rConfig
+from driv3r.network.checkpoints import load_weights, save_weights
+from driv3r.network.surround import Driv3r, Driv3rConfig
 from driv3r.pipelines.batches import DataRecipe, ego_rates, load_example, make_batch
-from driv3r.pipelines.train import TrainRecipe, rate_at, train
+from driv3r.pipelines.train import TrainRecipe, rate_at, resume, train
 from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip
 
 SMALL = Driv3rConfig(size_hw=(32, 48), width=32, heads=2, stages=1, memory=2, channels=(8, 16, 16))
@@ -54,6 +54,23 @@ def test_a_checkpoint_of_another_network_is_refused(clips):
     wider = dataclasses.replace(RECIPE, model=dataclasses.replace(SMALL, width=48, heads=3))
     with pytest.raises(CheckpointError, match="another network"):
         train(wider, clips / "other", helpers=0)
+
+
+def test_earlier_weights_are_taken_over_where_they_fit(clips, tmp_path):
+    torch.manual_seed(5)
+    earlier = Driv3r(dataclasses.replace(SMALL, channels=(8, 16, 24)))
+    path = tmp_path / "earlier.safetensors"
+    save_weights(path, earlier.config, earlier.state_dict(), {})
+    recipe = dataclasses.replace(RECIPE, start_from=str(path))
+    own = resume(recipe, tmp_path / "run", torch.device("cpu")).model.state_dict()
+    given = earlier.state_dict()
+    torch.testing.assert_close(own["norm.weight"], given["norm.weight"])
+    block = "aggregator.view.0.attention.query.weight"
+    torch.testing.assert_close(own[block], given[block], rtol=0, atol=0)
+    assert own["dense.stage8.conv.weight"].shape != given["dense.stage8.conv.weight"].shape
+    save_weights(path, SMALL, {"nothing": torch.zeros(1)}, {})
+    with pytest.raises(CheckpointError, match="no tensor fits"):
+        resume(recipe, tmp_path / "run", torch.device("cpu"))
 
 
 def test_batches_are_a_function_of_seed_and_step(clips):
