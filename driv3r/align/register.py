@@ -99,12 +99,12 @@ def fit_similarity(
     mean_dst, mean_src = share @ points_dst, share @ points_src
     root = np.sqrt(share * len(share))[:, None]
     dst, src = root * (points_dst - mean_dst), root * (points_src - mean_src)
+    if (dst**2).sum(1).mean() < 1e-12:
+        raise GeometryError("the reference points are one place: no similarity leads there")
     # Each point with its mirror image: the plain fit then keeps these means and covariances.
     scale, turned = align_umeyama(
         np.concatenate([dst, -dst]), np.concatenate([src, -src]), with_scale=True
     )
-    if not scale > 0:
-        raise GeometryError("the reference points are one place: no similarity leads there")
     turned[:3, 3] = mean_dst - scale * turned[:3, :3] @ mean_src
     return scale, turned
 

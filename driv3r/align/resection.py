@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from driv3r.errors import ConfigError, GeometryError
 from driv3r.geometry.cameras import pixel_grid
@@ -40,10 +40,14 @@ class ResectionConfig:
 
 @dataclass(frozen=True, eq=False)
 class Resection:
-    """Where the camera stands, in the points' unit, and how many points agree."""
+    """Where the camera stands, in the points' unit, and how many points agree.
+
+    `support` counts an inlier the more the nearer it projects: 1 - (error / reprojection_px)^2.
+    """
 
     ref_T_cam: Transform
     inliers: int
+    support: float
 
 
 DEFAULT = ResectionConfig()
@@ -73,15 +77,17 @@ def resect(
     points = np.ascontiguousarray(points_ref[usable], np.float64)
     uv = np.ascontiguousarray(pixel_grid((h, w))[usable])
     cam_T_ref = _search_pose(points, uv, K.astype(np.float64), config)
-    inliers = 0
+    nearness, inliers = np.zeros(0), 0
     if cam_T_ref is not None:
-        inliers = int(np.count_nonzero(_find_inliers(points, uv, K, cam_T_ref, config)))
+        share = _measure_errors(points, uv, K, cam_T_ref) / config.reprojection_px
+        nearness = 1.0 - share[share < 1.0] ** 2
+        inliers = len(nearness)
     if cam_T_ref is None or inliers < config.min_points:
         raise GeometryError(
             f"{inliers} of {count} points agree on a pose within {config.reprojection_px} px; "
             f"expected {config.min_points}: points and K do not belong together"
         )
-    return Resection(invert(cam_T_ref), inliers)
+    return Resection(invert(cam_T_ref), inliers, float(nearness.sum()))
 
 
 def resect_without_focal(
@@ -90,18 +96,18 @@ def resect_without_focal(
     confidence: Float[np.ndarray, "h w"] | None = None,
     config: ResectionConfig = DEFAULT,
 ) -> tuple[Resection, float]:
-    """`resect` and the focal length in pixels that most points agree with, out of a fixed few."""
+    """`resect` and the focal length in pixels that has most support, out of a fixed few."""
     longer = max(points_ref.shape[:2])
     best: tuple[Resection, float] | None = None
     refused: GeometryError | None = None
-    for focal_px in np.geomspace(*(share * longer for share in FOCAL_SPAN), FOCALS_TRIED):
+    for focal_px in np.geomspace(FOCAL_SPAN[0], FOCAL_SPAN[1], FOCALS_TRIED) * longer:
         K = np.array([[focal_px, 0, principal_px[0]], [0, focal_px, principal_px[1]], [0, 0, 1.0]])
         try:
             answer = resect(points_ref, K, confidence, config)
         except GeometryError as error:
             refused = error
             continue
-        if best is None or answer.inliers > best[0].inliers:
+        if best is None or answer.support > best[0].support:
             best = answer, float(focal_px)
     if best is None:
         raise GeometryError(f"no focal length gives a pose: {refused}") from refused
@@ -128,7 +134,8 @@ def _search_pose(
     )
     if not found or not (np.isfinite(rotvec).all() and np.isfinite(translation).all()):
         return None
-    inliers = _find_inliers(points, uv, K, from_rotvec(rotvec[:, 0], translation[:, 0]), config)
+    cam_T_ref = from_rotvec(rotvec[:, 0], translation[:, 0])
+    inliers = _measure_errors(points, uv, K, cam_T_ref) < config.reprojection_px
     if np.count_nonzero(inliers) < config.min_points:
         return None
     rotvec, translation = cv2.solvePnPRefineLM(
@@ -137,15 +144,14 @@ def _search_pose(
     return from_rotvec(rotvec[:, 0], translation[:, 0])
 
 
-def _find_inliers(
+def _measure_errors(
     points: Float[np.ndarray, "n 3"],
     uv: Float[np.ndarray, "n 2"],
     K: Float[np.ndarray, "3 3"],
     cam_T_ref: Transform,
-    config: ResectionConfig,
-) -> Bool[np.ndarray, "n"]:
+) -> Float[np.ndarray, "n"]:
+    """Reprojection errors in pixels, infinite behind the camera."""
     points_cam = apply(cam_T_ref, points)
     ahead = points_cam[:, 2] > 0
     seen = points_cam / np.where(ahead, points_cam[:, 2], 1.0)[:, None] @ K.T
-    error_px = np.linalg.norm(seen[:, :2] - uv, axis=-1)
-    return ahead & (error_px < config.reprojection_px)
+    return np.where(ahead, np.linalg.norm(seen[:, :2] - uv, axis=-1), np.inf)

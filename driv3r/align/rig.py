@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.sparse.csgraph import connected_components
 
-from driv3r.align.register import weighted_median
+from driv3r.align.baseline import fit_baseline
 from driv3r.errors import ConfigError, GeometryError
 from driv3r.geometry.cameras import lift_depth, project, rays_of
 from driv3r.geometry.transforms import apply, invert
@@ -34,13 +34,15 @@ class RigConfig:
 
     Baselines surer than `max_sigma` count, overlaps of at least `min_overlap` of an image. None is
     surer than `baseline_sigma` and `overlap_sigma`: a network misplaces whole pointmaps, and errs
-    at the border of images.
+    at the border of images. Known places are sure to `place_sigma_m` from frame to frame, so that
+    the jitter of a standing car is no baseline.
     """
 
     max_sigma: float = 0.3
     min_overlap: float = 0.02
     baseline_sigma: float = 0.03
     overlap_sigma: float = 0.03
+    place_sigma_m: float = 0.02
 
     def __post_init__(self):
         for name, value in dataclasses.asdict(self).items():
@@ -142,40 +144,6 @@ def _find_units(
     return log_unit, sigma
 
 
-def fit_baseline(
-    points_ref: Float[np.ndarray, "n 3"],
-    rays_cam: Float[np.ndarray, "n 3"],
-    cam_T_ref: Transform,
-    weight: Float[np.ndarray, "n"],
-) -> tuple[float, float]:
-    """Log of the metres in the points' unit, and its sigma (infinite where it is not seen).
-
-    Points must lie on the rays that see them: ray x (R point + q t) = 0, linear in q, the units in
-    a metre. Noise is in the points and not in t, so that q, unlike its inverse, has no bias. A
-    small turn is found along with q, for a network's points may be turned. Least squares of angles
-    under Cauchy weights; sigma takes all points for independent.
-    """
-    size = np.linalg.norm(points_ref, axis=-1, keepdims=True)
-    seen = points_ref / size @ cam_T_ref[:3, :3].T
-    rays = rays_cam / np.linalg.norm(rays_cam, axis=-1, keepdims=True)
-    by_turn = (rays * seen).sum(-1)[:, None, None] * np.eye(3) - seen[:, :, None] * rays[:, None]
-    by_units = np.cross(rays, cam_T_ref[:3, 3] / size)
-    design = np.concatenate([by_turn, by_units[..., None]], -1)
-    error = np.cross(rays, seen)
-    current, answer, normal, typical = weight, np.zeros(4), np.eye(4), 0.0
-    for _ in range(ROUNDS):
-        normal = np.einsum("n,nki,nkj->ij", current, design, design)
-        normal += 1e-12 * np.trace(normal) * np.eye(4)
-        answer = -np.linalg.solve(normal, np.einsum("n,nki,nk->i", current, design, error))
-        angle = np.linalg.norm(error + design @ answer, axis=-1)
-        typical = max(weighted_median(angle, weight), 1e-9)
-        current = weight / (1.0 + (angle / typical) ** 2)
-    if not answer[3] > 0:
-        return 0.0, math.inf
-    variance = typical**2 * current.mean() * np.linalg.inv(normal)[3, 3]
-    return float(-np.log(answer[3])), float(np.sqrt(variance) / answer[3])
-
-
 def weigh_clues(
     clues: list[Clue], views: int
 ) -> tuple[Float[np.ndarray, "{views}"], Float[np.ndarray, "{views}"]]:
@@ -216,14 +184,17 @@ def _watch_baseline(points: RigPoints, view: int, config: RigConfig) -> list[Clu
         rows = np.flatnonzero(usable[frame])[::stride]
         if len(rows) < MIN_POINTS:
             continue
+        cam_T_first = points.cam_T_first(frame, view)
+        moved_m = float(np.linalg.norm(cam_T_first[:3, 3]))
         value, sigma = fit_baseline(
             points.points_first[frame, view].reshape(-1, 3)[rows].astype(np.float64),
             rays.reshape(-1, 3)[rows],
-            points.cam_T_first(frame, view),
+            cam_T_first,
             points.confidence[frame, view].ravel()[rows].astype(np.float64),
         )
         sigma *= max(1.0, CORRELATED_PX / math.sqrt(stride))
-        sigma = math.hypot(config.baseline_sigma, sigma)
+        if moved_m > 0:
+            sigma = math.hypot(config.baseline_sigma, sigma, config.place_sigma_m / moved_m)
         if sigma <= config.max_sigma:
             clues.append(Clue(view, None, value, sigma))
     return clues

@@ -82,7 +82,8 @@ def settle(
 
 
 def fit_poses(
-    known_T_cam: Float[np.ndarray, "n 4 4"], world_T_cam: Float[np.ndarray, "n 4 4"]
+    known_T_cam: Float[np.ndarray, "n 4 4"],
+    world_T_cam: Float[np.ndarray, "n 4 4"],
 ) -> tuple[float, Transform]:
     """Scale s and known_T_world that bring cameras near their known poses; s = 1 from one place.
 
@@ -146,7 +147,7 @@ def _find_camera(
 ) -> tuple[Float[np.ndarray, "3 3"], Transform]:
     """What is not known yet of a camera, by PnP."""
     if K is None:
-        centre = centre_of(points_world.shape[:2])
+        centre = centre_of((points_world.shape[0], points_world.shape[1]))
         found, focal_px = resect_without_focal(points_world, centre)
         return make_K(focal_px, centre), found.ref_T_cam
     if world_T_cam is None:

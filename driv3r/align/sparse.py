@@ -40,11 +40,15 @@ SMALLEST = 1e-4  # of a distance: a root has no slope at zero
 
 @dataclass(frozen=True)
 class SparseConfig:
-    """Steps, rates and exponents of the coarse and the fine descent, and a depth cell's side."""
+    """Steps, rates and exponents of the coarse and the fine descent, and a depth cell's side.
+
+    The paper has a `coarse_power` of 1.5, by which wrong matches pull much: with 30 % of them our
+    test scene ends 2.7 degrees off, with 0.5 it ends 0.2 off.
+    """
 
     coarse_steps: int = 300
     coarse_rate: float = 0.07
-    coarse_power: float = 1.5
+    coarse_power: float = 0.5
     fine_steps: int = 300
     fine_rate: float = 0.014
     fine_power: float = 0.5
@@ -100,6 +104,7 @@ def align_sparse(
     the matches leave images unconnected.
     """
     points_cam, confidence = merge_own_points(pairs)
+    matches = _keep_known(matches, pairs, points_cam)
     start, scale = _place_images(pairs, points_cam, matches, given)
     depth = fill_depth(points_cam[..., 2] * scale[:, None, None])
     frame = choose_frame(start, depth)
@@ -164,6 +169,15 @@ def _equalise(
     return out
 
 
+def _keep_known(
+    matches: Matches, pairs: PairPoints, points_cam: Float[np.ndarray, "v h w 3"]
+) -> Matches:
+    """Matches whose points are known in both images."""
+    x, y = matches.xy.transpose(2, 0, 1)
+    kept = np.isfinite(points_cam[pairs.pairs[matches.pair], y, x]).all((1, 2))
+    return Matches(matches.pair[kept], matches.xy[kept], matches.weight[kept])
+
+
 def _place_images(
     pairs: PairPoints,
     points_cam: Float[np.ndarray, "v h w 3"],
@@ -200,7 +214,7 @@ def _place_images(
 
 def _find_K(points_cam: Float[np.ndarray, "v h w 3"], given: Given) -> Float[np.ndarray, "v 3 3"]:
     has_K, _ = given.tell_known(len(points_cam))
-    centre = centre_of(points_cam.shape[1:3])
+    centre = centre_of((points_cam.shape[1], points_cam.shape[2]))
     K = np.stack([make_K(fit_focal(points, centre), centre) for points in points_cam])
     return K if given.K is None else np.where(has_K[:, None, None], given.K, K)
 

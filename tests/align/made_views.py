@@ -117,9 +117,7 @@ HOUSES = tuple(
         (45.0, -2.0, 4.0, 2.5),
     )
 )
-CAMERA_TURN = np.array(
-    [[0, 0, 1.0], [1, 0, 0], [0, 1, 0]]
-)  # z ahead, x right, y down, in x-y-z down
+CAMERA_TURN = np.array([[0, 0, 1.0], [1, 0, 0], [0, 1, 0]])  # to x ahead, y right, z down
 
 
 class Drive(NamedTuple):
@@ -130,7 +128,9 @@ class Drive(NamedTuple):
     depth_m: np.ndarray
 
 
-def make_drive(frames: int = 3, step_m: float = 3.0, views: int = 6, size_hw=SIZE_HW) -> Drive:
+def make_drive(
+    frames: int = 3, step_m: float = 3.0, turn_rad: float = 0.03, views: int = 6, size_hw=SIZE_HW
+) -> Drive:
     """A rig of cameras all around drives down a street; each camera has its own time."""
     K = np.tile(make_K(0.65 * size_hw[1], centre_of(size_hw)), (views, 1, 1))
     world_T_cam = np.zeros((frames, views, 4, 4))
@@ -141,7 +141,7 @@ def make_drive(frames: int = 3, step_m: float = 3.0, views: int = 6, size_hw=SIZ
         )
         ego_T_cam[:3, :3] = ego_T_cam[:3, :3] @ CAMERA_TURN
         driven = t + late
-        bend = from_rotvec(np.array([0, 0, 0.03 * driven]), np.array([step_m * driven, 0.2, 0]))
+        bend = from_rotvec(np.array([0, 0, turn_rad * driven]), np.array([step_m * driven, 0.2, 0]))
         world_T_cam[t, v] = bend @ ego_T_cam
     depth_m = np.stack([see(K, T, size_hw, HOUSES, STREET) for T in world_T_cam])
     return Drive(K, world_T_cam, depth_m)

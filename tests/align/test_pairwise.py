@@ -60,9 +60,9 @@ def test_a_camera_that_is_never_first_gets_its_pose_by_pnp():
         start, _ = grow_scene(pairs, given)
         turn, place, _ = compare_poses(start.world_T_cam, views.world_T_cam, metric=False)
         exact = given.K is not None
-        assert turn < (1e-4 if exact else 4.0)  # without K, the nearest of a few focal lengths
-        assert abs(np.log(start.K[2, 0, 0] / 40.0)) < (1e-6 if exact else np.log(6) / 20)
-        assert place < (1e-5 if exact else 0.5)
+        assert turn < (1e-4 if exact else 0.5)  # without K, one of a few focal lengths is taken
+        assert place < (1e-5 if exact else 0.2)
+        np.testing.assert_allclose(start.K, views.K, rtol=1e-6 if exact else 0.05)
 
 
 def test_known_poses_are_met_on_a_straight_path():
@@ -222,8 +222,9 @@ def test_input_that_does_not_fit_is_refused():
     video = make_video(views)
     with pytest.raises(GeometryError, match="indices"):
         align_pairs(pairs, video=dataclasses.replace(video, neighbours=np.array([[0, 3]])))
+    small = dataclasses.replace(video, still=video.still[:, :4], flow_px=video.flow_px[:, :4])
     with pytest.raises(GeometryError, match="resize"):
-        align_pairs(pairs, video=dataclasses.replace(video, still=video.still[:, :4]))
+        align_pairs(pairs, video=small)
     unsure = dataclasses.replace(pairs, confidence=np.ones_like(pairs.confidence))
     with pytest.raises(GeometryError, match="confidence above 1"):
         align_pairs(unsure)

@@ -81,11 +81,11 @@ def test_too_few_points_and_points_without_a_pose_are_refused():
         resect_without_focal(few, centre_of((32, 48)))
 
 
-def test_a_focal_length_is_found_within_a_step_of_those_tried():
+def test_a_focal_length_is_found_that_is_the_nearest_of_those_tried():
     points, confidence, K, world_T_cam = see_world(noise=0.01)
     config = ResectionConfig(reprojection_px=1.0)
     answer, focal_px = resect_without_focal(points, centre_of((32, 48)), confidence, config)
-    assert abs(np.log(focal_px / K[0, 0])) < np.log(6) / 20
+    assert abs(np.log(focal_px / K[0, 0])) < np.log(6) / 40
     assert compare(answer.ref_T_cam, world_T_cam)[0] < 1.0
 
 
