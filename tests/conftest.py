@@ -3,6 +3,7 @@
 `driv3r.world` is left out: numba compiles its functions and can not see through a wrapper.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,16 @@ def recordings() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("no real recordings beside the checkout (../shared/data)")
     return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], Path]:
+    """Finds a golden of the official networks by its path, or skips; a few are in tests/goldens."""
+
+    def find(name: str) -> Path:
+        for folder in (SHARED / "goldens", Path(__file__).parent / "goldens"):
+            if (folder / name).exists():
+                return folder / name
+        pytest.skip(f"golden {name} is not here (../shared/goldens)")
+
+    return find
