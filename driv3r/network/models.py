@@ -72,8 +72,8 @@ MODELS: dict[str, Entry] = {
         (128, 224),
         "metric",
         "shipped with the package",
-        "this repository's",
-        "this repository's",
+        "Apache-2.0",
+        "Apache-2.0",
     ),
     "dust3r": Entry(
         PairNet,
@@ -230,7 +230,7 @@ MODELS: dict[str, Entry] = {
         (384, 512),
         "similarity",
         "none fits: built from the paper, its weights are to be trained here",
-        "this repository's",
+        "Apache-2.0",
         "-",
     ),
 }

@@ -49,7 +49,7 @@ def default_weights(model: str) -> Path:
     entry = choose_model(model)
     if entry.network is Driv3r:
         return SHIPPED
-    raise ConfigError(f"--model {model} needs --weights FILE, from {entry.checkpoint}")
+    raise ConfigError(f"--model {model} needs --weights FILE ({entry.checkpoint})")
 
 
 def tell_scale(model: str) -> str:
