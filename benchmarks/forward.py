@@ -84,14 +84,18 @@ def run_ours(network: nn.Module, images: Tensor) -> None:
         _, state = network(inputs, state)
 
 
+def run_star(network: nn.Module, images: Tensor) -> None:
+    """All views at once; the first four are references where the network has several."""
+    assert isinstance(network, MvDust3r)
+    network(images[None], min(4, len(images)) if network.config.across else 1)
+
+
 RUNNERS: dict[type[nn.Module], Callable[[nn.Module, Tensor], Any]] = {
     PairNet: run_pairs,
     Driv3r: run_ours,
     ImagesToPoints: lambda network, images: network(images[None], 0),
     MemoryNet: lambda network, images: network(images[None]),
-    MvDust3r: lambda network, images: network(
-        images[None], min(4, len(images)) if network.config.across else 1
-    ),
+    MvDust3r: run_star,
 }
 
 
