@@ -31,6 +31,7 @@ from driv3r.network.recurrent import MemoryNet
 from driv3r.network.slam3r import ImagesToPoints
 from driv3r.network.spatial_memory import MemoryConfig
 from driv3r.network.surround import Driv3r
+from driv3r.network.vggt import Vggt, VggtConfig
 from driv3r.world.rig import make_rig
 
 SIZE_HW = (128, 224)
@@ -52,6 +53,10 @@ def shrink(config: Any) -> Any:
         sizes["dpt"] = DPT
     if hasattr(config, "pair"):
         sizes |= {"pair": shrink(config.pair), "memory": MemoryConfig()}
+    if isinstance(config, VggtConfig):
+        dense = replace(config.dense, widths=DPT.widths, features=64)
+        sizes |= {"encoder_depth": 6, "encoder_heads": 4, "hooks": (0, 2, 4, 5)}
+        sizes |= {"camera_heads": 4, "dense": dense, "features": replace(dense, embed_uv=False)}
     if getattr(config, "point_blocks", None) is not None:
         sizes["point_blocks"] = 2
     return replace(config, **sizes)
@@ -90,12 +95,19 @@ def run_star(network: nn.Module, images: Tensor) -> None:
     network(images[None], min(4, len(images)) if network.config.across else 1)
 
 
+def run_vggt(network: nn.Module, images: Tensor) -> None:
+    """All views at once, cut to a multiple of its patches."""
+    rows, columns = (n // 14 * 14 for n in images.shape[-2:])
+    network((images[None, :, :, :rows, :columns] + 1) / 2)
+
+
 RUNNERS: dict[type[nn.Module], Callable[[nn.Module, Tensor], Any]] = {
     PairNet: run_pairs,
     Driv3r: run_ours,
     ImagesToPoints: lambda network, images: network(images[None], 0),
     MemoryNet: lambda network, images: network(images[None]),
     MvDust3r: run_star,
+    Vggt: run_vggt,
 }
 
 
@@ -112,7 +124,7 @@ def measure(name: str, views: int, precision: str, threads: int) -> dict[str, fl
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     entry = MODELS[name]
-    network = entry.network(shrink(entry.config)).eval()
+    network = entry.network(shrink(entry.config)).eval().requires_grad_(False)
     images = torch.rand(views, 3, *SIZE_HW) * 2 - 1
     run = RUNNERS[entry.network]
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):

@@ -13,11 +13,17 @@ from driv3r.network.rope import Spin, rotate
 
 @dataclass(frozen=True)
 class BlockStyle:
-    """How published blocks differ: norm epsilon, normed heads, gain on each residual."""
+    """How published blocks differ: norm epsilon, normed heads, gain on each residual.
+
+    `norm_context` gives a context its own norm; `normed_skip` lets the normed tokens, not the
+    tokens, go around the attention (VGGT's tracker).
+    """
 
     eps: float = 1e-5
     norm_heads: bool = False
     gain: bool = False
+    norm_context: bool = False
+    normed_skip: bool = False
 
 
 PLAIN = BlockStyle()
@@ -107,7 +113,9 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, mlp_ratio: int = 4, style: BlockStyle = PLAIN):
         super().__init__()
+        self.normed_skip = style.normed_skip
         self.norm_attention = nn.LayerNorm(width, style.eps)
+        self.norm_context = nn.LayerNorm(width, style.eps) if style.norm_context else None
         self.attention = Attention(width, heads, style.norm_heads)
         self.gain_attention = Gain(width) if style.gain else nn.Identity()
         self.norm_mlp = nn.LayerNorm(width, style.eps)
@@ -123,9 +131,10 @@ class Block(nn.Module):
     ) -> Float[Tensor, "b n c"]:
         """One block."""
         if context is not None:
-            context = self.norm_attention(context)
-        seen = self.attention(self.norm_attention(x), context, bias, spin)
-        x = x + self.gain_attention(seen)
+            context = (self.norm_context or self.norm_attention)(context)
+        normed = self.norm_attention(x)
+        seen = self.attention(normed, context, bias, spin)
+        x = (normed if self.normed_skip else x) + self.gain_attention(seen)
         return x + self.gain_mlp(self.mlp(self.norm_mlp(x)))
 
 

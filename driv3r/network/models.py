@@ -9,6 +9,7 @@ from torch import nn
 from driv3r.errors import ConfigError
 from driv3r.network.keymap_memory import SPANN3R
 from driv3r.network.keymap_star import MVDUST3R, SLAM3R_I2P, SLAM3R_L2W
+from driv3r.network.keymap_vggt import VGGT
 from driv3r.network.keymaps import ALIGN3R, DUST3R, KeyMap
 from driv3r.network.mvdust3r import MvDust3r, MvDust3rConfig
 from driv3r.network.pairs import PairConfig, PairNet
@@ -16,6 +17,7 @@ from driv3r.network.recurrent import MemoryNet, MemoryNetConfig
 from driv3r.network.slam3r import ImagesToPoints, LocalToWorld, Slam3rConfig
 from driv3r.network.spatial_memory import MemoryConfig
 from driv3r.network.surround import Driv3r, Driv3rConfig
+from driv3r.network.vggt import Vggt, VggtConfig
 
 Scale = Literal["metric", "similarity"]
 
@@ -218,6 +220,19 @@ MODELS: dict[str, Entry] = {
         "https://github.com/Barrybarry-Smith/Driv3R (driv3r.pth)",
         "MIT by its issue 12; made from DUSt3R's, " + NAVER,
         "not stated; made from DUSt3R's, " + NAVER,
+    ),
+    "vggt": Entry(
+        Vggt,
+        VggtConfig(),
+        VGGT,
+        "Wang et al., VGGT: Visual Geometry Grounded Transformer, CVPR 2025",
+        "any number of images",
+        "all cameras, depths and pointmaps in the first camera's frame, confidence, tracks",
+        (294, 518),
+        "similarity",
+        HF + "facebook/VGGT-1B",
+        "VGGT License (Meta)",
+        "CC BY-NC 4.0",
     ),
     "pow3r": Entry(
         PairNet,

@@ -15,10 +15,12 @@ from driv3r.network.recurrent import MemoryNet
 from driv3r.network.slam3r import ImagesToPoints
 from driv3r.network.stream import Streamer, choose_device
 from driv3r.network.surround import Driv3r
+from driv3r.network.vggt import Vggt
 from driv3r.pipelines.jobs import Settings, hash_file
 from driv3r.pipelines.lookers import MonoPoints, PairLooker, SlamLooker, StarLooker
 from driv3r.pipelines.seeds import Looker, SeedStreamer
 from driv3r.pipelines.sequences import MemoryLooker
+from driv3r.pipelines.vggt_looker import VggtLooker
 from driv3r.types import Rig
 
 MANY = 4  # references of MV-DUSt3R+, of which the first one's answer is taken
@@ -86,6 +88,8 @@ def make_looker(network: nn.Module, rig: Rig, settings: Settings) -> Looker:
         return StarLooker(network, rig, device, MANY if network.config.across else 1)
     if isinstance(network, MemoryNet):
         return MemoryLooker(network, rig, device)
+    if isinstance(network, Vggt):
+        return VggtLooker(network, rig, device)
     raise ConfigError(
         f"{type(network).__name__} answers only beside another network; choose another --model"
     )

@@ -1,0 +1,64 @@
+"""How VGGT looks at a surround frame."""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from driv3r.geometry.transforms import invert
+from driv3r.network.camera_head import decode_cameras
+from driv3r.network.vggt import Vggt
+from driv3r.pipelines.seeds import Sight
+from driv3r.types import Rig
+
+
+class VggtLooker:
+    """All cameras' images and their last ones at once, in one unit of length.
+
+    Depth and motion are the network's own; it is told nothing of the rig.
+    """
+
+    def __init__(self, network: Vggt, rig: Rig, device: torch.device):
+        self.network, self.device = network.to(device), device
+        self.last: dict[int, Float[Tensor, "3 h w"]] = {}
+
+    def look(
+        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
+    ) -> Sight:
+        """Answer the next frame; ConfigError where images are no multiples of the patch."""
+        here = np.flatnonzero(present).tolist()
+        depth, confidence = np.full((2, len(images), *images.shape[-2:]), np.nan)
+        last_T_cam = np.full((len(images), 4, 4), np.nan)
+        if here:
+            before = [v for v in here if v in self.last]
+            window = torch.stack([images[v] for v in here] + [self.last[v] for v in before])
+            found = self._ask(window, len(here))
+            depth[here], confidence[here], cam_T_ref = found
+            now, then = cam_T_ref[: len(here)], cam_T_ref[len(here) :]
+            for v, last_T_ref in zip(before, then, strict=True):
+                last_T_cam[v] = last_T_ref @ invert(now[here.index(v)])
+        self.last = {v: images[v] for v in here}
+        return Sight(depth, confidence, last_T_cam, one_unit=True)
+
+    @torch.no_grad()
+    def _ask(
+        self, window: Float[Tensor, "k 3 h w"], now: int
+    ) -> tuple[Float[np.ndarray, "n h w"], Float[np.ndarray, "n h w"], Float[np.ndarray, "k 4 4"]]:
+        """Depth and confidence of the first `now` images, and the cameras of all."""
+        size_hw = (window.shape[-2], window.shape[-1])
+        layers = self.network.see(window[None])
+        cam_T_ref, _ = decode_cameras(self.network.find_cameras(layers)[-1].double(), size_hw)
+        answer = self.network.measure_depth([layer[:, :now] for layer in layers], size_hw)
+        depth, confidence, cameras = (x[0].double().cpu().numpy() for x in (*answer, cam_T_ref))
+        return depth, confidence, cameras
+
+    def save_state(self) -> dict[str, np.ndarray]:
+        """The last images, exactly."""
+        return {f"last_{v}": image.cpu().numpy() for v, image in self.last.items()}
+
+    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take up what `save_state` gave."""
+        self.last = {
+            int(name.removeprefix("last_")): torch.from_numpy(image).to(self.device)
+            for name, image in arrays.items()
+        }

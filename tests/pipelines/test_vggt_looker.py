@@ -1,0 +1,159 @@
+"""VGGT in a system's place: what it says of the cameras becomes depth and motion."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from run_settings import settings_for
+from safetensors.torch import save_file
+
+from driv3r.geometry.transforms import from_rotvec, invert
+from driv3r.network.blocks import Gain
+from driv3r.network.camera_head import encode_cameras
+from driv3r.network.keymaps import KeyMap
+from driv3r.network.models import MODELS
+from driv3r.network.stream import StreamFrame
+from driv3r.network.tracks import TrackerConfig
+from driv3r.network.vggt import DENSE, FEATURES, Vggt, VggtConfig
+from driv3r.pipelines.seeds import Looker, SeedStreamer
+from driv3r.pipelines.systems import load_system
+from driv3r.pipelines.vggt_looker import VggtLooker
+from driv3r.types import Camera, Rig
+
+SIZE_HW = (28, 42)
+WIDTHS = (8, 8, 8, 8)
+TINY = VggtConfig(
+    width=32,
+    depth=4,
+    heads=2,
+    encoder_depth=1,
+    encoder_heads=2,
+    grid=3,
+    hooks=(0, 1, 2, 3),
+    camera_depth=1,
+    camera_heads=2,
+    dense=replace(DENSE, widths=WIDTHS, features=16),
+    features=replace(FEATURES, widths=WIDTHS, features=16),
+    tracker=TrackerConfig(levels=2, radius=1, steps=1, width=16, depth=1, heads=2, carriers=4),
+)
+EVERYONE = np.ones(3, bool)
+
+
+def make_rig() -> Rig:
+    K = np.array([[40.0, 0, 21], [0, 40, 14], [0, 0, 1]])
+    ego_T_cam = np.eye(4)
+    ego_T_cam[:3, :3] = [[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]
+    ego_T_cam[2, 3] = 1.5
+    return Rig(tuple(Camera(name, K, SIZE_HW, ego_T_cam) for name in ("a", "b", "c")))
+
+
+@pytest.fixture(scope="module")
+def network() -> Vggt:
+    torch.manual_seed(0)
+    network = Vggt(TINY).eval()
+    with torch.no_grad():
+        network.camera.start.normal_()
+        for part in network.modules():
+            if isinstance(part, Gain):
+                part.gain.normal_()
+    return network
+
+
+def start(network: Vggt) -> VggtLooker:
+    return VggtLooker(network, make_rig(), torch.device("cpu"))
+
+
+def make_images(seed: int) -> torch.Tensor:
+    return torch.rand(3, 3, *SIZE_HW, generator=torch.Generator().manual_seed(seed))
+
+
+def test_all_cameras_are_answered_and_motion_needs_a_last_image(network):
+    looker = start(network)
+    assert isinstance(looker, Looker)
+    first = looker.look(make_images(0), EVERYONE, 0.0)
+    second = looker.look(make_images(1), EVERYONE, 0.5)
+    assert first.one_unit
+    assert np.isnan(first.last_T_cam).all()
+    for sight in (first, second):
+        assert sight.depth.shape == sight.confidence.shape == (3, *SIZE_HW)
+        assert (sight.depth > 0).all()
+        assert (sight.confidence > 1).all()
+    turns = second.last_T_cam[:, :3, :3]
+    np.testing.assert_allclose(turns @ turns.swapaxes(-1, -2), np.stack([np.eye(3)] * 3), atol=1e-9)
+    assert np.isfinite(second.last_T_cam).all()
+
+
+def test_a_missing_camera_has_no_depth_and_begins_anew(network):
+    looker = start(network)
+    looker.look(make_images(0), EVERYONE, 0.0)
+    gone = looker.look(make_images(1), np.array([False, True, True]), 0.5)
+    back = looker.look(make_images(2), EVERYONE, 0.5)
+    assert np.isnan(gone.depth[0]).all()
+    assert np.isnan(gone.confidence[0]).all()
+    assert np.isfinite(gone.depth[1:]).all()
+    assert np.isnan(gone.last_T_cam[0]).all()
+    assert np.isnan(back.last_T_cam[0]).all()
+    assert np.isfinite(back.last_T_cam[1:]).all()
+    nobody = looker.look(make_images(3), ~EVERYONE, 0.5)
+    assert np.isnan(nobody.depth).all()
+
+
+def test_the_state_restores_exactly(network):
+    one, two = start(network), start(network)
+    one.look(make_images(0), EVERYONE, 0.0)
+    two.load_state(one.save_state())
+    a, b = (looker.look(make_images(1), EVERYONE, 0.5) for looker in (one, two))
+    np.testing.assert_array_equal(a.depth, b.depth)
+    np.testing.assert_array_equal(a.confidence, b.confidence)
+    np.testing.assert_array_equal(a.last_T_cam, b.last_T_cam)
+
+
+class Knowing(Vggt):
+    """Sees as a random network does, but knows where the cameras were."""
+
+    def __init__(self, ref_T_cams: np.ndarray):
+        super().__init__(TINY)
+        self.cam_T_ref = torch.from_numpy(invert(ref_T_cams))
+
+    def find_cameras(self, layers):
+        K = torch.tensor([[30.0, 0, 21], [0, 30, 14], [0, 0, 1]], dtype=torch.float64)
+        count = layers[-1].shape[1]
+        cameras = self.cam_T_ref[:count]
+        return encode_cameras(cameras, K.expand(count, 3, 3), SIZE_HW)[None, None].float()
+
+
+def test_motion_is_that_between_the_cameras_that_the_network_places():
+    rng = np.random.default_rng(0)
+    now_then = from_rotvec(rng.normal(0, 0.3, (6, 3)), rng.normal(0, 1, (6, 3)))
+    looker = start(Knowing(now_then).eval())
+    looker.look(make_images(0), EVERYONE, 0.0)
+    sight = looker.look(make_images(1), EVERYONE, 0.5)
+    np.testing.assert_allclose(sight.last_T_cam, invert(now_then[3:]) @ now_then[:3], atol=1e-5)
+
+
+def test_it_runs_behind_the_interface_of_our_own_network(network):
+    rig = make_rig()
+    streamer = SeedStreamer(start(network), rig, torch.device("cpu"))
+    rng = np.random.default_rng(0)
+    for gap_s in (0.0, 0.5):
+        images = [rng.integers(0, 255, (*SIZE_HW, 3)).astype(np.uint8) for _ in rig.cameras]
+        prediction = streamer.step(StreamFrame([None, *images[1:]], gap_s))
+    assert np.isnan(prediction.depth_m[0]).all()
+    assert np.isfinite(prediction.depth_m[1:]).all()
+    assert prediction.last_T_ego is not None
+
+
+def test_weights_under_the_systems_name_are_run_by_it(monkeypatch, tmp_path, network):
+    entry = replace(MODELS["vggt"], config=TINY, key_map=KeyMap(()), size_hw=SIZE_HW)
+    monkeypatch.setitem(MODELS, "tiny", entry)
+    weights = tmp_path / "tiny.safetensors"
+    save_file(network.state_dict(), weights)
+    system = load_system("tiny", weights)
+    assert system.size_hw == SIZE_HW
+    settings = settings_for(tmp_path, model="tiny", weights=str(weights))
+    streamer = system.stream(make_rig(), settings)
+    assert isinstance(streamer, SeedStreamer)
+    sight = streamer.looker.look(make_images(0), EVERYONE, 0.0)
+    expected = start(network).look(make_images(0), EVERYONE, 0.0)
+    np.testing.assert_array_equal(sight.depth, expected.depth)
