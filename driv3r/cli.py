@@ -236,6 +236,24 @@ def world_make(
     screen.print(f"world: {root}", soft_wrap=True)
 
 
+@world_app.command("preview")
+def world_preview(
+    seed: Annotated[int, typer.Option(help="The world's seed.")] = 0,
+    kind: Annotated[str | None, typer.Option(help="A kind of scene instead of the seed's.")] = None,
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("world.png"),
+    width: Annotated[int, typer.Option(min=64, help="Of one camera's image, pixels.")] = 392,
+) -> None:
+    """Draw a contact sheet: six cameras at four times, then depth, motion and LiDAR."""
+    import cv2
+
+    from driv3r.world.preview import draw_preview
+
+    sheet = draw_preview(seed, (round(width * 4 / 7), width), kind=kind)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(out), sheet[..., ::-1])
+    screen.print(f"preview: {out}", soft_wrap=True)
+
+
 @models_app.callback()
 def models_list(context: typer.Context) -> None:
     """List the systems; `driv3r models show X` tells more of one."""

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from driv3r.network.checkpoints import load_weights, save_weights
-from driv3r.pipelines.batches import collate, load_example
+from driv3r.pipelines.batches import collate, make_example
 from driv3r.pipelines.train import FIRST_CHECK_SEED
-from driv3r.world.clips import ClipRecipe, ensure_clip
+from driv3r.world.clips import ClipRecipe, ensure_clip, read_clip
 
 NEAREST_M, FARTHEST_M = 0.1, 80.0
 
@@ -32,7 +32,7 @@ def main() -> None:
     ratios = []
     for i in range(options.count):
         path = ensure_clip(options.clips / "check", FIRST_CHECK_SEED + i, ClipRecipe())
-        example = load_example(path, 6, 0.0, np.random.default_rng(i), plain=True)
+        example = make_example(read_clip(path), 6, 0.0, np.random.default_rng(i), plain=True)
         inputs, targets = collate([example], torch.device("cpu"))
         with torch.no_grad():
             outputs, _ = model(inputs)

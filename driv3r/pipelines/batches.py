@@ -1,8 +1,9 @@
 """Training batches from generated clips: deterministic in (seed, step), augmented."""
 
+import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,22 @@ from driv3r.geometry import transforms
 from driv3r.network.inputs import Inputs, encode_rays
 from driv3r.network.losses import Targets
 from driv3r.types import Camera
-from driv3r.world.clips import FIRST_TRAIN_SEED, Clip, ClipRecipe, ensure_clip, read_clip
+from driv3r.world.clips import (
+    FIRST_TRAIN_SEED,
+    Clip,
+    ClipRecipe,
+    ensure_clip,
+    read_clip,
+    render_clip,
+)
 
 
 @dataclass(frozen=True)
 class DataRecipe:
     """Which clips a step may draw: `start` at first, then `per_step` more each step up to `most`.
 
-    `shapes` are (clips, frames) of a batch, drawn in turn at random.
+    `shapes` are (clips, frames) of a batch, drawn in turn at random. With `fresh` each step
+    renders clips that none before has seen, in memory, and nothing is kept on the disk.
     """
 
     clips: ClipRecipe = ClipRecipe()
@@ -29,6 +38,7 @@ class DataRecipe:
     shapes: tuple[tuple[int, int], ...] = ((2, 2), (2, 2), (1, 5))
     camera_drop: float = 0.06
     seed: int = 0
+    fresh: bool = False
 
 
 def clip_cameras(clip: Clip, mirrored: bool) -> list[Camera]:
@@ -64,11 +74,21 @@ def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(images * gain.astype(np.float32) + noise, 0, 1)
 
 
-def load_example(
-    path: Path, frames: int, camera_drop: float, rng: np.random.Generator, plain: bool = False
+def choose_views(clip: Clip, views: int, rng: np.random.Generator) -> Clip:
+    """The clip as seen by some of its cameras."""
+    if views >= clip.K.shape[0]:
+        return clip
+    kept = np.sort(rng.permutation(clip.K.shape[0])[:views])
+    by_frame = {
+        k: getattr(clip, k)[:, kept] for k in ("images", "depth_m", "moving", "world_T_cam")
+    }
+    return replace(clip, **by_frame, K=clip.K[kept], ego_T_cam=clip.ego_T_cam[kept])
+
+
+def make_example(
+    clip: Clip, frames: int, camera_drop: float, rng: np.random.Generator, plain: bool = False
 ) -> dict[str, np.ndarray]:
     """A run of `frames` (or all that there are) from a clip; `plain` switches augmentation off."""
-    clip = read_clip(path)
     frames = min(frames, len(clip.time_us))
     start = 0 if plain else int(rng.integers(len(clip.time_us) - frames + 1))
     run = slice(start, start + frames)
@@ -109,22 +129,34 @@ def collate(examples: list[dict[str, np.ndarray]], device: torch.device) -> tupl
 def make_batch(step: int, recipe: DataRecipe, folder: Path) -> list[dict[str, np.ndarray]]:
     """The examples of a step; the same for the same seed, whatever ran before."""
     rng = np.random.default_rng([recipe.seed, step])
-    clips, frames = recipe.shapes[rng.integers(len(recipe.shapes))]
-    pool = min(int(recipe.start + recipe.per_step * step), recipe.most)
-    seeds = FIRST_TRAIN_SEED + rng.integers(pool, size=clips)
+    count, frames = recipe.shapes[rng.integers(len(recipe.shapes))]
+    if recipe.fresh:
+        first = FIRST_TRAIN_SEED + step * max(clips for clips, _ in recipe.shapes)
+        clips = [render_clip(first + i, recipe.clips) for i in range(count)]
+    else:
+        pool = min(int(recipe.start + recipe.per_step * step), recipe.most)
+        seeds = FIRST_TRAIN_SEED + rng.integers(pool, size=count)
+        clips = [read_clip(ensure_clip(folder, int(seed), recipe.clips)) for seed in seeds]
+    views = min(clip.K.shape[0] for clip in clips)
     return [
-        load_example(ensure_clip(folder, int(seed), recipe.clips), frames, recipe.camera_drop, rng)
-        for seed in seeds
+        make_example(choose_views(clip, views, rng), frames, recipe.camera_drop, rng)
+        for clip in clips
     ]
 
 
 def stream_batches(
-    first_step: int, recipe: DataRecipe, folder: Path, device: torch.device
+    first_step: int, recipe: DataRecipe, folder: Path, device: torch.device, helpers: int = 1
 ) -> Iterator[tuple[Inputs, Targets]]:
-    """Batches from `first_step` on, prepared two ahead in a thread."""
-    with ThreadPoolExecutor(1) as pool:
-        ahead = [pool.submit(make_batch, first_step + i, recipe, folder) for i in range(3)]
-        step = first_step + 3
+    """Batches from `first_step` on, prepared ahead: in a thread, or rendered by `helpers`."""
+    pool: Executor = ThreadPoolExecutor(1)
+    if recipe.fresh:
+        spawn = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(max(helpers, 1), mp_context=spawn)
+    with pool:
+        ahead = [
+            pool.submit(make_batch, first_step + i, recipe, folder) for i in range(3 + helpers)
+        ]
+        step = first_step + len(ahead)
         while True:
             yield collate(ahead.pop(0).result(), device)
             ahead.append(pool.submit(make_batch, step, recipe, folder))

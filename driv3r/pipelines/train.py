@@ -19,11 +19,11 @@ from driv3r.network.surround import Driv3r, Driv3rConfig
 from driv3r.pipelines.batches import (
     DataRecipe,
     collate,
-    load_example,
+    make_example,
     render_ahead,
     stream_batches,
 )
-from driv3r.world.clips import FIRST_TRAIN_SEED, ensure_clip
+from driv3r.world.clips import FIRST_TRAIN_SEED, ensure_clip, read_clip
 
 FIRST_CHECK_SEED = 2 * FIRST_TRAIN_SEED
 
@@ -93,7 +93,7 @@ def train(
     clips = folder.parent / "clips"
     makers = _start_helpers(clips, recipe.data, helpers)
     try:
-        _run_steps(run, folder, clips, report)
+        _run_steps(run, folder, clips, report, helpers)
     finally:
         for maker in makers:
             maker.terminate()
@@ -142,16 +142,18 @@ def take_over(model: Driv3r, path: Path) -> int:
 def _start_helpers(clips: Path, data: DataRecipe, count: int) -> list:
     """Processes that render clips ahead of the steps that will draw them."""
     spawn = multiprocessing.get_context("spawn")
-    if count < 1:
+    if count < 1 or data.fresh:
         return []
     maker = spawn.Process(target=render_ahead, args=(clips, data), daemon=True)
     maker.start()
     return [maker]
 
 
-def _run_steps(run: Run, folder: Path, clips: Path, report: Callable[[dict], None]) -> None:
+def _run_steps(
+    run: Run, folder: Path, clips: Path, report: Callable[[dict], None], helpers: int
+) -> None:
     recipe, progress = run.recipe, run.progress
-    batches = stream_batches(progress.step, recipe.data, clips, run.device)
+    batches = stream_batches(progress.step, recipe.data, clips, run.device, helpers)
     saved_at, since = time.monotonic(), time.monotonic()
     recent: list[dict[str, float]] = []
     while progress.step < recipe.steps:
@@ -212,7 +214,7 @@ def check(run: Run, clips: Path) -> dict[str, float]:
     errors, overlap, union, speed = [], 0, 0, []
     for i in range(run.recipe.check_clips):
         path = ensure_clip(clips / "check", FIRST_CHECK_SEED + i, run.recipe.data.clips)
-        example = load_example(path, 3, 0.0, np.random.default_rng(i), plain=True)
+        example = make_example(read_clip(path), 3, 0.0, np.random.default_rng(i), plain=True)
         inputs, targets = collate([example], run.device)
         with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=run.has_bf16):
             outputs, _ = run.average(inputs)

@@ -54,7 +54,7 @@ def render_clip(seed: int, recipe: ClipRecipe) -> Clip:
     plain = rng.random() < recipe.plain_rig_share
     rig = make_rig(recipe.size_hw, None if plain else rng)
     world = make_world(seed, float(times_s[-1]) + 0.5)
-    renderer = Renderer(world)
+    renderer = Renderer(world, jpeg=True)
     frames = [render_frame(renderer, rig, float(time_s)) for time_s in times_s]
     views = [[view for view, _ in frame] for frame in frames]
     return Clip(

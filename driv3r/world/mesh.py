@@ -1,6 +1,6 @@
 """Triangle soups with what shading needs, and the primitives that things are made of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -21,16 +21,30 @@ class Material(IntEnum):
     BARK = 8
     LAMP = 9
     FENCE = 10
+    BRICK = 11
+    TILE = 12
+    CONCRETE = 13
+    HEADLIGHT = 14
+    TAILLIGHT = 15
+    SIGN = 16
+    CLOTH = 17
+    STRIPES = 18
+    METAL = 19
+    SOIL = 20
+    JUNCTION = 21
+    LOT = 22
 
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
     """Vertices with surface coordinates in metres; colour, material and style a triangle.
 
-    `instance` tells things apart (0 is the ground), `style` in [0, 1) varies a material.
+    `instance` tells things apart (0 is the ground), `style` in [0, 1) varies a material. A vertex
+    normal of zero means a flat face; others are interpolated, so that few triangles look round.
     """
 
     vertices: Float[np.ndarray, "n 3"]
+    normals: Float[np.ndarray, "n 3"]
     uv: Float[np.ndarray, "n 2"]
     triangles: Int[np.ndarray, "m 3"]
     colour: Float[np.ndarray, "m 3"]
@@ -46,6 +60,7 @@ def make_mesh(vertices, triangles, colour, material: Material, uv=None, style=0.
     m = len(triangles)
     return Mesh(
         vertices,
+        np.zeros_like(vertices),
         np.asarray(vertices[:, :2] if uv is None else uv, np.float64),
         triangles,
         np.broadcast_to(np.asarray(colour, np.float64), (m, 3)),
@@ -66,6 +81,7 @@ def join(pieces: list[Mesh], number_instances_from: int | None = None) -> Mesh:
     ]
     return Mesh(
         np.concatenate([p.vertices for p in pieces]),
+        np.concatenate([p.normals for p in pieces]),
         np.concatenate([p.uv for p in pieces]),
         np.concatenate([p.triangles + s for p, s in zip(pieces, starts[:-1], strict=True)]),
         np.concatenate([p.colour for p in pieces]),
@@ -77,15 +93,50 @@ def join(pieces: list[Mesh], number_instances_from: int | None = None) -> Mesh:
 
 def place(mesh: Mesh, dst_T_src: Float[np.ndarray, "4 4"], scale: float = 1.0) -> Mesh:
     """The mesh moved into another frame."""
-    vertices = mesh.vertices @ (scale * dst_T_src[:3, :3].T) + dst_T_src[:3, 3]
-    return Mesh(
-        vertices,
-        mesh.uv,
-        mesh.triangles,
-        mesh.colour,
-        mesh.material,
-        mesh.style,
-        mesh.instance,
+    return replace(
+        mesh,
+        vertices=mesh.vertices @ (scale * dst_T_src[:3, :3].T) + dst_T_src[:3, 3],
+        normals=mesh.normals @ dst_T_src[:3, :3].T,
+    )
+
+
+def smooth(mesh: Mesh, crease_deg: float = 40.0) -> Mesh:
+    """The mesh with round normals: faces that meet at less than `crease_deg` share them.
+
+    Vertices at one place count as one; each corner gets the area-weighted mean of the faces about
+    it that lie within the crease angle of its own face.
+    """
+    corners = mesh.vertices[mesh.triangles]
+    face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    unit = face / (np.linalg.norm(face, axis=1, keepdims=True) + 1e-12)
+    _, spot = np.unique(np.round(corners.reshape(-1, 3), 4), axis=0, return_inverse=True)
+    spot = spot.reshape(-1)
+    owner = np.repeat(np.arange(len(face)), 3)
+    order = np.argsort(spot, kind="stable")
+    sizes = np.bincount(spot)
+    starts = np.cumsum(sizes) - sizes
+    # every ordered pair of corners at one spot
+    first = np.repeat(order, sizes[spot[order]])
+    within = np.arange(len(first)) - np.repeat(
+        np.cumsum(sizes[spot[order]]) - sizes[spot[order]], sizes[spot[order]]
+    )
+    second = order[starts[spot[first]] + within]
+    near = np.einsum("nc,nc->n", unit[owner[first]], unit[owner[second]])
+    pair = near > np.cos(np.radians(crease_deg))
+    normals = np.stack(
+        [
+            np.bincount(first[pair], face[owner[second[pair]], c], minlength=len(spot))
+            for c in range(3)
+        ],
+        axis=-1,
+    )
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
+    return replace(
+        mesh,
+        vertices=corners.reshape(-1, 3),
+        normals=normals,
+        uv=mesh.uv[mesh.triangles].reshape(-1, 2),
+        triangles=np.arange(3 * len(face)).reshape(-1, 3),
     )
 
 
@@ -174,12 +225,4 @@ def cards(rng: np.random.Generator, count: int, radii, size_m: float, colour, st
     vertices = corners.reshape(-1, 3)
     mesh = make_mesh(vertices, triangles, colour, Material.FOLIAGE, style=style)
     tint = rng.uniform(0.7, 1.25, (count, 1))
-    return Mesh(
-        mesh.vertices,
-        mesh.uv,
-        mesh.triangles,
-        mesh.colour * np.tile(tint, (2, 1)),
-        mesh.material,
-        mesh.style,
-        mesh.instance,
-    )
+    return replace(mesh, colour=mesh.colour * np.tile(tint, (2, 1)))

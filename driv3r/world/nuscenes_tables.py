@@ -13,12 +13,15 @@ from driv3r.types import Camera, Rig
 CATEGORIES = (
     "vehicle.car",
     "vehicle.truck",
+    "vehicle.bus.rigid",
+    "vehicle.motorcycle",
     "vehicle.bicycle",
     "human.pedestrian.adult",
 )
 ATTRIBUTES = (
     "vehicle.moving",
     "vehicle.stopped",
+    "vehicle.parked",
     "pedestrian.moving",
     "pedestrian.standing",
     "cycle.with_rider",
@@ -46,10 +49,12 @@ def token_of(*parts: object) -> str:
     return hashlib.md5("/".join(map(str, parts)).encode(), usedforsecurity=False).hexdigest()
 
 
-def attribute_of(category: str, speed_mps: float) -> str:
+def attribute_of(category: str, speed_mps: float, parked: bool) -> str:
     """The nuScenes attribute of a thing at a speed."""
     moves = speed_mps > 0.3
-    if category == "vehicle.bicycle":
+    if parked:
+        return "vehicle.parked"
+    if category in ("vehicle.bicycle", "vehicle.motorcycle"):
         return "cycle.with_rider"
     kind = "vehicle" if category.startswith("vehicle") else "pedestrian"
     still = "stopped" if kind == "vehicle" else "standing"

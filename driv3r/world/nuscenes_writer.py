@@ -16,15 +16,15 @@ from driv3r.world import nuscenes_tables as nt
 from driv3r.world.clips import FIRST_TRAIN_SEED
 from driv3r.world.render import Renderer
 from driv3r.world.rig import EGO_T_LIDAR, make_rig, trigger_offset_us
-from driv3r.world.scene import Actor, World, make_world
+from driv3r.world.scene import EGO, World, make_world
+from driv3r.world.traffic import Actor
 
 START_US = 1_700_000_000_000_000
 LOG_SPACING_US = 600_000_000
 KEYFRAME_S = 0.5
-LIDAR_S = 0.05
 FIRST_S = 0.2
 BOX_REACH_M = 60.0
-MAP_MARGIN_M = 60.0
+MAP_MARGIN_M = 80.0
 MAP_M_PER_PIXEL = 0.1
 
 
@@ -37,6 +37,7 @@ class WorldRecipe:
     keyframes: int = 8
     size_hw: tuple[int, int] = (270, 480)
     camera_hz: int = 12
+    lidar_hz: int = 20
     version: str = "v1.0-trainval"
     jpeg_quality: int = 92
 
@@ -86,8 +87,12 @@ def plan_logs(recipe: WorldRecipe) -> list[LogPlan]:
         )
     if any(seed >= FIRST_TRAIN_SEED for seed in recipe.seeds):
         raise ConfigError(f"evaluated worlds take seeds below {FIRST_TRAIN_SEED}")
-    if recipe.camera_hz not in (2, 4, 6, 12):
-        raise ConfigError(f"camera_hz {recipe.camera_hz}: expected 2, 4, 6 or 12")
+    for name, given, expected in (
+        ("camera_hz", recipe.camera_hz, (2, 4, 6, 12)),
+        ("lidar_hz", recipe.lidar_hz, (2, 4, 10, 20)),
+    ):
+        if given not in expected:
+            raise ConfigError(f"{name} {given}: expected one of {expected}")
     return [
         LogPlan(splits[recipe.split][i], seed, START_US + i * LOG_SPACING_US, recipe)
         for i, seed in enumerate(recipe.seeds)
@@ -98,9 +103,13 @@ def _world_of(plan: LogPlan) -> World:
     return make_world(plan.seed, FIRST_S + plan.recipe.keyframes * KEYFRAME_S + 0.5)
 
 
+def _path_xy(world: World) -> np.ndarray:
+    return world.ego.origin[:, :2]
+
+
 def _shift(world: World) -> np.ndarray:
     """Translation that makes all map coordinates positive, as nuScenes' are."""
-    return np.array([*(MAP_MARGIN_M - world.road.xy.min(0)), 0.0])
+    return np.array([*(MAP_MARGIN_M - _path_xy(world).min(0)), 0.0])
 
 
 def _times_s(plan: LogPlan, period_s: float) -> np.ndarray:
@@ -153,14 +162,13 @@ def _render_keyframe(renderer: Renderer, plan: LogPlan, keyframe: int, root: Pat
             path = root / _file_of(plan, camera.name, _stamp(plan, at_s), key, "jpg")
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), image[..., ::-1], quality)
-    for time_s, owner, key in _slots(plan, LIDAR_S):
+    for time_s, owner, key in _slots(plan, 1 / plan.recipe.lidar_hz):
         if owner != keyframe:
             continue
-        points_lidar = renderer.scan(time_s)
+        scan = renderer.scan(time_s)
         path = root / _file_of(plan, "LIDAR_TOP", _stamp(plan, time_s), key, "pcd.bin")
         path.parent.mkdir(parents=True, exist_ok=True)
-        ring = np.zeros((len(points_lidar), 2), np.float32)
-        np.c_[points_lidar, ring].astype(np.float32).tofile(path)
+        np.c_[scan.points_lidar, scan.intensity, scan.ring].astype(np.float32).tofile(path)
 
 
 def _add_log(tables: dict[str, list[dict]], plan: LogPlan, rig: Rig, root: Path) -> None:
@@ -211,7 +219,8 @@ def _add_data(tables, plan: LogPlan, world: World, rig: Rig, samples: list[str])
     sensors: list[tuple[str, Camera | None]] = [(c.name, c) for c in rig.cameras]
     for channel, camera in [*sensors, ("LIDAR_TOP", None)]:
         rows = []
-        for time_s, owner, key in _slots(plan, 1 / plan.recipe.camera_hz if camera else LIDAR_S):
+        rate_hz = plan.recipe.camera_hz if camera else plan.recipe.lidar_hz
+        for time_s, owner, key in _slots(plan, 1 / rate_hz):
             at_s = _camera_time_s(camera, time_s) if camera else time_s
             stamp = _stamp(plan, at_s)
             file = _file_of(plan, channel, stamp, key, "jpg" if camera else "pcd.bin")
@@ -227,15 +236,17 @@ def _add_boxes(tables, plan: LogPlan, world: World, samples: list[str]) -> None:
     """sample_annotation and instance rows of the actors within reach of the ego car."""
     renderer, shift = Renderer(world), _shift(world)
     tracks: dict[int, list[dict]] = {}
+    things = [*(actor for actor in world.actors if actor.category != EGO), *world.parked]
+    first_parked = len(things) - len(world.parked)
     for k, sample in enumerate(samples):
         time_s = FIRST_S + k * KEYFRAME_S
         world_T_ego = world.ego.world_T_ego(time_s)
-        points_world = apply(world_T_ego @ EGO_T_LIDAR, renderer.scan(time_s))
-        for index, actor in enumerate(world.actors):
+        points_world = apply(world_T_ego @ EGO_T_LIDAR, renderer.scan(time_s).points_lidar)
+        for index, actor in enumerate(things):
             world_T_actor = actor.drive.world_T_ego(time_s)
             if np.linalg.norm(world_T_actor[:3, 3] - world_T_ego[:3, 3]) > BOX_REACH_M:
                 continue
-            row = _box(actor, time_s, world_T_actor, points_world)
+            row = _box(actor, index >= first_parked, time_s, world_T_actor, points_world)
             row["token"] = nt.token_of("sample_annotation", plan.name, index, k)
             row["sample_token"] = sample
             row["instance_token"] = nt.token_of("instance", plan.name, index)
@@ -247,7 +258,7 @@ def _add_boxes(tables, plan: LogPlan, world: World, samples: list[str]) -> None:
         tables["instance"].append(
             {
                 "token": rows[0]["instance_token"],
-                "category_token": nt.token_of("category", world.actors[index].category),
+                "category_token": nt.token_of("category", things[index].category),
                 "nbr_annotations": len(rows),
                 "first_annotation_token": rows[0]["token"],
                 "last_annotation_token": rows[-1]["token"],
@@ -255,13 +266,15 @@ def _add_boxes(tables, plan: LogPlan, world: World, samples: list[str]) -> None:
         )
 
 
-def _box(actor: Actor, time_s: float, world_T_actor: np.ndarray, points_world: np.ndarray) -> dict:
-    """An annotation row without its links; the box encloses the mesh at this instant."""
-    vertices = actor.mesh_at(time_s).vertices
+def _box(
+    actor: Actor, parked: bool, time_s: float, world_T_actor: np.ndarray, points_world: np.ndarray
+) -> dict:
+    """An annotation row without its links; the box encloses the shape at this instant."""
+    vertices, _ = actor.shape_at(time_s)
     low, high = vertices.min(0), vertices.max(0)
     own = apply(invert(world_T_actor), points_world.astype(np.float64))
-    inside = np.all((own >= low - 0.05) & (own <= high + 0.05), axis=1)
-    attribute = nt.attribute_of(actor.category, actor.speed_mps(time_s))
+    inside = np.all((own >= low) & (own <= high), axis=1)
+    attribute = nt.attribute_of(actor.category, actor.speed_mps(time_s), parked)
     length, width, height = (high - low).tolist()
     return {
         "visibility_token": "4" if inside.sum() > 5 else "1",
@@ -277,16 +290,18 @@ def _box(actor: Actor, time_s: float, world_T_actor: np.ndarray, points_world: n
 
 
 def _write_map(plan: LogPlan, world: World, log_token: str, root: Path) -> dict:
-    """The drivable-surface mask of one log, 0.1 m a pixel, y up as the devkit expects."""
-    road, shift = world.road, _shift(world)
-    s = np.arange(road.start_m + 1, road.start_m + len(road.z) - 1, 2.0)
-    half = road.style.half_width_m
-    edges = np.concatenate([road.surface(s, half), road.surface(s, -half)[::-1]]) + shift
-    size_px = np.ceil((road.xy.max(0) + shift[:2] + MAP_MARGIN_M) / MAP_M_PER_PIXEL).astype(int)
+    """The drivable-surface mask about one log's path, 0.1 m a pixel, y up as the devkit expects."""
+    shift = _shift(world)
+    reach_m = _path_xy(world).max(0) + shift[:2] + MAP_MARGIN_M
+    size_px = np.ceil(reach_m / MAP_M_PER_PIXEL).astype(int)
     mask = np.zeros((size_px[1], size_px[0]), np.uint8)
-    pixels = np.round(edges[:, :2] / MAP_M_PER_PIXEL).astype(np.int32)
-    pixels[:, 1] = size_px[1] - pixels[:, 1]
-    cv2.fillPoly(mask, [pixels], (255,))
+    for road in world.carriageways:
+        s = np.arange(road.start_m + 1, road.end_m - 1, 2.0)
+        half = road.style.half_width_m
+        edges = np.concatenate([road.surface(s, half), road.surface(s, -half)[::-1]]) + shift
+        pixels = np.round(edges[:, :2] / MAP_M_PER_PIXEL).astype(np.int32)
+        pixels[:, 1] = size_px[1] - pixels[:, 1]
+        cv2.fillPoly(mask, [pixels], (255,))
     filename = f"maps/{nt.token_of('map', plan.name)}.png"
     (root / "maps").mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(root / filename), mask)

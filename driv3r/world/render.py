@@ -1,244 +1,250 @@
-"""Images, exact truth and LiDAR of a world, by Embree rays.
+"""Images and exact truth of a world.
 
-Truth comes from one ray through each pixel's centre, colours from the mean of two others. Two
-Embree scenes are cast, static and moving, and the nearer hit is taken.
+Truth comes from one ray through each pixel's centre, and so does colour where a pixel sees one
+surface; at edges one more ray shares it. Two Embree scenes are cast, still and moving.
 """
 
+import zlib
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 from jaxtyping import Bool, Float, Int, UInt8
 
 from driv3r.geometry.cameras import pixel_grid, unproject
+from driv3r.geometry.transforms import invert
 from driv3r.types import Camera
-from driv3r.world.mesh import Mesh, join, place
-from driv3r.world.rig import EGO_T_LIDAR
+from driv3r.world.casting import ACTOR, STILL, Found, Hits, cast, find, is_clear, make_surfaces
+from driv3r.world.glow import gather_sky, image_motion, mark_edges, sky_rays
+from driv3r.world.lens import develop, make_lens
+from driv3r.world.lidar import Scan, scan
+from driv3r.world.mesh import Material
 from driv3r.world.scene import World
 from driv3r.world.shading import shade_hits
+from driv3r.world.stage import FIRST_ACTOR_INSTANCE, STEP_S, Stage, Theatre, velocity_of
+from driv3r.world.textures import load_textures
 
-COLOUR_OFFSETS = ((-0.23, 0.19), (0.27, -0.21))
-FIRST_ACTOR_INSTANCE = 100_000
-MOVES_ABOVE_MPS = 0.3
-FAR = 1e30
-LIDAR_BEAMS, LIDAR_COLUMNS = 32, 1084
-LIDAR_ELEVATION_DEG = (-30.67, 10.67)
-LIDAR_RANGE_M = (1.0, 100.0)
+EDGE_OFFSETS = ((0.31, -0.27),)
+WET_GROUND = (Material.ROAD, Material.JUNCTION, Material.LOT)
+LAMPS, BEAMS = 20, 8
+SKY_REACH, SHADOW_REACH = (-1, 3), (-1, 2)  # neighbours that share their rays: 4 x 4 and 3 x 3
+SOFTEST = 0.1  # radians: a sun's disc wider than this throws no shadows
+EGO_INSTANCE = -2
 
 
 @dataclass(frozen=True, eq=False)
 class ViewTruth:
-    """One camera's image and its exact truth; sky has depth 0 and instance -1."""
+    """One camera's image and its exact truth.
+
+    Sky has depth 0 and instance -1, the ego car's own bonnet instance -2. `velocity_mps` is each
+    surface point's in the world, limbs and all.
+    """
 
     image: UInt8[np.ndarray, "h w 3"]
     depth_m: Float[np.ndarray, "h w"]
     instance: Int[np.ndarray, "h w"]
     moving: Bool[np.ndarray, "h w"]
+    velocity_mps: Float[np.ndarray, "h w 3"]
 
 
 @dataclass(frozen=True, eq=False)
-class Surfaces:
-    """Triangles of one Embree scene, unpacked for shading; corner arrays are [m, 3, ...]."""
+class Shot:
+    """What a view's shading needs besides its rays."""
 
-    scene: EmbreeScene
-    corner_uv: Float[np.ndarray, "m 3 2"]
-    normal: Float[np.ndarray, "m 3"]
-    mesh: Mesh
-
-
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """The moving things at one instant."""
-
-    surfaces: Surfaces | None
-    world_T_actor: Float[np.ndarray, "a 4 4"]
-    actor_moves: Bool[np.ndarray, "a"]
-
-
-@dataclass(frozen=True, eq=False)
-class Hits:
-    """Nearest hits of n rays: 0 nothing, 1 static, 2 actor; triangle, barycentrics, distance."""
-
-    kind: Int[np.ndarray, "n"]
-    triangle: Int[np.ndarray, "n"]
-    bary: Float[np.ndarray, "n 2"]
-    range_m: Float[np.ndarray, "n"]
-
-
-def make_surfaces(mesh: Mesh) -> Surfaces:
-    """Build the Embree scene and per-triangle attributes of a mesh."""
-    scene = EmbreeScene()
-    vertices = np.ascontiguousarray(mesh.vertices, np.float32)
-    TriangleMesh(scene, vertices, np.ascontiguousarray(mesh.triangles, np.int32))
-    a, b, c = (mesh.vertices[mesh.triangles[:, i]] for i in range(3))
-    normal = np.cross(b - a, c - a)
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-12
-    return Surfaces(scene, mesh.uv[mesh.triangles], normal, mesh)
+    stage: Stage
+    beams: Float[np.ndarray, "k 6"]
+    lamps: Float[np.ndarray, "k 6"]
+    pixel_rad: float
+    rng: np.random.Generator
 
 
 class Renderer:
-    """Casts rays into one world."""
+    """Casts rays into one world. With `jpeg` images bear the marks of compression."""
 
-    def __init__(self, world: World):
-        self.world = world
-        self.static = make_surfaces(world.static)
-        self.stage = lru_cache(maxsize=8)(self._make_stage)
+    def __init__(self, world: World, jpeg: bool = False):
+        self.world, self.jpeg = world, jpeg
+        self.still = make_surfaces(world.static)
+        self.theatre = Theatre(world.actors, world.ego)
+        self.textures = load_textures()
 
-    def _make_stage(self, time_s: float) -> Stage:
-        actors = self.world.actors
-        if not actors:
-            return Stage(None, np.zeros((0, 4, 4)), np.zeros(0, bool))
-        world_T_actor = np.stack([a.drive.world_T_ego(time_s) for a in actors])
-        meshes = [place(a.mesh_at(time_s), T) for a, T in zip(actors, world_T_actor, strict=True)]
-        moves = np.array([a.speed_mps(time_s) > MOVES_ABOVE_MPS for a in actors])
-        return Stage(make_surfaces(join(meshes, FIRST_ACTOR_INSTANCE)), world_T_actor, moves)
+    def stage(self, time_s: float) -> Stage:
+        """The moving things at a time."""
+        return self.theatre.at(time_s)
 
-    def cast(self, stage: Stage, origins, directions) -> Hits:
-        """Nearest hits of rays from `origins` along unit `directions`."""
-        origins = np.ascontiguousarray(origins, np.float32)
-        directions = np.ascontiguousarray(directions, np.float32)
-        first = self.static.scene.run(origins, directions, output=True)
-        kind = (first["primID"] >= 0).astype(np.int8)
-        if stage.surfaces is not None:
-            other = stage.surfaces.scene.run(origins, directions, output=True)
-            nearer = other["tfar"] < first["tfar"]
-            kind[nearer] = 2
-            for key in ("primID", "u", "v", "tfar"):
-                first[key][nearer] = other[key][nearer]
-        bary = np.stack([first["u"], first["v"]], -1).astype(np.float64)
-        return Hits(kind, first["primID"], bary, first["tfar"].astype(np.float64))
-
-    def is_lit(self, stage: Stage, points, normals, rng) -> Float[np.ndarray, "n"]:
-        """1 where the sun (a soft disc) is seen from a point, else 0."""
-        sun = self.world.light.sun_direction
-        spread = 0.35 if self.world.light.packed[14] > 0.8 else 0.01
-        directions = sun + rng.normal(0, spread, points.shape)
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        directions = np.ascontiguousarray(directions, np.float32)
-        origins = np.ascontiguousarray(points + 0.02 * normals, np.float32)
-        lit = self.static.scene.run(origins, directions, query="OCCLUDED") != 0
-        if stage.surfaces is not None:
-            lit &= stage.surfaces.scene.run(origins, directions, query="OCCLUDED") != 0
-        return lit.astype(np.float64)
-
-    def shade(self, stage: Stage, hits: Hits, origins, directions, pixel_rad, rng):
-        """Linear RGB of rays."""
-        n = len(hits.kind)
-        normals, colour = np.zeros((n, 3)), np.zeros((n, 3))
-        uv, style, material = np.zeros((n, 2)), np.zeros(n), np.zeros(n, np.int64)
-        points = origins + directions * np.where(hits.kind > 0, hits.range_m, 0.0)[:, None]
-        own = points.copy()
-        for code, surfaces in ((1, self.static), (2, stage.surfaces)):
-            rows = np.flatnonzero(hits.kind == code)
-            if surfaces is None or not len(rows):
-                continue
-            triangle, bary = hits.triangle[rows], hits.bary[rows]
-            normals[rows] = surfaces.normal[triangle]
-            colour[rows] = surfaces.mesh.colour[triangle]
-            style[rows] = surfaces.mesh.style[triangle]
-            material[rows] = surfaces.mesh.material[triangle]
-            weights = np.concatenate([1 - bary.sum(1, keepdims=True), bary], 1)
-            uv[rows] = np.einsum("nk,nkc->nc", weights, surfaces.corner_uv[triangle])
-            if code == 2:
-                actor = surfaces.mesh.instance[triangle] - FIRST_ACTOR_INSTANCE
-                world_T_own = stage.world_T_actor[actor]
-                offset = points[rows] - world_T_own[:, :3, 3]
-                own[rows] = np.einsum("nij,ni->nj", world_T_own[:, :3, :3], offset)
-        facing = np.einsum("nc,nc->n", normals, directions)
-        outward = normals * -np.sign(facing)[:, None]
-        lit = np.zeros(n)
-        seen = np.flatnonzero(hits.kind > 0)
-        lit[seen] = self.is_lit(stage, points[seen], outward[seen], rng)
-        rgb = np.empty((n, 3))
-        world = self.world
-        shade_hits(
-            hits.kind, own, directions, normals, uv, material, colour, style,
-            hits.range_m, pixel_rad, lit, world.road_parameters, world.light.packed, rgb,
-        )  # fmt: skip
-        return rgb
+    def scan(self, time_s: float) -> Scan:
+        """The LiDAR sweep that ends at a time (lidar.scan)."""
+        return scan(self.world, self.still, self.theatre, time_s)
 
     def render_view(self, camera: Camera, time_s: float, look: int = 0) -> ViewTruth:
-        """Image and truth of one camera at its own time; `look` seeds noise and exposure."""
-        stage = self.stage(time_s)
+        """Image and truth of one camera at its own time; `look` tells its lens from others'."""
+        key = [
+            self.world.seed,
+            look,
+            int(time_s * 1e6) & 0xFFFFFFF,
+            zlib.crc32(camera.name.encode()),
+        ]
         world_T_cam = self.world.ego.world_T_ego(time_s) @ camera.ego_T_cam
-        key = [self.world.seed, look, int(time_s * 1e6) & 0xFFFFFFF, len(camera.name)]
-        rng = np.random.default_rng(key)
+        shot = self._prepare(camera, time_s, world_T_cam, np.random.default_rng(key))
         grid = pixel_grid(camera.size_hw).reshape(-1, 2)
-        origins, directions, depth_per_range = _rays(camera, world_T_cam, grid)
-        truth = self.cast(stage, origins, directions)
-        rgb = np.zeros((len(grid), 3))
-        for offset in COLOUR_OFFSETS:
-            o, d, _ = _rays(camera, world_T_cam, grid + offset)
-            hits = self.cast(stage, o, d)
-            rgb += self.shade(stage, hits, o, d, 1.0 / camera.K[0, 0], rng) / len(COLOUR_OFFSETS)
-        image = develop(rgb.reshape(*camera.size_hw, 3), rng)
-        seen = truth.kind > 0
-        depth_m = np.where(seen, truth.range_m * depth_per_range, 0.0)
-        instance = self._instances(stage, truth)
-        actor = np.clip(instance - FIRST_ACTOR_INSTANCE, 0, max(len(stage.actor_moves) - 1, 0))
-        moving = np.zeros(len(grid), bool)
-        if len(stage.actor_moves):
-            moving = (truth.kind == 2) & stage.actor_moves[actor]
+        origins, directions, depth_per_range = make_rays(camera, world_T_cam, grid)
+        hits = cast(self.still, shot.stage.surfaces, origins, directions)
+        found = self._find(shot.stage, hits, origins, directions)
+        rgb = self._colour(shot, camera, world_T_cam, grid, directions, found)
+        velocity = self._velocity(shot.stage, hits, found)
+        flow = np.empty((len(grid), 2))
+        later_T_ego = self.world.ego.world_T_ego(time_s + STEP_S)
+        image_motion(
+            found.point, directions, found.kind, velocity, invert(later_T_ego @ camera.ego_T_cam),
+            camera.K, STEP_S, grid, flow,
+        )  # fmt: skip
         size = camera.size_hw
+        lens = make_lens(
+            np.random.default_rng([self.world.seed, 5, look]),
+            self.world.light.mood == "night",
+            self.jpeg,
+        )
+        image = develop(rgb.reshape(*size, 3), flow.reshape(*size, 2), lens, shot.rng)
+        depth_m = np.where(hits.kind > 0, hits.range_m * depth_per_range, 0.0)
+        instance = self._instances(shot.stage, hits)
+        actor = np.clip(instance - FIRST_ACTOR_INSTANCE, 0, None)
+        moving = (hits.kind == ACTOR) & (instance != EGO_INSTANCE)
+        moving[moving] = shot.stage.actor_moves[actor[moving]]
         return ViewTruth(
             image,
             depth_m.reshape(size).astype(np.float32),
             instance.reshape(size).astype(np.int32),
             moving.reshape(size),
+            velocity.reshape(*size, 3).astype(np.float32),
         )
+
+    def _prepare(self, camera: Camera, time_s: float, world_T_cam, rng) -> Shot:
+        lamps, stage = self.world.light.lamps, self.stage(time_s)
+        beams = np.zeros((0, 6))
+        if self.world.light.has_lamps_on:
+            away = np.linalg.norm(lamps[:, :3] - world_T_cam[:3, 3], axis=1)
+            lamps = lamps[np.argsort(away, kind="stable")[:LAMPS]]
+            beams = self._beams(time_s, stage)
+        return Shot(stage, beams, lamps, 1.0 / camera.K[0, 0], rng)
+
+    def _beams(self, time_s: float, stage: Stage) -> Float[np.ndarray, "k 6"]:
+        """Headlights of the ego car and of the nearest vehicles: place and direction."""
+        world_T_ego = self.world.ego.world_T_ego(time_s)
+        cars = [i for i, actor in enumerate(self.world.actors) if actor.has_headlights]
+        away = np.linalg.norm(stage.world_T_actor[cars, :3, 3] - world_T_ego[:3, 3], axis=1)
+        near = [cars[i] for i in np.argsort(away, kind="stable")[: BEAMS - 1]]
+        rows = [np.r_[world_T_ego[:3] @ (3.7, 0, 0.65, 1), world_T_ego[:3, 0]]]
+        for i in near:
+            T = stage.world_T_actor[i]
+            rows.append(
+                np.r_[T[:3] @ (self.world.actors[i].size_lwh_m[0] / 2, 0, 0.6, 1), T[:3, 0]]
+            )
+        return np.stack(rows)
+
+    def _find(self, stage: Stage, hits: Hits, origins, directions) -> Found:
+        return find(
+            hits, origins, directions, self.still, stage.surfaces, stage.world_T_actor,
+            FIRST_ACTOR_INSTANCE,
+        )  # fmt: skip
+
+    def _colour(self, shot: Shot, camera, world_T_cam, grid, directions, found: Found):
+        """Linear RGB of all pixels, edges smoothed."""
+        width = camera.size_hw[1]
+        open_sky = self._open_sky(shot, found, width)
+        lit = self._is_lit(shot, found, open_sky, width)
+        rgb = self._shade(shot, found, directions, lit, open_sky)
+        marked = np.zeros(len(grid), bool)
+        mark_edges(
+            found.kind, found.range_m, found.normal, found.material, found.colour, width, marked
+        )
+        rows = np.flatnonzero(marked)
+        if not len(rows):
+            return rgb
+        total = rgb[rows]
+        for offset in EDGE_OFFSETS:
+            o, d, _ = make_rays(camera, world_T_cam, grid[rows] + offset)
+            hits = cast(self.still, shot.stage.surfaces, o, d)
+            seen = self._find(shot.stage, hits, o, d)
+            total += self._shade(shot, seen, d, lit[rows], open_sky[rows])
+        rgb[rows] = total / (1 + len(EDGE_OFFSETS))
+        return rgb
+
+    def _open_sky(self, shot: Shot, found: Found, width: int) -> Float[np.ndarray, "n"]:
+        """How much of the sky each pixel's surface sees, from its own and its neighbours' rays."""
+        cast_here = np.arange(len(found.kind))
+        cast_here = (
+            cast_here + cast_here // width
+        ) % 2 == 0  # every other pixel, as on a chessboard
+        seen = np.flatnonzero((found.kind > 0) & cast_here)
+        rays = np.empty((len(seen), 3))
+        sky_rays(found.normal, seen, width, int(shot.rng.integers(1 << 20)), rays)
+        clear = np.where(found.kind > 0, np.nan, 1.0)
+        start = found.point[seen] + 0.03 * found.face[seen]
+        clear[seen] = is_clear(self.still, shot.stage.surfaces, start, rays)
+        out = np.empty(len(clear))
+        gather_sky(clear, found.range_m, found.normal, width, SKY_REACH, out)
+        return out
+
+    def _is_lit(self, shot: Shot, found: Found, open_sky, width: int) -> Float[np.ndarray, "n"]:
+        """How much of the sun (a soft disc) is seen; a clouded one is seen where the sky is."""
+        softness, sun = self.world.light.packed[17], self.world.light.sun_direction
+        if softness > SOFTEST:
+            return open_sky
+        lit = np.zeros(len(found.kind))
+        facing = (found.normal @ sun > 0) | (found.material == Material.FOLIAGE)
+        rows = np.flatnonzero((found.kind > 0) & facing)
+        directions = sun + shot.rng.normal(0, softness, (len(rows), 3))
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        start = found.point[rows] + 0.02 * found.face[rows]
+        lit[rows] = is_clear(self.still, shot.stage.surfaces, start, directions)
+        smooth = np.empty_like(lit)
+        gather_sky(lit, found.range_m, found.normal, width, SHADOW_REACH, smooth)
+        return smooth
+
+    def _shade(self, shot: Shot, found: Found, directions, lit, open_sky, reflect: bool = True):
+        mirrored = np.full((len(found.kind), 3), -1.0)
+        if reflect and self.world.light.packed[13] > 0:
+            self._reflect(shot, found, directions, mirrored)
+        rgb = np.empty((len(found.kind), 3))
+        shade_hits(
+            tuple(found), np.ascontiguousarray(directions), shot.pixel_rad, lit, open_sky, mirrored,
+            self.world.roads, self.world.light.packed, shot.lamps, shot.beams, self.textures, rgb,
+        )  # fmt: skip
+        return rgb
+
+    def _reflect(self, shot: Shot, found: Found, directions, mirrored) -> None:
+        """Fill in what wet ground mirrors."""
+        rows = np.flatnonzero(np.isin(found.material, WET_GROUND))
+        rough = shot.rng.normal(0, 0.012, (len(rows), 3))
+        out = directions[rows] * (1, 1, -1) + rough
+        out /= np.linalg.norm(out, axis=1, keepdims=True)
+        origins = found.point[rows] + (0, 0, 0.03)
+        hits = cast(self.still, shot.stage.surfaces, origins, out)
+        seen = self._find(shot.stage, hits, origins, out)
+        half = np.full(len(rows), 0.6)
+        mirrored[rows] = self._shade(shot, seen, out, half, half, reflect=False)
+
+    def _velocity(self, stage: Stage, hits: Hits, found: Found) -> Float[np.ndarray, "n 3"]:
+        velocity = np.zeros((len(hits.kind), 3))
+        rows = np.flatnonzero(hits.kind == ACTOR)
+        if len(rows):
+            velocity[rows] = velocity_of(
+                stage, hits.triangle[rows], hits.bary[rows], found.point[rows]
+            )
+        return velocity
 
     def _instances(self, stage: Stage, hits: Hits) -> Int[np.ndarray, "n"]:
         instance = np.full(len(hits.kind), -1, np.int64)
-        for code, surfaces in ((1, self.static), (2, stage.surfaces)):
+        for code, surfaces in ((STILL, self.still), (ACTOR, stage.surfaces)):
             rows = hits.kind == code
             if surfaces is not None:
-                instance[rows] = surfaces.mesh.instance[hits.triangle[rows]]
+                instance[rows] = surfaces.corners.instance[hits.triangle[rows]]
+        own = [i for i, actor in enumerate(self.world.actors) if actor.drive is self.world.ego]
+        instance[np.isin(instance, FIRST_ACTOR_INSTANCE + np.array(own, np.int64))] = EGO_INSTANCE
         return instance
 
-    def scan(self, time_s: float) -> Float[np.ndarray, "n 3"]:
-        """One LiDAR sweep in the sensor's frame: 32 beams, range noise, drop-outs.
 
-        All rays leave at one instant, as if the sweep had been compensated to its time.
-        """
-        rng = np.random.default_rng([self.world.seed, 77, int(time_s * 1e6) & 0xFFFFFFF])
-        elevation = np.radians(np.linspace(*LIDAR_ELEVATION_DEG, LIDAR_BEAMS))[:, None]
-        azimuth = np.linspace(0, 2 * np.pi, LIDAR_COLUMNS, endpoint=False)[None]
-        flat = np.cos(elevation)
-        directions_lidar = np.stack(
-            [flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation) + 0 * azimuth], -1
-        ).reshape(-1, 3)
-        world_T_lidar = self.world.ego.world_T_ego(time_s) @ EGO_T_LIDAR
-        directions = directions_lidar @ world_T_lidar[:3, :3].T
-        origins = np.broadcast_to(world_T_lidar[:3, 3], directions.shape)
-        hits = self.cast(self.stage(time_s), origins, directions)
-        keep = (
-            (hits.kind > 0) & (hits.range_m > LIDAR_RANGE_M[0]) & (hits.range_m < LIDAR_RANGE_M[1])
-        )
-        keep &= rng.random(len(keep)) > 0.04 + 0.25 * (hits.range_m / LIDAR_RANGE_M[1]) ** 2
-        noisy_m = hits.range_m + rng.normal(0, 0.015, len(keep))
-        return (directions_lidar * noisy_m[:, None])[keep].astype(np.float32)
-
-
-def _rays(camera: Camera, world_T_cam, uv):
+def make_rays(camera: Camera, world_T_cam, uv):
     """World origins, unit directions, and depth per range of pixel positions."""
     rays_cam = unproject(camera, uv)
     length = np.linalg.norm(rays_cam, axis=-1)
     directions = (rays_cam / length[:, None]) @ world_T_cam[:3, :3].T
     return np.broadcast_to(world_T_cam[:3, 3], directions.shape), directions, 1.0 / length
-
-
-def develop(
-    rgb: Float[np.ndarray, "h w 3"], rng: np.random.Generator
-) -> UInt8[np.ndarray, "h w 3"]:
-    """A camera's processing: exposure, white balance, vignette, shot noise, filmic curve, sRGB."""
-    h, w, _ = rgb.shape
-    exposure = 0.42 / (np.percentile(rgb.mean(-1), 70) + 0.05) * rng.uniform(0.7, 1.35)
-    balance = 1 + rng.normal(0, 0.035, 3)
-    y, x = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j]
-    light = rgb * exposure * balance * (1 - 0.12 * (x * x + y * y))[..., None]
-    light += rng.normal(size=light.shape) * np.sqrt(np.maximum(light, 0) * 3e-4 + 4e-5)
-    light = np.maximum(light, 0.0)
-    film = light * (2.51 * light + 0.03) / (light * (2.43 * light + 0.59) + 0.14)
-    return (np.clip(film, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)

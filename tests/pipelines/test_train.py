@@ -8,9 +8,9 @@ from driv3r.errors import CheckpointError
 from driv3r.geometry.transforms import from_rotvec
 from driv3r.network.checkpoints import load_weights, save_weights
 from driv3r.network.surround import Driv3r, Driv3rConfig
-from driv3r.pipelines.batches import DataRecipe, ego_rates, load_example, make_batch
+from driv3r.pipelines.batches import DataRecipe, ego_rates, make_batch, make_example
 from driv3r.pipelines.train import TrainRecipe, rate_at, resume, train
-from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip
+from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip, read_clip
 
 SMALL = Driv3rConfig(size_hw=(32, 48), width=32, heads=2, stages=1, memory=2, channels=(8, 16, 16))
 DATA = DataRecipe(ClipRecipe(size_hw=(32, 48), frames=2), start=2, most=2, shapes=((1, 2),))
@@ -82,10 +82,10 @@ def test_batches_are_a_function_of_seed_and_step(clips):
 
 def test_a_mirrored_example_is_the_mirror_image(clips):
     path = clips / "clips" / f"{FIRST_TRAIN_SEED}.npz"
-    plain = load_example(path, 2, 0.0, np.random.default_rng(0), plain=True)
+    plain = make_example(read_clip(path), 2, 0.0, np.random.default_rng(0), plain=True)
     seen = {}
     for seed in range(8):
-        example = load_example(path, 2, 0.0, np.random.default_rng(seed))
+        example = make_example(read_clip(path), 2, 0.0, np.random.default_rng(seed))
         flipped = not np.array_equal(example["depth_m"], plain["depth_m"])
         seen[flipped] = example
     assert set(seen) == {True, False}
@@ -111,3 +111,17 @@ def test_the_rate_warms_up_stays_and_falls():
     assert rates[100] == rates[499] == 1.0
     assert rates[750] == pytest.approx(0.5)
     assert rates[999] < 0.02
+
+
+def test_fresh_clips_never_touch_the_disk(tmp_path):
+    fresh = dataclasses.replace(DATA, fresh=True, shapes=((2, 1),))
+    a, b = (make_batch(3, fresh, tmp_path / "clips") for _ in range(2))
+    assert not (tmp_path / "clips").exists()
+    assert len(a) == 2
+    assert a[0]["images"].shape == a[1]["images"].shape  # rigs of any size, cut to the smaller
+    for key in a[0]:
+        np.testing.assert_array_equal(a[0][key], b[0][key])
+    other = make_batch(4, fresh, tmp_path / "clips")
+    assert other[0]["depth_m"].shape != a[0]["depth_m"].shape or not np.array_equal(
+        other[0]["depth_m"], a[0]["depth_m"]
+    )

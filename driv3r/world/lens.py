@@ -1,0 +1,110 @@
+"""From radiance to an image file's pixels: blur, bloom, exposure, noise, tone, dirt, JPEG."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+from numba import njit
+
+DARKEST = 0.05  # keeps night dark: exposure rises no further below this radiance
+
+
+@dataclass(frozen=True)
+class Lens:
+    """One camera's imaging: exposure time, sharpness, colour response and dirt."""
+
+    exposure_s: float
+    blur_px: float
+    exposure: float
+    balance: tuple[float, float, float]
+    saturation: float
+    contrast: float
+    noise: float
+    dirt_seed: int | None
+    jpeg_quality: int | None
+
+
+def make_lens(rng: np.random.Generator, dark: bool, jpeg: bool) -> Lens:
+    """A camera at random; night asks for longer exposures and gives more noise."""
+    balance = 1 + rng.normal(0, 0.04, 3)
+    return Lens(
+        exposure_s=float(rng.uniform(0.002, 0.01) * (3.0 if dark else 1.0)),
+        blur_px=float(rng.uniform(0.25, 0.75)),
+        exposure=float(rng.uniform(0.65, 1.35)),
+        balance=(float(balance[0]), float(balance[1]), float(balance[2])),
+        saturation=float(rng.uniform(0.6, 1.05)),
+        contrast=float(rng.uniform(0.85, 1.2)),
+        noise=float(rng.uniform(0.5, 1.5) * (3.0 if dark else 1.0)),
+        dirt_seed=int(rng.integers(1 << 31)) if rng.random() < 0.08 else None,
+        jpeg_quality=int(rng.integers(60, 96)) if jpeg and rng.random() < 0.7 else None,
+    )
+
+
+@njit(cache=True, nogil=True)
+def smear(rgb, flow_px, out):
+    """Motion blur: each pixel is the mean along its image motion during the exposure."""
+    h, w = rgb.shape[:2]
+    for y in range(h):
+        for x in range(w):
+            dx, dy = flow_px[y, x, 0], flow_px[y, x, 1]
+            length = (dx * dx + dy * dy) ** 0.5
+            taps = min(max(int(length * 1.5), 1), 15)
+            for c in range(3):
+                out[y, x, c] = 0.0
+            for k in range(taps):
+                t = (k + 0.5) / taps - 0.5
+                i = min(max(int(round(y + t * dy)), 0), h - 1)
+                j = min(max(int(round(x + t * dx)), 0), w - 1)
+                for c in range(3):
+                    out[y, x, c] += rgb[i, j, c] / taps
+
+
+def develop(
+    rgb: Float[np.ndarray, "h w 3"],
+    flow_px_per_s: Float[np.ndarray, "h w 2"],
+    lens: Lens,
+    rng: np.random.Generator,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The image that this camera makes of linear radiance whose image moves by the flow."""
+    h, w, _ = rgb.shape
+    blurred = np.empty_like(rgb)
+    smear(rgb, flow_px_per_s * lens.exposure_s, blurred)
+    light = blurred.astype(np.float32)
+    scale = w / 392
+    light = cv2.GaussianBlur(light, (0, 0), max(lens.blur_px * scale, 0.2))
+    bright = np.maximum(light - 2.0, 0.0)
+    if bright.any():
+        light += 0.12 * cv2.GaussianBlur(bright, (0, 0), 5 * scale)
+    exposure = 0.36 / (np.percentile(light[::3, ::3].mean(-1), 70) + DARKEST) * lens.exposure
+    y, x = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j].astype(np.float32)
+    gain = np.float32(exposure) * np.array(lens.balance, np.float32)
+    light = light * gain * (1 - 0.12 * (x * x + y * y))[..., None]
+    if lens.dirt_seed is not None:
+        light = _soil(light, lens.dirt_seed)
+    spread = np.sqrt(np.maximum(light, 0) * 3e-4 + 4e-5) * lens.noise
+    light = np.maximum(light + rng.standard_normal(light.shape, np.float32) * spread, 0.0)
+    film = light * (2.51 * light + 0.03) / (light * (2.43 * light + 0.59) + 0.14)
+    grey = film.mean(-1, keepdims=True)
+    film = grey + lens.saturation * (film - grey)
+    film = np.clip(film, 0, 1) ** (1 / 2.2)
+    film = np.clip((film - 0.45) * lens.contrast + 0.45, 0, 1)
+    image = (film * 255 + 0.5).astype(np.uint8)
+    if lens.jpeg_quality is None:
+        return image
+    packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, lens.jpeg_quality])[1]
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+
+
+def _soil(light: np.ndarray, seed: int) -> np.ndarray:
+    """Blurred spots on the lens that darken and grey what is behind them; they stay in place."""
+    rng = np.random.default_rng(seed)
+    h, w, _ = light.shape
+    veil = np.zeros((h, w), np.float32)
+    for _ in range(int(rng.integers(2, 9))):
+        centre = (int(rng.uniform(0, w)), int(rng.uniform(0, h)))
+        cv2.circle(
+            veil, centre, int(rng.uniform(0.01, 0.06) * w) + 1, (float(rng.uniform(0.2, 0.7)),), -1
+        )
+    veil = cv2.GaussianBlur(veil, (0, 0), 0.012 * w + 0.5)[..., None]
+    return light * (1 - veil) + veil * 0.5 * light.mean()
