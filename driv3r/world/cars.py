@@ -11,7 +11,6 @@ from driv3r.world.coachwork import (
     GLASS,
     HEAD,
     PAINT,
-    PAINTS,
     SECOND,
     SHINE,
     TAIL,
@@ -28,6 +27,9 @@ from driv3r.world.coachwork import (
     skin,
 )
 from driv3r.world.mesh import Material, Mesh, box, join, make_mesh, smooth
+from driv3r.world.riders import make_motorcycle
+
+__all__ = ["make_car", "make_ego_bonnet", "make_motorcycle", "shape_body"]
 
 WIDTHS = ((-0.5, 0.78), (-0.48, 0.87), (-0.43, 0.95), (-0.34, 0.99), (-0.1, 1.0),
           (0.1, 1.0), (0.34, 0.985), (0.42, 0.94), (0.475, 0.85), (0.5, 0.74))  # fmt: skip
@@ -134,8 +136,8 @@ def shape_body(shape: Shape, size_m: tuple[float, float, float]) -> Body:
     peak = (0.4 * shape.screen[0] + 0.6 * shape.rear_roof[0], 1.0)
     cowl, rear = shape.cowl, shape.rear_deck
     bonnet = (cowl[0] + 0.085, cowl[1] - 0.025)
-    top = height * _line([(0.5, shape.nose_z), (0.44, shape.nose_z + 0.05), bonnet, cowl,
-                          shape.screen, peak, shape.rear_roof, rear, (-0.5, shape.tail_z)], x)  # fmt: skip
+    ridge = [(0.5, shape.nose_z), (0.44, shape.nose_z + 0.05), bonnet, cowl, shape.screen, peak]
+    top = height * _line([*ridge, shape.rear_roof, rear, (-0.5, shape.tail_z)], x)
     inside = _line([(cowl[0], 0), (shape.screen[0], 1), (shape.rear_roof[0], 1), (rear[0], 0)], x)
     edge = [(0.5, low + 0.02)]
     for axle in shape.axles:
@@ -154,14 +156,22 @@ def shape_body(shape: Shape, size_m: tuple[float, float, float]) -> Body:
          half * (inside * roof + (1 - inside) * 0.84), 0 * half]  # fmt: skip
     z = [bottom, crease, belt, window, top - 0.012 - 0.012 * inside, top]
     rings = np.stack([np.tile(x * length, (6, 1)), y, z], -1).transpose(1, 0, 2)
-    rings[:, 5, 0] += _line([(0.45, 0), (cowl[0], 0.09), (shape.screen[0], 0.05), peak[:1] + (0,),
-                             (shape.rear_roof[0], -0.03), (rear[0], -0.05), (-0.49, 0)], x)  # fmt: skip
-    rings[0, :, 0] -= NOSE_BACK_M
-    rings[1, :, 0] -= 0.35 * NOSE_BACK_M
-    rings[-1, :, 0] += TAIL_BACK_M
+    _bend(rings, shape, x, peak[0])
     if shape.bed:
         _sink_bed(rings, x, height)
     return Body(rings, shape, size_m, wheel, low)
+
+
+def _bend(
+    rings: Float[np.ndarray, "s 6 3"], shape: Shape, x: Float[np.ndarray, "s"], peak: float
+) -> None:
+    """Curves the windscreen and rear window seen from above, and leans the ends."""
+    front = [(0.45, 0.0), (shape.cowl[0], 0.09), (shape.screen[0], 0.05), (peak, 0.0)]
+    rear = [(shape.rear_roof[0], -0.03), (shape.rear_deck[0], -0.05), (-0.49, 0.0)]
+    rings[:, 5, 0] += _line([*front, *rear], x)
+    rings[0, :, 0] -= NOSE_BACK_M
+    rings[1, :, 0] -= 0.35 * NOSE_BACK_M
+    rings[-1, :, 0] += TAIL_BACK_M
 
 
 def _sink_bed(rings: Float[np.ndarray, "s 6 3"], x: Float[np.ndarray, "s"], height: float) -> None:
@@ -281,7 +291,11 @@ def make_car(rng: np.random.Generator) -> Mesh:
     boot_plate = rear[1][1] == PAINT and not shape.bed and rng.random() < 0.6
     bright = float(rng.choice([0.12, 0.3, 0.45, 0.5], p=[0.2, 0.3, 0.3, 0.2]))
     spokes = int(rng.choice([7, 7, 0]))
-    parts = [smooth(join(shell), 38), *_trim(rng, body, paint, boot_plate), *_extras(rng, name, body, taxi)]
+    parts = [
+        smooth(join(shell), 38),
+        *_trim(rng, body, paint, boot_plate),
+        *_extras(rng, name, body, taxi),
+    ]
     parts.append(make_core(body.axles_m, body.wheel_m, size_m[1], body.low_m))
     for x in body.axles_m:
         parts += make_axle(x, body.wheel_m, 0.487 * size_m[1], bright=bright, spokes=spokes)

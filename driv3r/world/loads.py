@@ -185,10 +185,10 @@ def _flat_bed(rng, length: float, x: float, width: float) -> list[Mesh]:
         tone = np.array([[0.3, 0.2, 0.12], [0.5, 0.5, 0.5], [0.45, 0.16, 0.04]])[
             int(rng.integers(3))
         ]
-        for row, count in enumerate((5, 4, 3)):
+        for row, count in enumerate((4, 3, 2)):
             for k in range(count):
-                pipe = cylinder(0.2, length * 0.9, tone, Material.PLAIN, "x", 8)
-                y, z = (k - (count - 1) / 2) * 0.41, FLOOR_M + 0.36 + 0.35 * row
+                pipe = cylinder(0.25, length * 0.9, tone, Material.PLAIN, "x", 8)
+                y, z = (k - (count - 1) / 2) * 0.51, FLOOR_M + 0.41 + 0.44 * row
                 parts.append(place(smooth(pipe, 50), at(x - 0.1, y, z)))
     for side in (-1, 1):
         rail = (x, side * (width / 2 - 0.02), FLOOR_M + 0.16)

@@ -4,14 +4,14 @@ from functools import cache
 
 import numpy as np
 
-from driv3r.world import buildings, cars, folk, furniture, plants, vehicles
+from driv3r.world import buildings, cars, furniture, heavy, people, plants
 from driv3r.world.mesh import Mesh
 
 CARS, HEAVIES, PEOPLE, CYCLISTS, TREES, BUSHES, BUILDINGS = 150, 50, 48, 12, 40, 20, 90
 PHASES = 8
 HEAVY_MAKERS = {
-    "vehicle.truck": (vehicles.make_truck, vehicles.make_van),
-    "vehicle.bus.rigid": (vehicles.make_bus,),
+    "vehicle.truck": (heavy.make_truck, heavy.make_van),
+    "vehicle.bus.rigid": (heavy.make_bus,),
 }
 
 
@@ -37,25 +37,25 @@ def heavy_vehicle(number: int) -> tuple[str, Mesh]:
 @cache
 def walker(number: int) -> tuple[Mesh, ...]:
     """A person over the phases of a stride."""
-    return tuple(folk.make_person(_rng(2, number), k / PHASES) for k in range(PHASES))
+    return tuple(people.make_person(_rng(2, number), k / PHASES) for k in range(PHASES))
 
 
 @cache
 def stander(number: int) -> Mesh:
     """A person who stands."""
-    return folk.make_person(_rng(3, number), None)
+    return people.make_person(_rng(3, number), None)
 
 
 @cache
 def cyclist(number: int) -> tuple[Mesh, ...]:
     """A person on a bicycle over the phases of a turn of the pedals."""
-    return tuple(folk.make_cyclist(_rng(4, number), k / PHASES) for k in range(PHASES))
+    return tuple(people.make_cyclist(_rng(4, number), k / PHASES) for k in range(PHASES))
 
 
 @cache
 def motorcycle(number: int) -> Mesh:
     """A motorcycle with its rider."""
-    return folk.make_motorcycle(_rng(5, number))
+    return cars.make_motorcycle(_rng(5, number))
 
 
 @cache

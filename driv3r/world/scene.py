@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from driv3r.errors import ConfigError
-from driv3r.world import furnish, props, vehicles
+from driv3r.world import cars, furnish, props
 from driv3r.world.crowd import (
     Traffic,
     park_along,
@@ -101,7 +101,7 @@ def make_world(seed: int, duration_s: float, kind: str | None = None) -> World:
     static = join([join(parts.ground), join([*parts.things, *cars_parked], 1)])
     actors = parts.traffic.actors
     if rng.random() < 0.5:
-        bonnet = vehicles.make_ego_bonnet(rng)
+        bonnet = cars.make_ego_bonnet(rng)
         actors = (*actors, Actor(EGO, (bonnet,), parts.traffic.ego, span(bonnet)))
     return World(
         seed, kind, parts.carriageways, static, actors, tuple(parts.parked), parts.traffic.ego,
