@@ -58,7 +58,7 @@ def time_rays(renderer: Renderer, rig, at_s: float) -> float:
 
 def main() -> None:
     """Print frames a second of all workers together, and the ratio to the rays alone."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--frames", type=int, default=12, help="per worker, at least one a kind")
     options = parser.parse_args()

@@ -124,6 +124,11 @@ def process(
         run = run_process(settings, folder, workers, inline, address, replace, bars.update)
     show_run(run)
     screen.print(f"report: {report_folder(folder) / 'report.html'}", soft_wrap=True)
+    stop_if_failed(run)
+
+
+def stop_if_failed(run) -> None:
+    """Name the logs that failed and end with status 1 where there are any."""
     failed = [log for log in run.logs if log.state == "failed"]
     for log in failed:
         complaints.print(f"{log.log_id} failed: {log.error}", markup=False, soft_wrap=True)

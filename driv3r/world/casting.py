@@ -138,14 +138,14 @@ def find(
     found = Found(
         hits.kind.astype(np.int64),
         hits.range_m,
-        np.empty((n, 3)),
-        np.empty((n, 3)),
-        np.empty((n, 3)),
-        np.empty((n, 3)),
-        np.empty((n, 2)),
-        np.empty(n, np.int64),
-        np.empty(n),
-        np.empty((n, 3)),
+        np.zeros((n, 3)),
+        np.zeros((n, 3)),
+        np.zeros((n, 3)),
+        np.zeros((n, 3)),
+        np.zeros((n, 2)),
+        np.zeros(n, np.int64),
+        np.zeros(n),
+        np.zeros((n, 3)),
     )
     others = still.corners if moving is None else moving.corners
     _look_up(
@@ -160,10 +160,7 @@ def _look_up(triangle, bary, origins, directions, still, moving, world_T_actor, 
     for i in range(len(triangle)):
         kind = found.kind[i]
         if kind == 0:
-            found.material[i] = -1
-            found.normal[i] = found.face[i] = found.point[i] = 0.0
-            found.normal[i, 2] = 1.0
-            found.colour[i] = 0.0
+            found.material[i], found.normal[i, 2] = -1, 1.0
             continue
         corners = still if kind == 1 else moving
         t, u, v = triangle[i], bary[i, 0], bary[i, 1]

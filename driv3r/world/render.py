@@ -91,17 +91,13 @@ class Renderer:
         rgb = self._colour(shot, camera, world_T_cam, grid, directions, found)
         velocity = self._velocity(shot.stage, hits, found)
         flow = np.empty((len(grid), 2))
-        later_T_ego = self.world.ego.world_T_ego(time_s + STEP_S)
+        world_T_later = self.world.ego.world_T_ego(time_s + STEP_S) @ camera.ego_T_cam
         image_motion(
-            found.point, directions, found.kind, velocity, invert(later_T_ego @ camera.ego_T_cam),
-            camera.K, STEP_S, grid, flow,
+            found.point, directions, found.kind, velocity, invert(world_T_later), camera.K, STEP_S,
+            grid, flow,
         )  # fmt: skip
-        size = camera.size_hw
-        lens = make_lens(
-            np.random.default_rng([self.world.seed, 5, look]),
-            self.world.light.mood == "night",
-            self.jpeg,
-        )
+        size, of_lens = camera.size_hw, np.random.default_rng([self.world.seed, 5, look])
+        lens = make_lens(of_lens, self.world.light.mood == "night", self.jpeg)
         image = develop(rgb.reshape(*size, 3), flow.reshape(*size, 2), lens, shot.rng)
         depth_m = np.where(hits.kind > 0, hits.range_m * depth_per_range, 0.0)
         instance = self._instances(shot.stage, hits)

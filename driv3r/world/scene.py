@@ -169,29 +169,7 @@ def _make_road_scene(rng: np.random.Generator, seed: int, kind: str, time_s) -> 
     crossing = float(rng.uniform(60, 130)) if kind in ("city", "suburb") else 1e9
     stops = _crossing_light(rng, crossing, time_s)
     traffic = populate_road(rng, road, time_s, top, stops)
-    ends = (road.start_m + 40, road.end_m - 40)
-    place_kind = {"tunnel": "highway"}.get(kind, kind)
-    things, parked = [], []
-    stretches, tunnel_lamps = [ends], [NOBODY]
-    if kind == "tunnel":
-        first = float(rng.uniform(-60, 40))
-        under = (first, first + float(rng.uniform(40, 160)))
-        parts, points = furnish.make_tunnel(rng, road, under)
-        things += parts
-        tunnel_lamps.append(points)
-        stretches = [(ends[0], under[0] - 4), (under[1] + 4, ends[1])]
-    for stretch in stretches:
-        for side in (-1, 1):
-            things += furnish.furnish_side(rng, road, side, stretch, place_kind)
-            if style.parking_m:
-                parked += park_along(rng, road, side, stretch, time_s)
-        posts, points = furnish.place_lamps(rng, road, stretch)
-        things += posts
-        tunnel_lamps.append(points)
-    if kind == "highway":
-        things += furnish.make_signs_over(rng, road, ends)
-    if kind != "tunnel" and rng.random() < 0.2:
-        things.append(furnish.make_bridge(rng, road))
+    things, lamps, parked = _line_road(rng, road, kind, time_s)
     walkers: list[Actor] = []
     if kind in ("city", "suburb"):
         walkers += walk_along(rng, road, time_s, (-40.0, 110.0), rng.uniform(4, 30))
@@ -203,8 +181,34 @@ def _make_road_scene(rng: np.random.Generator, seed: int, kind: str, time_s) -> 
         0.0, 0.0, style.pavement_m, 0.0, float(style.grass_beyond), seed % 97, 0.0,
     ]  # fmt: skip
     ground = [make_ground(road, palette, 0)]
-    points = np.concatenate(tunnel_lamps)
-    return Parts((road,), ground, things, points, traffic, parked, np.array([row]))
+    return Parts((road,), ground, things, lamps, traffic, parked, np.array([row]))
+
+
+def _line_road(rng: np.random.Generator, road: Road, kind: str, time_s):
+    """What stands along one road and over it, its lamps, and its parked cars."""
+    ends = (road.start_m + 40, road.end_m - 40)
+    things, parked, stretches, lamps = [], [], [ends], [NOBODY]
+    if kind == "tunnel":
+        first = float(rng.uniform(-60, 40))
+        under = (first, first + float(rng.uniform(40, 160)))
+        parts, points = furnish.make_tunnel(rng, road, under)
+        things += parts
+        lamps.append(points)
+        stretches = [(ends[0], under[0] - 4), (under[1] + 4, ends[1])]
+    for stretch in stretches:
+        for side in (-1, 1):
+            open_kind = "highway" if kind == "tunnel" else kind
+            things += furnish.furnish_side(rng, road, side, stretch, open_kind)
+            if road.style.parking_m:
+                parked += park_along(rng, road, side, stretch, time_s)
+        posts, points = furnish.place_lamps(rng, road, stretch)
+        things += posts
+        lamps.append(points)
+    if kind == "highway":
+        things += furnish.make_signs_over(rng, road, ends)
+    if kind != "tunnel" and rng.random() < 0.2:
+        things.append(furnish.make_bridge(rng, road))
+    return things, np.concatenate(lamps), parked
 
 
 def _crossing_light(rng: np.random.Generator, crossing_m: float, time_s):
