@@ -22,7 +22,11 @@ def main() -> None:
     fitter, used = PriorFitter(len(K), (128, 224)), 0
     for path in sorted(options.clips.glob("*.npz")):
         clip = read_clip(path)
-        if np.allclose(clip.K, K) and np.allclose(clip.ego_T_cam, ego_T_cam):
+        if (
+            clip.K.shape == K.shape
+            and np.allclose(clip.K, K)
+            and np.allclose(clip.ego_T_cam, ego_T_cam)
+        ):
             used += 1
             for depth_m in clip.depth_m:
                 fitter.add(depth_m)

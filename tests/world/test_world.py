@@ -22,6 +22,7 @@ from driv3r.world.nuscenes_writer import WorldRecipe, plan_logs, write_world
 from driv3r.world.render import Renderer
 from driv3r.world.rig import EGO_T_LIDAR, make_rig, trigger_offset_us
 from driv3r.world.scene import KINDS, make_world
+from driv3r.world.stage import FIRST_ACTOR_INSTANCE
 
 SIZE = (64, 112)
 
@@ -62,13 +63,15 @@ def test_lidar_agrees_with_the_depth_maps(renderer):
             ]
         )
         instance = truth.instance[v, u]
-        smooth = (near.min(0) > 0) & (near.max(0) < 1.06 * near.min(0)) & (instance >= 0)
+        still = (instance >= 0) & (instance < FIRST_ACTOR_INSTANCE)
+        smooth = (near.min(0) > 0) & (near.max(0) < 1.06 * near.min(0)) & still
         low, high = near.min(0)[smooth], near.max(0)[smooth]
         lidar = depth_m[inside][smooth]
         # the point lies somewhere in the pixel, so between its neighbours' depths
         good = (lidar > low * 0.99 - 0.05) & (lidar < high * 1.01 + 0.05)
-        # what the LiDAR sees from higher up and the camera does not: a few points
-        assert good.mean() > 0.97
+        # the others: what only the LiDAR sees, from higher up, and false points at edges
+        assert good.mean() > 0.94
+        assert np.median(np.abs(lidar / truth.depth_m[v, u][smooth] - 1)) < 0.01
         compared += smooth.sum()
     assert compared > 2000
     assert np.isfinite(world_T_ego).all()
