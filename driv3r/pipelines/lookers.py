@@ -181,16 +181,34 @@ class SlamLooker(WindowLooker):
         return PointAnswer(answer.points[0], answer.confidence[0])
 
 
-class StarLooker:
+class LastImages:
+    """Keeps each camera's last image."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.last: dict[int, Float[Tensor, "3 h w"]] = {}
+
+    def save_state(self) -> dict[str, np.ndarray]:
+        """The last images, exactly."""
+        return {f"last_{v}": image.cpu().numpy() for v, image in self.last.items()}
+
+    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take up what `save_state` gave."""
+        self.last = {
+            int(name.removeprefix("last_")): torch.from_numpy(image).to(self.device)
+            for name, image in arrays.items()
+        }
+
+
+class StarLooker(LastImages):
     """MV-DUSt3R: all cameras' images and their last ones at once, in one unit of length.
 
     Points come in the first camera's frame; every image is placed in it by PnP.
     """
 
     def __init__(self, network: MvDust3r, rig: Rig, device: torch.device, references: int):
-        self.network, self.rig, self.device = network.to(device), rig, device
-        self.references = references
-        self.last: dict[int, Float[Tensor, "3 h w"]] = {}
+        super().__init__(device)
+        self.network, self.rig, self.references = network.to(device), rig, references
 
     def look(
         self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
@@ -223,17 +241,6 @@ class StarLooker:
             points_cam = points_ref @ ref_T_cam[:3, :3] - ref_T_cam[:3, 3] @ ref_T_cam[:3, :3]
             out.append((points_cam[..., 2], to_numpy(sure), ref_T_cam))
         return out
-
-    def save_state(self) -> dict[str, np.ndarray]:
-        """The last images, exactly."""
-        return {f"last_{v}": image.cpu().numpy() for v, image in self.last.items()}
-
-    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take up what `save_state` gave."""
-        self.last = {
-            int(name.removeprefix("last_")): torch.from_numpy(image).to(self.device)
-            for name, image in arrays.items()
-        }
 
 
 def place_last(

@@ -8,19 +8,20 @@ from torch import Tensor
 from driv3r.geometry.transforms import invert
 from driv3r.network.camera_head import decode_cameras
 from driv3r.network.vggt import Vggt
+from driv3r.pipelines.lookers import LastImages
 from driv3r.pipelines.seeds import Sight
 from driv3r.types import Rig
 
 
-class VggtLooker:
+class VggtLooker(LastImages):
     """All cameras' images and their last ones at once, in one unit of length.
 
     Depth and motion are the network's own; it is told nothing of the rig.
     """
 
     def __init__(self, network: Vggt, rig: Rig, device: torch.device):
-        self.network, self.device = network.to(device), device
-        self.last: dict[int, Float[Tensor, "3 h w"]] = {}
+        super().__init__(device)
+        self.network = network.to(device)
 
     def look(
         self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
@@ -51,14 +52,3 @@ class VggtLooker:
         answer = self.network.measure_depth([layer[:, :now] for layer in layers], size_hw)
         depth, confidence, cameras = (x[0].double().cpu().numpy() for x in (*answer, cam_T_ref))
         return depth, confidence, cameras
-
-    def save_state(self) -> dict[str, np.ndarray]:
-        """The last images, exactly."""
-        return {f"last_{v}": image.cpu().numpy() for v, image in self.last.items()}
-
-    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take up what `save_state` gave."""
-        self.last = {
-            int(name.removeprefix("last_")): torch.from_numpy(image).to(self.device)
-            for name, image in arrays.items()
-        }
