@@ -268,7 +268,7 @@ def walk_across(rng: np.random.Generator, road: Road, s_m: float, red, time_s) -
         for _ in range(int(rng.integers(0, 5))):
             phases = props.walker(int(rng.integers(props.PEOPLE)))
             pace, way = float(rng.uniform(1.0, 1.7)), float(rng.choice([-1, 1]))
-            # the last of them waits so that all have crossed before the light turns green
+            # after the cars that could no longer stop
             begin = start + 2.5 + rng.uniform(0, 3)
             d = way * (np.clip((time_s - begin) * pace, 0, 2 * half) - half)
             s = np.full_like(d, s_m + rng.uniform(-1.2, 1.2))

@@ -21,7 +21,6 @@ class Cast:
     """Actors in reach: their joined mesh in their own frames."""
 
     actors: tuple[int, ...]
-    vertex_actor: Int[np.ndarray, "n"]
     triangles: Int[np.ndarray, "m 3"]
     corners: Corners
 
@@ -53,11 +52,10 @@ class Theatre:
     def _join(self, chosen: tuple[int, ...]) -> Cast:
         meshes = [self.actors[i].phases[0] for i in chosen]
         joined = join(meshes, FIRST_ACTOR_INSTANCE)
-        owner = np.repeat(np.arange(len(chosen)), [len(m.vertices) for m in meshes])
         corners = make_corners(joined)
         instance = np.asarray(chosen)[corners.instance - FIRST_ACTOR_INSTANCE]
         corners = corners._replace(instance=instance + FIRST_ACTOR_INSTANCE)
-        return Cast(chosen, owner, joined.triangles, corners)
+        return Cast(chosen, joined.triangles, corners)
 
     def _frames(self, time_s: float) -> Float[np.ndarray, "a 4 4"]:
         """All actors' frames at a time."""

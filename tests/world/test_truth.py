@@ -116,7 +116,8 @@ def test_boxes_hold_what_is_seen_of_their_instances(renderer):
         assert not truth.moving[bonnet].any()
         if bonnet.any():
             assert truth.depth_m[bonnet].max() < 4
-    assert held >= 0
+    if renderer.world.kind == "streets":
+        assert held > 100  # elsewhere there may be nobody to see
     for actor in world.parked:
         low, high = actor.phases[0].vertices.min(0), actor.phases[0].vertices.max(0)
         np.testing.assert_allclose(high - low, actor.size_lwh_m)
