@@ -82,6 +82,12 @@ def process(
     sweeps: Annotated[bool, typer.Option(help="All camera frames, not only keyframes.")] = False,
     model: Annotated[str, typer.Option(help="A name of `driv3r models`.")] = "driv3r-s",
     weights: Annotated[Path | None, typer.Option(help="Default: the shipped ones.")] = None,
+    second_weights: Annotated[
+        Path | None, typer.Option(help="Of a second network (slam3r-i2p: slam3r-l2w's).")
+    ] = None,
+    aligner: Annotated[
+        str, typer.Option(help="A published system's: own, or one that `models show` names.")
+    ] = "own",
     ego_poses: Annotated[
         str, typer.Option(help="What fusion uses: predicted, given or odometry.")
     ] = "predicted",
@@ -112,6 +118,8 @@ def process(
         sweeps=sweeps,
         model=model,
         weights=str(weights or default_weights(model)),
+        aligner=aligner,
+        second_weights=None if second_weights is None else str(second_weights),
         ego_poses=ego_poses,
         precision=precision,
         device=device,
@@ -287,6 +295,7 @@ def models_show(name: Annotated[str, typer.Argument(help="A name of `driv3r mode
         "inputs": entry.inputs,
         "outputs": entry.outputs,
         "scale": entry.scale,
+        "aligners": f"{', '.join(entry.aligners)} (the first is its own)",
         "image size": "{} x {} (height x width)".format(*entry.size_hw),
         "size": size,
         "checkpoint": entry.checkpoint,

@@ -8,6 +8,7 @@ Cameras that overlap must agree on the depth of what both see, which ties their 
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,26 +110,31 @@ class Clue:
 DEFAULT = RigConfig()
 
 
-def align_rig(points: RigPoints, config: RigConfig = DEFAULT) -> RigAlignment:
+def align_rig(
+    points: RigPoints, config: RigConfig = DEFAULT, others: Sequence[Clue] = ()
+) -> RigAlignment:
     """One scale a camera from baselines and overlaps, and metric depth and world points by it.
 
-    Every point lies on its own pixel's ray, at its own camera's time. A camera without any usable
-    point gets NaN. GeometryError where the unit of another is not seen: the car stands still, or
-    the camera sees no motion and overlaps none that does.
+    `others` are clues from elsewhere to single cameras' units. Every point lies on its own pixel's
+    ray, at its own camera's time. A camera without any usable point gets NaN. GeometryError where
+    the unit of another is not seen: the car stands still, or the camera sees no motion and overlaps
+    none that does.
     """
     live = np.flatnonzero(_find_usable(points).any((0, 2, 3)))
-    log_unit, sigma = _find_units(points.pick(live), config)
+    rank = {int(view): i for i, view in enumerate(live)}
+    told = [dataclasses.replace(c, view=rank[c.view]) for c in others if c.view in rank]
+    log_unit, sigma = _find_units(points.pick(live), config, told)
     unit_m, all_sigma = np.full(len(points.K), np.nan), np.full(len(points.K), np.inf)
     unit_m[live], all_sigma[live] = np.exp(log_unit), sigma
     return _place(points, unit_m, all_sigma)
 
 
 def _find_units(
-    points: RigPoints, config: RigConfig
+    points: RigPoints, config: RigConfig, told: list[Clue]
 ) -> tuple[Float[np.ndarray, "v"], Float[np.ndarray, "v"]]:
     """Log of the metres in each camera's unit, and sigma."""
     views = range(len(points.K))
-    baselines = [clue for view in views for clue in _watch_baseline(points, view, config)]
+    baselines = [clue for view in views for clue in _watch_baseline(points, view, config)] + told
     if not baselines:
         raise GeometryError(
             "no camera's motion shows the scale of its points (the car stands still, or no point "

@@ -20,6 +20,7 @@ from driv3r.network.surround import Driv3r, Driv3rConfig
 from driv3r.network.vggt import Vggt, VggtConfig
 
 Scale = Literal["metric", "similarity"]
+Aligner = Literal["network", "pnp", "pairwise", "pairwise-flow", "sparse", "register", "rig"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Entry:
     """One system: how it is built, where its official weights are, and what they may be used for.
 
     `size_hw` are the image sizes that the weights were trained at; `scale` says whether answers are
-    in metres or known up to a similarity.
+    in metres or known up to a similarity. `aligners` are the ways in which its answers can be put
+    together, its authors' first. `partner` is a second network that may run beside it.
     """
 
     network: type[nn.Module]
@@ -41,6 +43,8 @@ class Entry:
     checkpoint: str
     code_license: str
     weights_license: str
+    aligners: tuple[Aligner, ...] = ("network",)
+    partner: str | None = None
 
     def build(self) -> nn.Module:
         """The full-size network on the device in force; on `torch.device("meta")` it is free."""
@@ -52,6 +56,8 @@ class Entry:
             return sum(p.numel() for p in self.build().parameters())
 
 
+PAIRS: tuple[Aligner, ...] = ("pairwise", "pairwise-flow", "pnp", "rig")
+VIDEO: tuple[Aligner, ...] = ("pairwise-flow", "pairwise", "pnp", "rig")
 NAVER = "CC BY-NC-SA 4.0 (Naver)"
 HF = "https://huggingface.co/"
 SLAM3R_PAPER = (
@@ -89,6 +95,7 @@ MODELS: dict[str, Entry] = {
         HF + "naver/DUSt3R_ViTLarge_BaseDecoder_512_dpt",
         NAVER,
         NAVER,
+        PAIRS,
     ),
     "dust3r-224": Entry(
         PairNet,
@@ -102,6 +109,7 @@ MODELS: dict[str, Entry] = {
         HF + "naver/DUSt3R_ViTLarge_BaseDecoder_224_linear",
         NAVER,
         NAVER,
+        PAIRS,
     ),
     "monst3r": Entry(
         PairNet,
@@ -115,6 +123,7 @@ MODELS: dict[str, Entry] = {
         HF + "Junyi42/MonST3R_PO-TA-S-W_ViTLarge_BaseDecoder_512_dpt",
         NAVER,
         NAVER,
+        VIDEO,
     ),
     "mast3r": Entry(
         PairNet,
@@ -128,6 +137,7 @@ MODELS: dict[str, Entry] = {
         HF + "naver/MASt3R_ViTLarge_BaseDecoder_512_catmlpdpt_metric",
         NAVER,
         NAVER,
+        ("sparse", *PAIRS),
     ),
     "align3r": Entry(
         PairNet,
@@ -141,6 +151,7 @@ MODELS: dict[str, Entry] = {
         HF + "cyun9286/Align3R_DepthPro_ViTLarge_BaseDecoder_512_dpt",
         NAVER,
         NAVER,
+        VIDEO,
     ),
     "slam3r-i2p": Entry(
         ImagesToPoints,
@@ -154,6 +165,8 @@ MODELS: dict[str, Entry] = {
         HF + "siyan824/slam3r_i2p",
         NAVER,
         NAVER,
+        ("register", "pnp", "rig"),
+        "slam3r-l2w",
     ),
     "slam3r-l2w": Entry(
         LocalToWorld,
@@ -180,6 +193,7 @@ MODELS: dict[str, Entry] = {
         HF + "Zhenggang/MV-DUSt3R",
         MVDUST3R_CODE,
         "CC BY-NC 4.0",
+        ("pnp",),
     ),
     "mvdust3r-plus": Entry(
         MvDust3r,
@@ -193,6 +207,7 @@ MODELS: dict[str, Entry] = {
         HF + "Zhenggang/MV-DUSt3R",
         MVDUST3R_CODE,
         "CC BY-NC 4.0",
+        ("pnp",),
     ),
     "spann3r": Entry(
         MemoryNet,
@@ -206,6 +221,7 @@ MODELS: dict[str, Entry] = {
         "https://github.com/HengyiWang/spann3r (spann3r.pth)",
         NAVER,
         "not stated apart; made from DUSt3R's, " + NAVER,
+        ("pnp", "rig"),
     ),
     "driv3r": Entry(
         MemoryNet,
@@ -220,6 +236,7 @@ MODELS: dict[str, Entry] = {
         "https://github.com/Barrybarry-Smith/Driv3R (driv3r.pth)",
         "MIT by its issue 12; made from DUSt3R's, " + NAVER,
         "not stated; made from DUSt3R's, " + NAVER,
+        ("rig", "pnp"),
     ),
     "vggt": Entry(
         Vggt,
@@ -247,6 +264,7 @@ MODELS: dict[str, Entry] = {
         "none fits: built from the paper, its weights are to be trained here",
         "Apache-2.0",
         "-",
+        PAIRS,
     ),
 }
 
@@ -256,3 +274,14 @@ def choose_model(name: str) -> Entry:
     if name not in MODELS:
         raise ConfigError(f"no model {name!r}; there are {', '.join(MODELS)}")
     return MODELS[name]
+
+
+def choose_aligner(model: str, name: str) -> Aligner:
+    """The aligner of a name, "own" for that of the system's authors; ConfigError for others."""
+    possible = choose_model(model).aligners
+    if name == "own":
+        return possible[0]
+    for aligner in possible:
+        if aligner == name:
+            return aligner
+    raise ConfigError(f"--aligner {name}: {model} has own, {', '.join(possible)}")

@@ -12,7 +12,7 @@ from driv3r.errors import ConfigError
 from driv3r.geometry.transforms import from_rotvec
 from driv3r.network.inputs import Inputs, encode_rays
 from driv3r.network.surround import Driv3r, StreamState
-from driv3r.types import Prediction, Rig, Transform
+from driv3r.types import Prediction, Rig
 
 LAST = ("last_images", "last_features", "last_rate")
 Precision = Literal["auto", "bf16", "fp32"]
@@ -41,12 +41,12 @@ def choose_device(name: str) -> torch.device:
 class StreamFrame:
     """One surround frame at the working size; None for a camera that gave nothing.
 
-    `last_T_ego` is the motion since the last frame where it is known beforehand.
+    `world_T_cam` is where each camera was at its own time, where that is known beforehand.
     """
 
     images: Sequence[UInt8[np.ndarray, "h w 3"] | None]
     gap_s: float
-    last_T_ego: Transform | None = None
+    world_T_cam: Float[np.ndarray, "v 4 4"] | None = None
 
 
 class Streamer:

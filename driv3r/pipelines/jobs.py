@@ -15,7 +15,10 @@ CODE_ROOMS = ("geometry", "network", "datasets", "align", "fusion", "scoring", "
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides what a run writes."""
+    """Everything that decides what a run writes.
+
+    `aligner` is a name or "own"; `second_weights` are those of a system's partner.
+    """
 
     dataset: str
     root: str
@@ -28,6 +31,8 @@ class Settings:
     device: str
     threads: int
     protocol: str
+    aligner: str = "own"
+    second_weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,8 @@ def fingerprint_tables(root: Path) -> str:
 def run_key(settings: Settings) -> str:
     """Equal for two runs that would write the same."""
     facts = asdict(settings)
-    weights = Path(settings.weights)
-    facts["weights_sha256"] = hash_file(weights) if weights.is_file() else "missing"
+    for name in ("weights", "second_weights"):
+        path = facts[name]
+        known = path is not None and Path(path).is_file()
+        facts[f"{name}_sha256"] = hash_file(Path(path)) if known else "missing"
     return hash_json([facts, hash_code(), fingerprint_tables(Path(settings.root))])

@@ -19,7 +19,7 @@ from driv3r.network.points import PointAnswer
 from driv3r.network.priors import Known
 from driv3r.network.slam3r import ImagesToPoints
 from driv3r.network.stream import Streamer, StreamFrame
-from driv3r.pipelines.seeds import Sight
+from driv3r.pipelines.rulers import Sight
 from driv3r.types import Camera, Rig
 
 NOWHERE = np.full((4, 4), np.nan)
@@ -121,46 +121,50 @@ class PairLooker(WindowLooker):
         self.network, self.mono = network.to(device), mono
         rays = torch.from_numpy(np.stack([rays_of(camera) for camera in rig.cameras]))
         self.rays = F.normalize(rays.float().movedim(-1, 1), dim=1).to(device)
-        self.points: Float[np.ndarray, "v h w 3"] | None = None
-        self.last_points: Float[np.ndarray, "v h w 3"] | None = None
+        self.points: list[Float32[np.ndarray, "v h w 3"]] = []
 
     def look(
         self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
     ) -> Sight:
         """Answer the next frame."""
         if self.mono is not None:
-            self.last_points, self.points = self.points, self.mono.look(images, present, gap_s)
+            points = self.mono.look(images, present, gap_s)
+            self.points = [points, *self.points][: self.past + 1]
         return super().look(images, present, gap_s)
 
     def ask(self, v: int, window: Float[Tensor, "k 3 h w"]) -> PointAnswer:
-        """Both images' points in the first camera."""
-        rays, mono = (self.rays[v : v + 1], self.rays[v : v + 1]), None
-        if self.points is not None:
-            last = self.last_points if self.windows[v] and self.last_points is not None else None
-            now, then = (
-                torch.from_numpy(p[v : v + 1]).to(self.device)
-                for p in (self.points, self.points if last is None else last)
-            )
-            mono = (now, then)
-        known = Known(rays=rays if self.network.known is not None else None, points=mono)
-        answers = self.network(window[:1], window[1:2], known)
+        """Both newest images' points in the first camera."""
+        answers = self.ask_pair(v, window, 0, 1)
         return PointAnswer(
             torch.cat([answer.points for answer in answers]),
             torch.cat([answer.confidence for answer in answers]),
         )
 
+    def ask_pair(
+        self, v: int, window: Float[Tensor, "k 3 h w"], first: int, second: int
+    ) -> tuple[PointAnswer, PointAnswer]:
+        """What the network says of two images of a camera's window."""
+        rays = (self.rays[v : v + 1], self.rays[v : v + 1])
+        mono = None
+        if self.points:
+            seen = [self.points[min(k, len(self.points) - 1)] for k in (first, second)]
+            one, two = (torch.from_numpy(points[v : v + 1]).to(self.device) for points in seen)
+            mono = (one, two)
+        known = Known(rays=rays if self.network.known is not None else None, points=mono)
+        return self.network(window[first : first + 1], window[second : second + 1], known)
+
     def save_state(self) -> dict[str, np.ndarray]:
         """Also the last monocular points and what gave them."""
         state = super().save_state()
-        if self.mono is not None and self.points is not None:
-            state["points"] = self.points
+        if self.mono is not None and self.points:
+            state["points"] = np.stack(self.points)
             state |= {f"mono.{k}": a for k, a in self.mono.streamer.save_state().items()}
         return state
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
         """Take up what `save_state` gave."""
         super().load_state(arrays)
-        self.points = arrays.get("points")
+        self.points = list(arrays.get("points", []))
         if self.mono is not None:
             mono = {k[5:]: a for k, a in arrays.items() if k.startswith("mono.")}
             self.mono.streamer.load_state(mono)

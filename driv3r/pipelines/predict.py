@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import UInt8
 
 from driv3r.align.odometry import RigOdometry
-from driv3r.geometry.transforms import invert
 from driv3r.network.stream import Streamer, StreamFrame
 from driv3r.pipelines.prepare import (
     WorkRig,
@@ -60,7 +59,7 @@ def predict_frames(
         frame = scene.frames[index]
         images = prepare_images(frame, work)
         gap_s = track.gap_s(frame.time_us)
-        known = _known_motion(frame, track) if ego_poses == "given" else None
+        known = _know_cameras(frame, work) if ego_poses == "given" else None
         prediction = streamer.step(StreamFrame(images, gap_s, known))
         last_T_ego = prediction.last_T_ego
         if odometry is not None:
@@ -84,11 +83,10 @@ def predict_frames(
         report(index + 1, len(scene.frames))
 
 
-def _known_motion(frame: Frame, track: Track) -> Transform | None:
-    """last_T_ego by the dataset's own poses; None on a log's first frame."""
-    if track.world_T_ego is None:
-        return None
-    return invert(track.world_T_ego) @ frame.world_T_ego
+def _know_cameras(frame: Frame, work: WorkRig) -> np.ndarray:
+    """world_T_cam of each camera by the dataset's own poses; NaN where there is no image."""
+    ego_T_cam = np.stack([camera.ego_T_cam for camera in work.rig.cameras])
+    return given_ego_poses(frame, work.rig) @ ego_T_cam
 
 
 def _measure_motion(

@@ -11,7 +11,7 @@ from driv3r.errors import ConfigError, StoreError
 from driv3r.pipelines.jobs import Job, Settings, report_folder, run_key
 from driv3r.pipelines.recipe import build_recipe
 from driv3r.pipelines.results import LogResult, RunResult, load_log_result, save_result
-from driv3r.pipelines.systems import tell_scale
+from driv3r.pipelines.systems import choose_partner, tell_scale
 from driv3r.scoring.merge import merge_scores
 from driv3r.store.commit import commit
 from driv3r.store.files import read_state
@@ -30,7 +30,8 @@ def process(
     report: Report = lambda log, stage, done, total: None,
 ) -> RunResult:
     """Process every log of a split; a killed run goes on, a finished one is not done again."""
-    key = run_key(settings)
+    choose_partner(settings)  # what can not be is said before any log is touched
+    scale, key = tell_scale(settings), run_key(settings)
     earlier = read_run(out)
     known = earlier is not None and earlier["key"] == key
     names = earlier["logs"] if earlier is not None and known else list_logs(settings)
@@ -38,7 +39,7 @@ def process(
     todo = [job for job in jobs if replace_finished or not (known and is_finished(job))]
     results = {job.scene_id: load_log_result(job.result_file) for job in jobs if job not in todo}
     title = f"{settings.dataset} {settings.split}"
-    shown = asdict(settings) | {"scale": tell_scale(settings.model), "driv3r": __version__}
+    shown = asdict(settings) | {"scale": scale, "driv3r": __version__}
     if not todo and (report_folder(out) / "report.html").is_file():
         return gather(title, shown, [results[job.scene_id] for job in jobs])
     _write_run(out, key, jobs)

@@ -11,7 +11,7 @@ from driv3r.geometry.transforms import invert
 from driv3r.network.recurrent import MemoryNet, MemoryState
 from driv3r.network.spatial_memory import TokenMemory
 from driv3r.pipelines.lookers import NOWHERE, find_camera, to_numpy
-from driv3r.pipelines.seeds import Sight
+from driv3r.pipelines.rulers import Sight
 from driv3r.types import Camera, Rig
 
 Part = tuple[np.ndarray, np.ndarray, np.ndarray]  # depth, confidence, last_T_cam

@@ -7,17 +7,20 @@ from torch import nn
 
 from driv3r.errors import ConfigError
 from driv3r.network.checkpoints import SHIPPED, load_weights
-from driv3r.network.models import choose_model
+from driv3r.network.models import Aligner, Entry, choose_aligner, choose_model
 from driv3r.network.mvdust3r import MvDust3r
 from driv3r.network.official import load_official
 from driv3r.network.pairs import PairNet
 from driv3r.network.recurrent import MemoryNet
-from driv3r.network.slam3r import ImagesToPoints
+from driv3r.network.slam3r import ImagesToPoints, LocalToWorld
 from driv3r.network.stream import Streamer, choose_device
 from driv3r.network.surround import Driv3r
 from driv3r.network.vggt import Vggt
+from driv3r.pipelines.aligned import ALIGN, AlignedLooker
 from driv3r.pipelines.jobs import Settings, hash_file
 from driv3r.pipelines.lookers import MonoPoints, PairLooker, SlamLooker, StarLooker
+from driv3r.pipelines.registered import RegisteredLooker
+from driv3r.pipelines.rulers import RigRuler, Ruler
 from driv3r.pipelines.seeds import Looker, SeedStreamer
 from driv3r.pipelines.sequences import MemoryLooker
 from driv3r.pipelines.vggt_looker import VggtLooker
@@ -29,21 +32,27 @@ OURS = "learned from metric depth; ray and ground channels carry the rig's heigh
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """A loaded network and what a log's header tells of it."""
+    """A loaded network and what a log's header tells of it.
+
+    `partner` is the network that runs beside it, `weights_hash` of both.
+    """
 
     network: nn.Module
     size_hw: tuple[int, int]
     weights_hash: str
     scale_source: str
+    aligner: Aligner
     sigma_scale: float = 1.0
+    partner: nn.Module | None = None
 
     def stream(self, rig: Rig, settings: Settings) -> Streamer | SeedStreamer:
         """A fresh run of it over a log with this rig (of `size_hw`)."""
         if isinstance(self.network, Driv3r):
             device, precision = settings.device, settings.precision
             return Streamer(self.network, rig, device, precision, self.sigma_scale)
-        device = choose_device(settings.device)
-        return SeedStreamer(make_looker(self.network, rig, settings), rig, device)
+        ruler = choose_ruler(self.aligner)(rig)
+        looker = make_looker(self, rig, settings)
+        return SeedStreamer(looker, rig, choose_device(settings.device), ruler)
 
 
 def default_weights(model: str) -> Path:
@@ -54,26 +63,49 @@ def default_weights(model: str) -> Path:
     raise ConfigError(f"--model {model} needs --weights FILE ({entry.checkpoint})")
 
 
-def tell_scale(model: str) -> str:
+def choose_ruler(aligner: Aligner) -> type[Ruler]:
+    """What finds the metres of a published system's answers."""
+    return RigRuler if aligner == "rig" else Ruler
+
+
+def tell_scale(settings: Settings) -> str:
     """Where a system's metres come from, in words for the report and the store."""
-    return OURS if choose_model(model).network is Driv3r else SeedStreamer.scale_source
+    if choose_model(settings.model).network is Driv3r:
+        return OURS
+    return choose_ruler(choose_aligner(settings.model, settings.aligner)).source
 
 
-def load_system(model: str, weights: Path) -> System:
-    """The network of a model's name with weights; CheckpointError when they do not fit."""
-    entry = choose_model(model)
+def choose_partner(settings: Settings) -> Entry | None:
+    """The second network's entry where weights for one are given; ConfigError where none fits."""
+    if settings.second_weights is None:
+        return None
+    partner = choose_model(settings.model).partner
+    if partner is None:
+        raise ConfigError(f"--second-weights: {settings.model} runs alone; leave it out")
+    return choose_model(partner)
+
+
+def load_system(settings: Settings) -> System:
+    """The network of a run with its weights; CheckpointError when they do not fit."""
+    entry, weights = choose_model(settings.model), Path(settings.weights)
+    aligner = choose_aligner(settings.model, settings.aligner)
+    hashes, source = hash_file(weights), tell_scale(settings)
     if entry.network is Driv3r:
         network, card = load_weights(weights)
         factor = float(card.get("sigma_scale", 1.0))
-        size_hw = network.config.size_hw
-        return System(network, size_hw, hash_file(weights), tell_scale(model), factor)
-    network = load_official(entry, weights)
-    return System(network, entry.size_hw, hash_file(weights), tell_scale(model))
+        return System(network, network.config.size_hw, hashes, source, aligner, factor)
+    network, partner = load_official(entry, weights), None
+    beside = choose_partner(settings)
+    if beside is not None and settings.second_weights is not None:
+        second = Path(settings.second_weights)
+        partner = load_official(beside, second)
+        hashes = f"{hashes}+{hash_file(second)}"
+    return System(network, entry.size_hw, hashes, source, aligner, partner=partner)
 
 
-def make_looker(network: nn.Module, rig: Rig, settings: Settings) -> Looker:
-    """How this network's family looks at surround frames."""
-    device = choose_device(settings.device)
+def make_looker(system: System, rig: Rig, settings: Settings) -> Looker:
+    """How this system's family looks at surround frames."""
+    device, network = choose_device(settings.device), system.network
     if isinstance(network, PairNet):
         mono = None
         if network.prior is not None:
@@ -81,9 +113,14 @@ def make_looker(network: nn.Module, rig: Rig, settings: Settings) -> Looker:
             small = MonoPoints.shrink_rig(rig, ours.config.size_hw)
             streamer = Streamer(ours, small, settings.device, settings.precision)
             mono = MonoPoints(streamer, rig)
+        if system.aligner in ALIGN:
+            return AlignedLooker(network, rig, device, mono, ALIGN[system.aligner])
         return PairLooker(network, rig, device, mono)
     if isinstance(network, ImagesToPoints):
-        return SlamLooker(network, rig, device)
+        if system.aligner != "register":
+            return SlamLooker(network, rig, device)
+        world = system.partner if isinstance(system.partner, LocalToWorld) else None
+        return RegisteredLooker(network, world, rig, device)
     if isinstance(network, MvDust3r):
         return StarLooker(network, rig, device, MANY if network.config.across else 1)
     if isinstance(network, MemoryNet):

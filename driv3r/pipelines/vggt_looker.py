@@ -9,7 +9,7 @@ from driv3r.geometry.transforms import invert
 from driv3r.network.camera_head import decode_cameras
 from driv3r.network.vggt import Vggt
 from driv3r.pipelines.lookers import LastImages
-from driv3r.pipelines.seeds import Sight
+from driv3r.pipelines.rulers import Sight
 from driv3r.types import Rig
 
 

@@ -42,7 +42,7 @@ class LogWorker:
     def _load(self):
         settings = self.settings
         reader = open_dataset(settings.dataset, Path(settings.root), sweeps=settings.sweeps)
-        return reader, load_system(settings.model, Path(settings.weights))
+        return reader, load_system(settings)
 
     def run(self, job: Job, report: StageReport) -> LogResult:
         """The log's record; what goes wrong fails this log and no other."""
@@ -116,7 +116,7 @@ def make_header(job: Job, scene: Scene, work: WorkRig, system: System) -> LogHea
     rig = [[c.name, c.K.tolist(), c.ego_T_cam.tolist(), c.distortion] for c in scene.rig.cameras]
     times = scene.time_us.tolist()
     facts = [settings.dataset, settings.sweeps, scene.id, rig, times]
-    choices = [settings.model, settings.ego_poses, settings.precision, settings.threads]
+    choices = [settings.model, system.aligner, settings.ego_poses, settings.precision]
     return LogHeader(
         log_id=scene.id,
         dataset=settings.dataset,
@@ -126,7 +126,7 @@ def make_header(job: Job, scene: Scene, work: WorkRig, system: System) -> LogHea
         is_keyframe=scene.is_keyframe,
         hashes={
             "input": hash_json(facts),
-            "config": hash_json([*choices, settings.protocol]),
+            "config": hash_json([*choices, settings.threads, settings.protocol]),
             "weights": system.weights_hash,
             "code": hash_code(),
         },

@@ -23,7 +23,8 @@ from driv3r.network.slam3r import Slam3rConfig
 from driv3r.network.stream import StreamFrame
 from driv3r.pipelines.lookers import PairLooker
 from driv3r.pipelines.process import process
-from driv3r.pipelines.seeds import FlowMotion, SeedStreamer, Sight, agree_on_motion
+from driv3r.pipelines.rulers import Ruler, Sight
+from driv3r.pipelines.seeds import FlowMotion, SeedStreamer, agree_on_motion
 from driv3r.pipelines.systems import load_system
 from driv3r.store.reader import LogStore
 from driv3r.store.verify import verify
@@ -79,20 +80,23 @@ class Oracle(PairNet):
         )
 
 
-def make_frame(seed: int, last_T_ego=None) -> StreamFrame:
+def make_frame(seed: int, given: bool = False) -> StreamFrame:
+    """Random images; with `given` also where the cameras are when the car has made `seed` steps."""
     rng = np.random.default_rng(seed)
     images = [rng.integers(0, 255, (*SIZE_HW, 3)).astype(np.uint8) for _ in "ab"]
-    return StreamFrame(images, 0.5 * (seed > 0), last_T_ego)
+    ego_T_cam = np.stack([camera.ego_T_cam for camera in make_rig().cameras])
+    world_T_ego = np.linalg.matrix_power(MOTION, seed)
+    return StreamFrame(images, 0.5 * (seed > 0), world_T_ego @ ego_T_cam if given else None)
 
 
 @pytest.mark.parametrize("given", [True, False])
 def test_units_become_metres_and_the_cars_motion_is_found(given):
     rig = make_rig()
     looker = PairLooker(Oracle(rig), rig, torch.device("cpu"), None)
-    streamer = SeedStreamer(looker, rig, torch.device("cpu"))
-    first = streamer.step(make_frame(0))
+    streamer = SeedStreamer(looker, rig, torch.device("cpu"), Ruler(rig))
+    first = streamer.step(make_frame(0, given))
     assert first.last_T_ego is None
-    second = streamer.step(make_frame(1, MOTION if given else None))
+    second = streamer.step(make_frame(1, given))
     for v, camera in enumerate(rig.cameras):
         truth = see_ground(camera)[..., 2]
         np.testing.assert_allclose(second.depth_m[v], truth, rtol=0.02)
@@ -105,7 +109,7 @@ def test_a_missing_camera_is_left_out_and_the_state_restores_exactly():
 
     def start():
         looker = PairLooker(Oracle(rig), rig, torch.device("cpu"), None)
-        return SeedStreamer(looker, rig, torch.device("cpu"))
+        return SeedStreamer(looker, rig, torch.device("cpu"), Ruler(rig))
 
     one, two = start(), start()
     one.step(make_frame(0))
@@ -184,7 +188,12 @@ def tiny_system(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", TINY)
 def test_published_systems_run_in_the_pipeline(name, tiny_system, tiny_world, tmp_path):
     weights, out = tiny_system(name), tmp_path / "out"
-    settings = settings_for(tiny_world, model="tiny", weights=weights, ego_poses="given")
+    aligner = (
+        "pnp" if isinstance(TINY[name], PairConfig) else "own"
+    )  # pairs' aligners take long: test_aligned
+    settings = settings_for(
+        tiny_world, model="tiny", weights=weights, ego_poses="given", aligner=aligner
+    )
     run = process(settings, out, inline=True)
     assert [log.state for log in run.logs] == ["done", "done"], run.logs[0].error
     for log in run.logs:
@@ -194,12 +203,16 @@ def test_published_systems_run_in_the_pipeline(name, tiny_system, tiny_world, tm
     assert any(s.subject == "tiny" and s.metric == "abs_rel" for s in run.scores)
 
 
-@pytest.mark.parametrize("name", ["align3r", "slam3r-i2p", "mvdust3r", "driv3r"])
-def test_a_systems_state_restores_exactly(name, tiny_system):
+@pytest.mark.parametrize(
+    ("name", "aligner"),
+    [("align3r", "pnp"), ("slam3r-i2p", "pnp"), ("slam3r-i2p", "register"), ("mvdust3r", "own"),
+     ("driv3r", "rig")],
+)  # fmt: skip
+def test_a_systems_state_restores_exactly(name, aligner, tiny_system):
     weights = tiny_system(name)
-    settings = settings_for(Path("."), model="tiny", weights=weights)
+    settings = settings_for(Path("."), model="tiny", weights=weights, aligner=aligner)
     rig = prepare_rig_at(make_rig(), (64, 112))
-    system = load_system("tiny", Path(weights))
+    system = load_system(settings)
     rng = np.random.default_rng(0)
     frames = [
         StreamFrame([rng.integers(0, 255, (64, 112, 3)).astype(np.uint8) for _ in "ab"], gap_s)

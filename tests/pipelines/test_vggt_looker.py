@@ -16,6 +16,7 @@ from driv3r.network.models import MODELS
 from driv3r.network.stream import StreamFrame
 from driv3r.network.tracks import TrackerConfig
 from driv3r.network.vggt import DENSE, FEATURES, Vggt, VggtConfig
+from driv3r.pipelines.rulers import Ruler
 from driv3r.pipelines.seeds import Looker, SeedStreamer
 from driv3r.pipelines.systems import load_system
 from driv3r.pipelines.vggt_looker import VggtLooker
@@ -134,7 +135,7 @@ def test_motion_is_that_between_the_cameras_that_the_network_places():
 
 def test_it_runs_behind_the_interface_of_our_own_network(network):
     rig = make_rig()
-    streamer = SeedStreamer(start(network), rig, torch.device("cpu"))
+    streamer = SeedStreamer(start(network), rig, torch.device("cpu"), Ruler(rig))
     rng = np.random.default_rng(0)
     for gap_s in (0.0, 0.5):
         images = [rng.integers(0, 255, (*SIZE_HW, 3)).astype(np.uint8) for _ in rig.cameras]
@@ -149,9 +150,9 @@ def test_weights_under_the_systems_name_are_run_by_it(monkeypatch, tmp_path, net
     monkeypatch.setitem(MODELS, "tiny", entry)
     weights = tmp_path / "tiny.safetensors"
     save_file(network.state_dict(), weights)
-    system = load_system("tiny", weights)
-    assert system.size_hw == SIZE_HW
     settings = settings_for(tmp_path, model="tiny", weights=str(weights))
+    system = load_system(settings)
+    assert system.size_hw == SIZE_HW
     streamer = system.stream(make_rig(), settings)
     assert isinstance(streamer, SeedStreamer)
     sight = streamer.looker.look(make_images(0), EVERYONE, 0.0)
