@@ -88,6 +88,9 @@ def process(
     aligner: Annotated[
         str, typer.Option(help="A published system's: own, or one that `models show` names.")
     ] = "own",
+    flow: Annotated[
+        str, typer.Option(help="What tells a published system what moves: dis or matcher (ours).")
+    ] = "dis",
     ego_poses: Annotated[
         str, typer.Option(help="What fusion uses: predicted, given or odometry.")
     ] = "predicted",
@@ -120,6 +123,7 @@ def process(
         weights=str(weights or default_weights(model)),
         aligner=aligner,
         second_weights=None if second_weights is None else str(second_weights),
+        flow=flow,
         ego_poses=ego_poses,
         precision=precision,
         device=device,

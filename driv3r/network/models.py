@@ -58,6 +58,12 @@ class Entry:
 
 PAIRS: tuple[Aligner, ...] = ("pairwise", "pairwise-flow", "pnp", "rig")
 VIDEO: tuple[Aligner, ...] = ("pairwise-flow", "pairwise", "pnp", "rig")
+OURS = (
+    "ours",
+    "surround images with calibration, one frame at a time",
+    "metric depth with sigma, ego motion, motion probability",
+)
+UNTRAINED = "none yet: `driv3r train` with the recipe of this name makes it on GPUs"
 NAVER = "CC BY-NC-SA 4.0 (Naver)"
 HF = "https://huggingface.co/"
 SLAM3R_PAPER = (
@@ -74,14 +80,34 @@ MODELS: dict[str, Entry] = {
         Driv3r,
         Driv3rConfig(),
         KeyMap(()),
-        "ours",
-        "surround images with calibration, one frame at a time",
-        "metric depth with sigma, ego motion, motion probability",
+        *OURS,
         (128, 224),
         "metric",
         "shipped with the package",
         "Apache-2.0",
         "Apache-2.0",
+    ),
+    "driv3r-b": Entry(
+        Driv3r,
+        Driv3rConfig((256, 448), width=768, heads=12, stages=4, memory=8, channels=(64, 128, 192)),
+        KeyMap(()),
+        *OURS,
+        (256, 448),
+        "metric",
+        UNTRAINED,
+        "Apache-2.0",
+        "-",
+    ),
+    "driv3r-l": Entry(
+        Driv3r,
+        Driv3rConfig((256, 448), width=1024, heads=16, stages=8, memory=8, channels=(64, 128, 256)),
+        KeyMap(()),
+        *OURS,
+        (256, 448),
+        "metric",
+        UNTRAINED,
+        "Apache-2.0",
+        "-",
     ),
     "dust3r": Entry(
         PairNet,

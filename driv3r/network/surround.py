@@ -69,7 +69,7 @@ class Driv3r(nn.Module):
         """Answers for t frames that follow those in `state`."""
         shape = inputs.present.shape
         here = inputs.present[..., None, None, None]
-        images = (inputs.images - 0.45) * 4.0 * here
+        images = normalise(inputs.images) * here
         features = self.matcher(images) * here
         last_images = _shift(images, None if state is None else state.last_images)
         last_features = _shift(features, None if state is None else state.last_features)
@@ -102,6 +102,11 @@ class Driv3r(nn.Module):
         tokens = tokens + gap + ~inputs.present[..., None, None] * self.missing
         tokens, kept = self.aggregator(tokens, memory)
         return self.norm(tokens), kept
+
+
+def normalise(images: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
+    """Images in 0..1 as our network takes them."""
+    return (images - 0.45) * 4.0
 
 
 def _shift(x: Float[Tensor, "b t *s"], last: Float[Tensor, "b *s"] | None) -> Tensor:

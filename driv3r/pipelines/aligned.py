@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from driv3r.align.dynamic_mask import estimate_flow, score_motion
+from driv3r.align.dynamic_mask import score_motion
 from driv3r.align.pairwise import align_pairs
 from driv3r.align.sparse import align_sparse, match_pairs
 from driv3r.align.video import Video
@@ -20,8 +20,9 @@ from driv3r.geometry.transforms import invert
 from driv3r.network.models import Aligner
 from driv3r.network.pairs import PairNet
 from driv3r.network.points import PointAnswer
+from driv3r.pipelines.flows import Flow
 from driv3r.pipelines.lookers import NOWHERE, MonoPoints, PairLooker, find_camera, to_numpy
-from driv3r.pipelines.seeds import FLOW, MOVES_SHARE
+from driv3r.pipelines.seeds import MOVES_SHARE
 from driv3r.types import Camera, Rig
 
 
@@ -32,6 +33,7 @@ class Window:
     images: UInt8[np.ndarray, "n h w 3"]
     camera: Camera
     answers: dict[tuple[int, int], tuple[PointAnswer, PointAnswer]]
+    flow: Flow
 
     @cached_property
     def pairs(self) -> PairPoints:
@@ -60,7 +62,7 @@ class Window:
 
     def _see_flow(self, first: int, second: int) -> tuple[np.ndarray, np.ndarray]:
         """Flow from one image to another, and where depth and camera motion explain it."""
-        flow_px = estimate_flow(FLOW, self.images[first], self.images[second]).astype(np.float64)
+        flow_px = self.flow(self.images[first], self.images[second]).astype(np.float64)
         one, two = self.answers[first, second]
         first_T_second = find_camera(
             to_numpy(two.points[0]), to_numpy(two.confidence[0]), self.camera
@@ -105,9 +107,10 @@ class AlignedLooker(PairLooker):
         device: torch.device,
         mono: MonoPoints | None,
         align: Callable[[Window], Alignment],
+        flow: Flow,
     ):
         super().__init__(network, rig, device, mono)
-        self.align = align
+        self.align, self.flow = align, flow
 
     def _look_at(self, v: int, image: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Depth, confidence, and the camera's motion since its last image."""
@@ -121,7 +124,7 @@ class AlignedLooker(PairLooker):
         pixels = (images.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
         try:
             with torch.enable_grad():
-                found = self.align(Window(pixels, self.rig.cameras[v], answers))
+                found = self.align(Window(pixels, self.rig.cameras[v], answers, self.flow))
         except GeometryError:  # nothing to align: depth as the newest pair has it, motion unknown
             newest = answers[0, 1][0]
             return to_numpy(newest.points[0, ..., 2]), to_numpy(newest.confidence[0]), NOWHERE

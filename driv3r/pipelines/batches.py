@@ -1,5 +1,6 @@
 """Training batches from generated clips: deterministic in (seed, step), augmented."""
 
+import itertools
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -28,7 +29,9 @@ class DataRecipe:
     """Which clips a step may draw: `start` at first, then `per_step` more each step up to `most`.
 
     `shapes` are (clips, frames) of a batch, drawn in turn at random. With `fresh` each step
-    renders clips that none before has seen, in memory, and nothing is kept on the disk.
+    renders clips that none before has seen, in memory, and nothing is kept on the disk. `jitter`
+    is how wrong the told calibration is: degrees of each camera's turn, and percent of its focal
+    length, one sigma.
     """
 
     clips: ClipRecipe = ClipRecipe()
@@ -37,6 +40,7 @@ class DataRecipe:
     most: int = 420
     shapes: tuple[tuple[int, int], ...] = ((2, 2), (2, 2), (1, 5))
     camera_drop: float = 0.06
+    jitter: tuple[float, float] = (0.0, 0.0)
     seed: int = 0
     fresh: bool = False
 
@@ -138,29 +142,45 @@ def make_batch(step: int, recipe: DataRecipe, folder: Path) -> list[dict[str, np
         seeds = FIRST_TRAIN_SEED + rng.integers(pool, size=count)
         clips = [read_clip(ensure_clip(folder, int(seed), recipe.clips)) for seed in seeds]
     views = min(clip.K.shape[0] for clip in clips)
-    return [
-        make_example(choose_views(clip, views, rng), frames, recipe.camera_drop, rng)
-        for clip in clips
-    ]
+    chosen = [misjudge(choose_views(clip, views, rng), recipe.jitter, rng) for clip in clips]
+    return [make_example(clip, frames, recipe.camera_drop, rng) for clip in chosen]
+
+
+def misjudge(clip: Clip, jitter: tuple[float, float], rng: np.random.Generator) -> Clip:
+    """The clip with a calibration that is a little off; what the cameras saw stays."""
+    turn_deg, focal_percent = jitter
+    if turn_deg == 0 and focal_percent == 0:
+        return clip
+    views = len(clip.K)
+    turn_rad = np.radians(rng.normal(0, turn_deg, (views, 3)))
+    turns = transforms.from_rotvec(turn_rad, np.zeros((views, 3)))
+    K = clip.K.copy()
+    K[:, [0, 1], [0, 1]] *= np.exp(rng.normal(0, focal_percent / 100, (views, 1)))
+    return replace(clip, K=K, ego_T_cam=clip.ego_T_cam @ turns)
 
 
 def stream_batches(
-    first_step: int, recipe: DataRecipe, folder: Path, device: torch.device, helpers: int = 1
+    first: int,
+    recipe: DataRecipe,
+    folder: Path,
+    device: torch.device,
+    helpers: int = 1,
+    stride: int = 1,
 ) -> Iterator[tuple[Inputs, Targets]]:
-    """Batches from `first_step` on, prepared ahead: in a thread, or rendered by `helpers`."""
+    """Every `stride`-th batch from number `first` on, prepared ahead.
+
+    In a thread, or rendered by `helpers` processes.
+    """
     pool: Executor = ThreadPoolExecutor(1)
     if recipe.fresh:
         spawn = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(max(helpers, 1), mp_context=spawn)
     with pool:
-        ahead = [
-            pool.submit(make_batch, first_step + i, recipe, folder) for i in range(3 + helpers)
-        ]
-        step = first_step + len(ahead)
+        numbers = itertools.count(first, stride)
+        ahead = [pool.submit(make_batch, next(numbers), recipe, folder) for _ in range(3 + helpers)]
         while True:
             yield collate(ahead.pop(0).result(), device)
-            ahead.append(pool.submit(make_batch, step, recipe, folder))
-            step += 1
+            ahead.append(pool.submit(make_batch, next(numbers), recipe, folder))
 
 
 def render_ahead(folder: Path, recipe: DataRecipe) -> None:

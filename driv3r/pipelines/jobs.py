@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from driv3r.network.stream import Precision
-from driv3r.types import EgoPoses
+from driv3r.types import EgoPoses, FlowName
 
 PACKAGE = Path(__file__).parent.parent
 CODE_ROOMS = ("geometry", "network", "datasets", "align", "fusion", "scoring", "store", "pipelines")
@@ -17,7 +17,8 @@ CODE_ROOMS = ("geometry", "network", "datasets", "align", "fusion", "scoring", "
 class Settings:
     """Everything that decides what a run writes.
 
-    `aligner` is a name or "own"; `second_weights` are those of a system's partner.
+    `aligner` is a name or "own"; `second_weights` are those of a system's partner. `flow` tells
+    a published system what moves.
     """
 
     dataset: str
@@ -33,6 +34,7 @@ class Settings:
     protocol: str
     aligner: str = "own"
     second_weights: str | None = None
+    flow: FlowName = "dis"
 
 
 @dataclass(frozen=True)

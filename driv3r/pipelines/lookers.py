@@ -220,18 +220,18 @@ class StarLooker(LastImages):
         """Answer the next frame."""
         here = np.flatnonzero(present).tolist()
         depth, confidence = (np.full((len(images), *images.shape[-2:]), np.nan) for _ in "dc")
-        last_T_cam = np.stack([NOWHERE] * len(images))
+        last_T_cam, ref_T_cam = np.full((2, len(images), 4, 4), np.nan)
         if here:
             before = [v for v in here if v in self.last]
             window = [images[v] for v in here] + [self.last[v] for v in before]
             window = window if len(window) > 1 else window * 2
             places = self._place(torch.stack(window), here + before)
             for i, v in enumerate(here):
-                depth[v], confidence[v], _ = places[i]
+                depth[v], confidence[v], ref_T_cam[v] = places[i]
             for i, v in enumerate(before, len(here)):
                 last_T_cam[v] = invert(places[i][2]) @ places[here.index(v)][2]
         self.last = {v: images[v] for v in here}
-        return Sight(depth, confidence, last_T_cam, one_unit=True)
+        return Sight(depth, confidence, last_T_cam, True, ref_T_cam)
 
     def _place(
         self, window: Float[Tensor, "k 3 h w"], cameras: list[int]

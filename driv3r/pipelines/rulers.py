@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from driv3r.align.rig import Clue, RigPoints, align_rig
+from driv3r.align.spanning import fit_poses
 from driv3r.errors import GeometryError
 from driv3r.geometry.cameras import lift_depth
 from driv3r.geometry.transforms import apply, invert
@@ -16,6 +17,7 @@ from driv3r.types import Rig
 ROAD_M = (3.0, 15.0)  # where the road is seen well and is flat
 REMEMBERED = 15  # frames that the unit of length is a median over
 MOVED_M = 0.5
+MISPLACED = 0.3  # of the cameras' spread: a rig placed worse shows no unit
 TOLD_SIGMA = 0.1  # of the logarithm of what road or motion tell of one camera
 
 
@@ -24,26 +26,30 @@ class Sight:
     """A system's answer for one surround frame in units of its own, one unit a camera.
 
     `last_T_cam` is each camera's motion since its last image, NaN where there is none. With
-    `one_unit` all cameras share their unit of length. A camera without input has NaN depth.
+    `one_unit` all cameras share their unit of length, and `ref_T_cam` may tell where they stand in
+    one frame, NaN where that is not known. A camera without input has NaN depth.
     """
 
     depth: Float[np.ndarray, "v h w"]
     confidence: Float[np.ndarray, "v h w"]
     last_T_cam: Float[np.ndarray, "v 4 4"]
     one_unit: bool = False
+    ref_T_cam: Float[np.ndarray, "v 4 4"] | None = None
 
 
 class Ruler:
     """Metres per unit of a system's answers, for each camera.
 
-    From the road where it is flat under the cameras, whose heights the rig knows, and from the
-    known motion of the cameras where that is given and longer than MOVED_M. Both are medians over
-    the last frames, so that one bad frame changes little.
+    From the known motion of the cameras where that is given and longer than MOVED_M; from the rig's
+    baselines where a system places all cameras in one frame; from the road where it is flat under
+    the cameras, whose heights the rig knows. All are medians over the last frames, so that one bad
+    frame changes little.
     """
 
     source = (
         "similarity made metric per camera: by the given ego motion where there is one and the car "
-        "moves, else by the cameras' heights over the flat road"
+        "moves, else by the rig's baselines where all cameras are placed in one frame, else by the "
+        "cameras' heights over the flat road"
     )
 
     def __init__(self, rig: Rig):
@@ -54,6 +60,7 @@ class Ruler:
         self.ego_T_cam = np.stack([camera.ego_T_cam for camera in rig.cameras])
         self.road: list[deque[float]] = [deque(maxlen=REMEMBERED) for _ in rig.cameras]
         self.driven: list[deque[float]] = [deque(maxlen=REMEMBERED) for _ in rig.cameras]
+        self.apart: deque[float] = deque(maxlen=REMEMBERED)
         self.world_T_last: Float[np.ndarray, "v 4 4"] | None = None
 
     def measure(
@@ -61,6 +68,7 @@ class Ruler:
     ) -> Float[np.ndarray, "v"]:
         """Metres per unit after one more frame; 1 where nothing has told yet."""
         self._watch_road(sight)
+        self._watch_baselines(sight)
         if world_T_cam is not None and self.world_T_last is not None:
             self._watch_motion(sight, invert(self.world_T_last) @ world_T_cam)
         metres = np.exp(self._conclude(sight, world_T_cam))
@@ -72,6 +80,23 @@ class Ruler:
             seen = self.on_road[v] & np.isfinite(depth) & (depth > 0)
             if seen.sum() > 50:
                 self.road[v].append(float(np.median(np.log(self.road_m[v][seen] / depth[seen]))))
+
+    def _watch_baselines(self, sight: Sight) -> None:
+        """Cameras stand as far apart as the rig says, if they are placed about as it says."""
+        if sight.ref_T_cam is None:
+            return
+        here = np.isfinite(sight.ref_T_cam).all((1, 2))
+        if here.sum() < 3:
+            return
+        known, found = self.ego_T_cam[here], sight.ref_T_cam[here]
+        try:
+            scale, ego_T_ref = fit_poses(known, found)
+        except GeometryError:
+            return
+        off_m = apply(ego_T_ref, scale * found[:, :3, 3]) - known[:, :3, 3]
+        spread_m = known[:, :3, 3] - known[:, :3, 3].mean(0)
+        if np.linalg.norm(off_m) < MISPLACED * np.linalg.norm(spread_m):
+            self.apart.append(float(np.log(scale)))
 
     def _watch_motion(self, sight: Sight, last_T_cam: Float[np.ndarray, "v 4 4"]) -> None:
         lengths_m = np.linalg.norm(last_T_cam[:, :3, 3], axis=-1)
@@ -90,6 +115,8 @@ class Ruler:
         """Log of the metres in each unit: a camera's own, else everyone's."""
         logs = self.tell()
         everyone = float(np.nanmedian(logs)) if np.isfinite(logs).any() else 0.0
+        if self.apart and not any(self.driven):
+            everyone = float(np.median(self.apart))
         return np.where(np.isfinite(logs) & (not sight.one_unit), logs, everyone)
 
     def save_state(self) -> dict[str, np.ndarray]:
@@ -98,12 +125,14 @@ class Ruler:
             f"{name}_{v}": np.array(values)
             for name, cameras in (("road", self.road), ("driven", self.driven))
             for v, values in enumerate(cameras)
-        }
+        } | {"apart": np.array(self.apart)}
         return state if self.world_T_last is None else state | {"world_T_last": self.world_T_last}
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
         """Take up what `save_state` gave."""
         self.world_T_last = arrays.get("world_T_last")
+        self.apart.clear()
+        self.apart.extend(arrays.get("apart", np.zeros(0)).tolist())
         for name, cameras in (("road", self.road), ("driven", self.driven)):
             for v, values in enumerate(cameras):
                 values.clear()

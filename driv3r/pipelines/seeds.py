@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from driv3r.align.dynamic_mask import estimate_flow, score_motion
+from driv3r.align.dynamic_mask import score_motion
 from driv3r.geometry.transforms import from_rotvec, invert, to_rotvec
 from driv3r.network.stream import StreamFrame
+from driv3r.pipelines.flows import Flow
 from driv3r.pipelines.rulers import Ruler, Sight
 from driv3r.types import Prediction, Rig, Transform
 
-FLOW = "dis"
 MOVES_SHARE = 0.015  # of the image's width: a difference of flow by which a thing moves
 CONFIDENCE_WEIGHT = 0.2  # alpha of DUSt3R's loss (Wang et al. 2024, eq. 4)
 
@@ -41,10 +41,10 @@ class Looker(Protocol):
 
 
 class FlowMotion:
-    """What moves by itself: where a classical flow disagrees with depth and camera motion."""
+    """What moves by itself: where image flow disagrees with depth and camera motion."""
 
-    def __init__(self, rig: Rig):
-        self.rig = rig
+    def __init__(self, rig: Rig, flow: Flow):
+        self.rig, self.flow = rig, flow
         self.last: dict[int, UInt8[np.ndarray, "h w 3"]] = {}
 
     def judge(
@@ -57,7 +57,7 @@ class FlowMotion:
         motion = np.zeros(depth_m.shape)
         for v, (image, camera) in enumerate(zip(images, self.rig.cameras, strict=True)):
             if image is not None and v in self.last and np.isfinite(last_T_cam[v]).all():
-                flow_px = estimate_flow(FLOW, image, self.last[v]).astype(np.float64)
+                flow_px = self.flow(image, self.last[v]).astype(np.float64)
                 off_px = score_motion(camera, depth_m[v], last_T_cam[v], np.eye(4), flow_px)
                 limit_px = MOVES_SHARE * camera.size_hw[1]
                 motion[v] = np.nan_to_num(1 / (1 + np.exp(limit_px - off_px)))
@@ -68,9 +68,11 @@ class FlowMotion:
 class SeedStreamer:
     """A published system behind the interface of our own network's Streamer."""
 
-    def __init__(self, looker: Looker, rig: Rig, device: torch.device, ruler: Ruler):
+    def __init__(
+        self, looker: Looker, rig: Rig, device: torch.device, ruler: Ruler, flow: FlowMotion
+    ):
         self.looker, self.rig, self.device = looker, rig, device
-        self.ruler, self.flow = ruler, FlowMotion(rig)
+        self.ruler, self.flow = ruler, flow
 
     @torch.no_grad()
     def step(self, frame: StreamFrame) -> Prediction:

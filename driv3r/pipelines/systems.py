@@ -17,11 +17,12 @@ from driv3r.network.stream import Streamer, choose_device
 from driv3r.network.surround import Driv3r
 from driv3r.network.vggt import Vggt
 from driv3r.pipelines.aligned import ALIGN, AlignedLooker
+from driv3r.pipelines.flows import Flow, choose_flow
 from driv3r.pipelines.jobs import Settings, hash_file
 from driv3r.pipelines.lookers import MonoPoints, PairLooker, SlamLooker, StarLooker
 from driv3r.pipelines.registered import RegisteredLooker
 from driv3r.pipelines.rulers import RigRuler, Ruler
-from driv3r.pipelines.seeds import Looker, SeedStreamer
+from driv3r.pipelines.seeds import FlowMotion, Looker, SeedStreamer
 from driv3r.pipelines.sequences import MemoryLooker
 from driv3r.pipelines.vggt_looker import VggtLooker
 from driv3r.types import Rig
@@ -50,15 +51,17 @@ class System:
         if isinstance(self.network, Driv3r):
             device, precision = settings.device, settings.precision
             return Streamer(self.network, rig, device, precision, self.sigma_scale)
+        device = choose_device(settings.device)
+        flow = choose_flow(settings.flow, device)
+        looker = make_looker(self, rig, settings, flow)
         ruler = choose_ruler(self.aligner)(rig)
-        looker = make_looker(self, rig, settings)
-        return SeedStreamer(looker, rig, choose_device(settings.device), ruler)
+        return SeedStreamer(looker, rig, device, ruler, FlowMotion(rig, flow))
 
 
 def default_weights(model: str) -> Path:
     """The shipped weights; ConfigError where a system's own must be fetched by the user."""
     entry = choose_model(model)
-    if entry.network is Driv3r:
+    if model == SHIPPED.stem:
         return SHIPPED
     raise ConfigError(f"--model {model} needs --weights FILE ({entry.checkpoint})")
 
@@ -103,7 +106,7 @@ def load_system(settings: Settings) -> System:
     return System(network, entry.size_hw, hashes, source, aligner, partner=partner)
 
 
-def make_looker(system: System, rig: Rig, settings: Settings) -> Looker:
+def make_looker(system: System, rig: Rig, settings: Settings, flow: Flow) -> Looker:
     """How this system's family looks at surround frames."""
     device, network = choose_device(settings.device), system.network
     if isinstance(network, PairNet):
@@ -114,7 +117,7 @@ def make_looker(system: System, rig: Rig, settings: Settings) -> Looker:
             streamer = Streamer(ours, small, settings.device, settings.precision)
             mono = MonoPoints(streamer, rig)
         if system.aligner in ALIGN:
-            return AlignedLooker(network, rig, device, mono, ALIGN[system.aligner])
+            return AlignedLooker(network, rig, device, mono, ALIGN[system.aligner], flow)
         return PairLooker(network, rig, device, mono)
     if isinstance(network, ImagesToPoints):
         if system.aligner != "register":

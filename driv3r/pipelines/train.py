@@ -4,16 +4,19 @@ import json
 import math
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils.tensorboard import SummaryWriter
 
 from driv3r.errors import CheckpointError, ConfigError
 from driv3r.network.checkpoints import read_tensors, save_weights
-from driv3r.network.losses import LossWeights, compute_losses
+from driv3r.network.inputs import Inputs
+from driv3r.network.losses import LossWeights, Targets, compute_losses
 from driv3r.network.stream import choose_device, fast_bf16
 from driv3r.network.surround import Driv3r, Driv3rConfig
 from driv3r.pipelines.batches import (
@@ -23,16 +26,19 @@ from driv3r.pipelines.batches import (
     render_ahead,
     stream_batches,
 )
+from driv3r.pipelines.crew import Crew, choose_local_device, join_crew
 from driv3r.world.clips import FIRST_TRAIN_SEED, ensure_clip, read_clip
 
 FIRST_CHECK_SEED = 2 * FIRST_TRAIN_SEED
+ALONE = Crew()
 
 
 @dataclass(frozen=True)
 class TrainRecipe:
     """One training run. The rate warms up, stays, and falls over the last `cooldown` share.
 
-    `start_from` names weights whose tensors are taken over where name and shape are the same.
+    `start_from` names weights whose tensors are taken over where name and shape are the same. A
+    step takes `accumulate` batches in each process.
     """
 
     name: str
@@ -52,6 +58,11 @@ class TrainRecipe:
     save_every_s: float = 180.0
     log_every: int = 20
     start_from: str = ""
+    accumulate: int = 1
+
+    def __post_init__(self):
+        if self.accumulate < 1:
+            raise ConfigError(f"accumulate is {self.accumulate}; expected 1 at least")
 
 
 @dataclass
@@ -87,17 +98,26 @@ def train(
     report: Callable[[dict], None] = lambda row: None,
     helpers: int = 1,
 ) -> Path:
-    """Train to `recipe.steps`, checkpointing into `folder`; returns the released weights' path."""
+    """Train to `recipe.steps`, checkpointing into `folder`; returns the released weights' path.
+
+    Under torchrun each process takes batches of its own, and the first one keeps the books:
+    `folder/events` is TensorBoard's.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    run = resume(recipe, folder, choose_device(device))
-    clips = folder.parent / "clips"
-    makers = _start_helpers(clips, recipe.data, helpers)
-    try:
-        _run_steps(run, folder, clips, report, helpers)
-    finally:
-        for maker in makers:
-            maker.terminate()
-    return release(run, folder)
+    device = choose_local_device(device)
+    with join_crew(device) as crew:
+        run = resume(recipe, folder, choose_device(device))
+        clips = folder.parent / "clips"
+        makers = _start_helpers(clips, recipe.data, helpers if crew.leads else 0)
+        try:
+            _run_steps(run, folder, clips, report, helpers, crew)
+        finally:
+            for maker in makers:
+                maker.terminate()
+        if crew.leads:
+            release(run, folder)
+        crew.wait()
+    return weights_path(recipe, folder)
 
 
 def resume(recipe: TrainRecipe, folder: Path, device: torch.device) -> Run:
@@ -150,28 +170,63 @@ def _start_helpers(clips: Path, data: DataRecipe, count: int) -> list:
 
 
 def _run_steps(
-    run: Run, folder: Path, clips: Path, report: Callable[[dict], None], helpers: int
+    run: Run, folder: Path, clips: Path, report: Callable[[dict], None], helpers: int, crew: Crew
 ) -> None:
     recipe, progress = run.recipe, run.progress
-    batches = stream_batches(progress.step, recipe.data, clips, run.device, helpers)
-    saved_at, since = time.monotonic(), time.monotonic()
-    recent: list[dict[str, float]] = []
-    while progress.step < recipe.steps:
-        recent.append(take_step(run, *next(batches)))
-        now = time.monotonic()
-        progress.seconds += now - since
-        since = now
-        if progress.step % recipe.log_every == 0:
-            row = {k: round(float(np.mean([r[k] for r in recent])), 4) for k in recent[0]}
-            recent.clear()
-            if progress.step % recipe.check_every == 0:
-                row |= check(run, clips)
-            row |= {"step": progress.step, "seconds": round(progress.seconds)}
-            progress.history.append(row)
-            report(row)
-        if now - saved_at > recipe.save_every_s or progress.step == recipe.steps:
-            save_checkpoint(run, folder)
-            saved_at = now
+    first = (progress.step * recipe.accumulate) * crew.size + crew.rank
+    batches = stream_batches(first, recipe.data, clips, run.device, helpers, crew.size)
+    with SummaryWriter(str(folder / "events")) if crew.leads else nullcontext() as board:
+        journal = Journal(run, folder, clips, report, board)
+        since = time.monotonic()
+        while progress.step < recipe.steps:
+            losses = take_step(run, [next(batches) for _ in range(recipe.accumulate)], crew)
+            now = time.monotonic()
+            progress.seconds += now - since
+            since = now
+            if crew.leads:
+                journal.take(losses)
+
+
+class Journal:
+    """Keeps the books of a run: losses and held-out figures to TensorBoard and caller, checkpoints.
+
+    A process that does not lead has no board and tells it nothing.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        folder: Path,
+        clips: Path,
+        report: Callable[[dict], None],
+        board: SummaryWriter | None,
+    ):
+        self.run, self.folder, self.clips = run, folder, clips
+        self.report, self.board = report, board
+        self.recent: list[dict[str, float]] = []
+        self.saved_at = time.monotonic()
+
+    def take(self, losses: dict[str, float]) -> None:
+        """A step's losses."""
+        recipe, step = self.run.recipe, self.run.progress.step
+        self.recent.append(losses)
+        if step % recipe.log_every == 0:
+            self._log(step)
+        if time.monotonic() - self.saved_at > recipe.save_every_s or step == recipe.steps:
+            save_checkpoint(self.run, self.folder)
+            self.saved_at = time.monotonic()
+
+    def _log(self, step: int) -> None:
+        row = {k: round(float(np.mean([r[k] for r in self.recent])), 4) for k in self.recent[0]}
+        self.recent.clear()
+        if step % self.run.recipe.check_every == 0:
+            row |= check(self.run, self.clips)
+        if self.board is not None:
+            for name, value in row.items():
+                self.board.add_scalar(name.replace("check_", "check/"), value, step)
+        row |= {"step": step, "seconds": round(self.run.progress.seconds)}
+        self.run.progress.history.append(row)
+        self.report(row)
 
 
 def rate_at(step: int, recipe: TrainRecipe) -> float:
@@ -180,23 +235,17 @@ def rate_at(step: int, recipe: TrainRecipe) -> float:
     return recipe.rate * min(1.0, (step + 1) / recipe.warmup_steps, max(left, 0.01))
 
 
-def take_step(run: Run, inputs, targets) -> dict[str, float]:
-    """One step of AdamW and of the moving average."""
+def take_step(
+    run: Run, batches: Sequence[tuple[Inputs, Targets]], crew: Crew = ALONE
+) -> dict[str, float]:
+    """One step of AdamW over all batches of all processes, and of the moving average."""
     recipe, progress = run.recipe, run.progress
     run.model.train()
     for group in run.optimizer.param_groups:
         group["lr"] = rate_at(progress.step, recipe)
-    with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=run.has_bf16):
-        outputs, _ = run.model(inputs)
-    losses = compute_losses(outputs, targets, inputs.present, recipe.losses)
-    total = losses["total"].item()
-    if not math.isfinite(total):
-        raise ConfigError(
-            f"loss is {total} at step {progress.step}: lower `rate`, then start "
-            "again; the last checkpoint is kept"
-        )
     run.optimizer.zero_grad(set_to_none=True)
-    losses["total"].backward()
+    terms = [_take_batch(run, *batch, 1 / len(batches)) for batch in batches]
+    crew.average_gradients(run.model)
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), recipe.clip_norm)
     run.optimizer.step()
     progress.step += 1
@@ -204,6 +253,21 @@ def take_step(run: Run, inputs, targets) -> dict[str, float]:
     with torch.no_grad():
         for mean, value in zip(run.average.parameters(), run.model.parameters(), strict=True):
             mean.lerp_(value, 1 - keep)
+    return {k: float(np.mean([term[k] for term in terms])) for k in terms[0]}
+
+
+def _take_batch(run: Run, inputs: Inputs, targets: Targets, share: float) -> dict[str, float]:
+    """Add a batch's gradients; its losses by name."""
+    with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=run.has_bf16):
+        outputs, _ = run.model(inputs)
+    losses = compute_losses(outputs, targets, inputs.present, run.recipe.losses)
+    total = losses["total"].item()
+    if not math.isfinite(total):
+        raise ConfigError(
+            f"loss is {total} at step {run.progress.step}: lower `rate`, then start "
+            "again; the last checkpoint is kept"
+        )
+    (losses["total"] * share).backward()
     return {k: float(v.detach()) for k, v in losses.items()}
 
 
@@ -248,6 +312,11 @@ def save_checkpoint(run: Run, folder: Path) -> None:
     partial.replace(folder / "checkpoint.pt")
 
 
+def weights_path(recipe: TrainRecipe, folder: Path) -> Path:
+    """Where a run releases its weights."""
+    return folder / f"{recipe.name}.safetensors"
+
+
 def release(run: Run, folder: Path) -> Path:
     """The averaged weights as safetensors, with the model card's facts inside and beside."""
     card = {
@@ -261,7 +330,7 @@ def release(run: Run, folder: Path) -> Path:
         ],
         "history": run.progress.history,
     }
-    path = folder / f"{run.recipe.name}.safetensors"
+    path = weights_path(run.recipe, folder)
     state = {k: v.cpu().contiguous() for k, v in run.average.state_dict().items()}
     save_weights(path, run.recipe.model, state, card)
     (folder / "card.json").write_text(json.dumps(card, indent=1))

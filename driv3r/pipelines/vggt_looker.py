@@ -29,17 +29,18 @@ class VggtLooker(LastImages):
         """Answer the next frame; ConfigError where images are no multiples of the patch."""
         here = np.flatnonzero(present).tolist()
         depth, confidence = np.full((2, len(images), *images.shape[-2:]), np.nan)
-        last_T_cam = np.full((len(images), 4, 4), np.nan)
+        last_T_cam, ref_T_cam = np.full((2, len(images), 4, 4), np.nan)
         if here:
             before = [v for v in here if v in self.last]
             window = torch.stack([images[v] for v in here] + [self.last[v] for v in before])
             found = self._ask(window, len(here))
             depth[here], confidence[here], cam_T_ref = found
+            ref_T_cam[here] = invert(cam_T_ref[: len(here)])
             now, then = cam_T_ref[: len(here)], cam_T_ref[len(here) :]
             for v, last_T_ref in zip(before, then, strict=True):
                 last_T_cam[v] = last_T_ref @ invert(now[here.index(v)])
         self.last = {v: images[v] for v in here}
-        return Sight(depth, confidence, last_T_cam, one_unit=True)
+        return Sight(depth, confidence, last_T_cam, True, ref_T_cam)
 
     @torch.no_grad()
     def _ask(

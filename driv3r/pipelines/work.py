@@ -116,7 +116,13 @@ def make_header(job: Job, scene: Scene, work: WorkRig, system: System) -> LogHea
     rig = [[c.name, c.K.tolist(), c.ego_T_cam.tolist(), c.distortion] for c in scene.rig.cameras]
     times = scene.time_us.tolist()
     facts = [settings.dataset, settings.sweeps, scene.id, rig, times]
-    choices = [settings.model, system.aligner, settings.ego_poses, settings.precision]
+    choices = [
+        settings.model,
+        system.aligner,
+        settings.flow,
+        settings.ego_poses,
+        settings.precision,
+    ]
     return LogHeader(
         log_id=scene.id,
         dataset=settings.dataset,

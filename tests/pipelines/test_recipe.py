@@ -2,8 +2,10 @@ import dataclasses
 from typing import Any, Literal
 
 import pytest
+import torch
 
 from driv3r.errors import ConfigError, StoreError
+from driv3r.network.models import MODELS
 from driv3r.pipelines.process import make_settings
 from driv3r.pipelines.recipe import BUILT_IN, build_recipe, find_recipe, load_recipe
 from driv3r.pipelines.results import LogResult, Picture, load_log_result, save_result
@@ -83,3 +85,15 @@ def test_results_survive_the_disk(tmp_path):
     (tmp_path / "b.json").write_text("{")
     with pytest.raises(StoreError, match="not a log's result"):
         load_log_result(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "trunk"), [("driv3r-s", 4e6), ("driv3r-b", 85e6), ("driv3r-l", 302e6)]
+)
+def test_training_recipes_are_of_the_networks_of_their_names(name, trunk):
+    recipe = load_recipe(find_recipe(name, "train"), TrainRecipe)
+    assert recipe.model == MODELS[name].config
+    assert MODELS[name].size_hw == recipe.model.size_hw == recipe.data.clips.size_hw
+    with torch.device("meta"):
+        aggregator = MODELS[name].build().aggregator
+    assert abs(sum(p.numel() for p in aggregator.parameters()) / trunk - 1) < 0.03

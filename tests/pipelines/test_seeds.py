@@ -21,6 +21,7 @@ from driv3r.network.points import PointAnswer
 from driv3r.network.recurrent import MemoryNetConfig
 from driv3r.network.slam3r import Slam3rConfig
 from driv3r.network.stream import StreamFrame
+from driv3r.pipelines.flows import choose_flow
 from driv3r.pipelines.lookers import PairLooker
 from driv3r.pipelines.process import process
 from driv3r.pipelines.rulers import Ruler, Sight
@@ -32,6 +33,7 @@ from driv3r.types import Camera, Rig
 
 SIZE_HW = (48, 64)
 MOTION = from_rotvec(np.array([0, 0, 0.02]), np.array([2.5, 0.03, 0]))  # last_T_ego
+DIS = choose_flow("dis", torch.device("cpu"))
 UNITS = (3.0, 0.4)  # the oracle's lengths are metres times these
 
 
@@ -93,7 +95,7 @@ def make_frame(seed: int, given: bool = False) -> StreamFrame:
 def test_units_become_metres_and_the_cars_motion_is_found(given):
     rig = make_rig()
     looker = PairLooker(Oracle(rig), rig, torch.device("cpu"), None)
-    streamer = SeedStreamer(looker, rig, torch.device("cpu"), Ruler(rig))
+    streamer = SeedStreamer(looker, rig, torch.device("cpu"), Ruler(rig), FlowMotion(rig, DIS))
     first = streamer.step(make_frame(0, given))
     assert first.last_T_ego is None
     second = streamer.step(make_frame(1, given))
@@ -109,7 +111,7 @@ def test_a_missing_camera_is_left_out_and_the_state_restores_exactly():
 
     def start():
         looker = PairLooker(Oracle(rig), rig, torch.device("cpu"), None)
-        return SeedStreamer(looker, rig, torch.device("cpu"), Ruler(rig))
+        return SeedStreamer(looker, rig, torch.device("cpu"), Ruler(rig), FlowMotion(rig, DIS))
 
     one, two = start(), start()
     one.step(make_frame(0))
@@ -146,7 +148,7 @@ def test_a_square_that_moves_by_itself_is_told_from_a_wall_that_only_seems_to():
     patch = texture[150:180, 10:40]
     last[40:70, 50:80], now[32:62, 45:75] = patch, patch
     last_T_cam = make_transform(np.eye(3), np.array([0.2, 0, 0]))[None]
-    judge = FlowMotion(Rig((camera,)))
+    judge = FlowMotion(Rig((camera,)), DIS)
     depth_m = np.full((1, 96, 128), 4.0)
     assert not judge.judge([last], depth_m, last_T_cam).any()
     motion = judge.judge([now], depth_m, last_T_cam)[0]

@@ -1,14 +1,21 @@
 import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from driv3r.errors import CheckpointError
-from driv3r.geometry.transforms import from_rotvec
+from driv3r.errors import CheckpointError, ConfigError
+from driv3r.geometry.transforms import from_rotvec, invert, to_rotvec
 from driv3r.network.checkpoints import load_weights, save_weights
 from driv3r.network.surround import Driv3r, Driv3rConfig
-from driv3r.pipelines.batches import DataRecipe, ego_rates, make_batch, make_example
+from driv3r.pipelines.batches import DataRecipe, ego_rates, make_batch, make_example, misjudge
+from driv3r.pipelines.crew import choose_local_device
 from driv3r.pipelines.train import TrainRecipe, rate_at, resume, train
 from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip, read_clip
 
@@ -125,3 +132,73 @@ def test_fresh_clips_never_touch_the_disk(tmp_path):
     assert other[0]["depth_m"].shape != a[0]["depth_m"].shape or not np.array_equal(
         other[0]["depth_m"], a[0]["depth_m"]
     )
+
+
+CREW = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_train import PAIRED
+from driv3r.pipelines.train import train
+train(PAIRED, Path(sys.argv[1]), helpers=0)
+"""
+PAIRED = dataclasses.replace(RECIPE, steps=3, check_every=3, warmup_steps=1, cooldown=0.01)
+
+
+def test_two_processes_take_the_steps_that_one_takes_of_two_batches(clips, tmp_path):
+    script = tmp_path / "crew.py"
+    script.write_text(CREW)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [str(script), str(clips / "pair"), str(Path(__file__).parent)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    pair, card = load_weights(clips / "pair" / "tiny.safetensors")
+    assert card["steps"] == 3
+    alone = dataclasses.replace(PAIRED, accumulate=2)
+    one, _ = load_weights(train(alone, clips / "alone", helpers=0))
+    single, _ = load_weights(train(PAIRED, clips / "single", helpers=0))
+    assert distance(pair, one) < 0.02 * distance(single, one)
+
+
+def distance(a: Driv3r, b: Driv3r) -> float:
+    """Between all weights of two networks."""
+    both = zip(a.parameters(), b.parameters(), strict=True)
+    return float(sum((p - q).square().sum() for p, q in both) ** 0.5)
+
+
+def test_losses_are_there_for_tensorboard(clips):
+    train(PAIRED, clips / "board", helpers=0)
+    events = EventAccumulator(str(clips / "board" / "events")).Reload()
+    totals = events.Scalars("total")
+    assert [event.step for event in totals] == [1, 2, 3]
+    card = json.loads((clips / "board" / "card.json").read_text())
+    np.testing.assert_allclose(
+        [event.value for event in totals], [row["total"] for row in card["history"]], rtol=1e-6
+    )
+    assert "check/abs_rel" in events.Tags()["scalars"]
+
+
+def test_a_gpu_is_that_of_the_process(monkeypatch):
+    assert choose_local_device("cuda") == "cuda:0"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert choose_local_device("cuda") == "cuda:3"
+    assert choose_local_device("cuda:1") == "cuda:1"
+
+
+def test_told_calibration_is_off_by_what_the_recipe_says(clips):
+    clip = read_clip(ensure_clip(clips / "clips", FIRST_TRAIN_SEED, DATA.clips))
+    rng = np.random.default_rng(0)
+    many = [misjudge(clip, (0.5, 2.0), rng) for _ in range(60)]
+    turns = np.degrees([to_rotvec(invert(clip.ego_T_cam) @ other.ego_T_cam) for other in many])
+    zooms = np.log([other.K[:, 0, 0] / clip.K[:, 0, 0] for other in many])
+    np.testing.assert_allclose(turns.std(), 0.5, rtol=0.15)
+    np.testing.assert_allclose(zooms.std(), 0.02, rtol=0.15)
+    assert misjudge(clip, (0.0, 0.0), rng) is clip
+    np.testing.assert_array_equal(many[0].world_T_cam, clip.world_T_cam)
+
+
+def test_accumulating_no_batch_is_refused():
+    with pytest.raises(ConfigError, match="accumulate"):
+        dataclasses.replace(RECIPE, accumulate=0)

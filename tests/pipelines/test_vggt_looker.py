@@ -16,8 +16,9 @@ from driv3r.network.models import MODELS
 from driv3r.network.stream import StreamFrame
 from driv3r.network.tracks import TrackerConfig
 from driv3r.network.vggt import DENSE, FEATURES, Vggt, VggtConfig
+from driv3r.pipelines.flows import choose_flow
 from driv3r.pipelines.rulers import Ruler
-from driv3r.pipelines.seeds import Looker, SeedStreamer
+from driv3r.pipelines.seeds import FlowMotion, Looker, SeedStreamer
 from driv3r.pipelines.systems import load_system
 from driv3r.pipelines.vggt_looker import VggtLooker
 from driv3r.types import Camera, Rig
@@ -38,6 +39,7 @@ TINY = VggtConfig(
     features=replace(FEATURES, widths=WIDTHS, features=16),
     tracker=TrackerConfig(levels=2, radius=1, steps=1, width=16, depth=1, heads=2, carriers=4),
 )
+DIS = choose_flow("dis", torch.device("cpu"))
 EVERYONE = np.ones(3, bool)
 
 
@@ -135,7 +137,9 @@ def test_motion_is_that_between_the_cameras_that_the_network_places():
 
 def test_it_runs_behind_the_interface_of_our_own_network(network):
     rig = make_rig()
-    streamer = SeedStreamer(start(network), rig, torch.device("cpu"), Ruler(rig))
+    streamer = SeedStreamer(
+        start(network), rig, torch.device("cpu"), Ruler(rig), FlowMotion(rig, DIS)
+    )
     rng = np.random.default_rng(0)
     for gap_s in (0.0, 0.5):
         images = [rng.integers(0, 255, (*SIZE_HW, 3)).astype(np.uint8) for _ in rig.cameras]

@@ -1,0 +1,70 @@
+"""One training run over several processes, as torchrun starts them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import distributed, nn
+
+from driv3r.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Which of how many processes this is; alone it is the first of one."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process reports, checks and saves."""
+        return self.rank == 0
+
+    def average_gradients(self, network: nn.Module) -> None:
+        """Every process's gradients become their mean; one that has none counts as zero."""
+        if self.size == 1:
+            return
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        flat = torch.cat(
+            [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
+        )
+        distributed.all_reduce(flat)
+        flat /= self.size
+        for p, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+            p.grad = part.view_as(p).clone(memory_format=torch.preserve_format)
+
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.size > 1:
+            distributed.barrier()
+
+
+def choose_local_device(device: str) -> str:
+    """`cuda` as the GPU of this process on its machine."""
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
+
+
+@contextmanager
+def join_crew(device: str) -> Iterator[Crew]:
+    """The processes of a torchrun, by NCCL on GPUs and gloo elsewhere; alone without one.
+
+    ConfigError where the others can not be reached.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield Crew()
+        return
+    try:
+        distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"WORLD_SIZE is {size}, but no group of processes forms ({error}); start training "
+            "with torchrun, or unset WORLD_SIZE"
+        ) from error
+    try:
+        yield Crew(distributed.get_rank(), size)
+    finally:
+        distributed.destroy_process_group()
