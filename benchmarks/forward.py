@@ -1,6 +1,7 @@
 """Seconds, attention FLOPs and peak memory of every system as views grow.
 
     python benchmarks/forward.py [--models dust3r,vggt] [--views 2,6,12,24,48] [--threads 2]
+    python benchmarks/forward.py --out docs/forward.md
 
 All systems at one middle size (their own code, fewer and narrower layers, random weights). Each
 measurement is a process of its own, so that its peak memory is its own. Pair systems take each view
@@ -13,8 +14,10 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +41,17 @@ SIZE_HW = (128, 224)
 TRUNK = {"width": 256, "depth": 6, "heads": 4}
 CROSS = {"cross_width": 192, "cross_depth": 6, "cross_heads": 3}
 DPT = DptConfig(hooks=(0, 2, 4, 6), widths=(48, 96, 96, 96), features=64, hidden=32)
-SKIPPED = ("slam3r-l2w", "dust3r-224", "monst3r")  # beside another network; same as dust3r
+# beside another network; same as dust3r; only of use at their full size
+SKIPPED = ("slam3r-l2w", "dust3r-224", "monst3r", "driv3r-b", "driv3r-l")
+INTRO = (
+    "# What each system costs as views grow",
+    "",
+    "`python benchmarks/forward.py --out docs/forward.md` on two cores of an EPYC without AMX. All",
+    "systems at one middle size (128 x 224; encoder 256 x 6, decoder 192 x 6, random weights), so",
+    "that the rows compare designs and not sizes; driv3r-s as it is. Pair systems take each view",
+    "with the next. Peak memory is above that after two views.",
+    "",
+)
 
 
 def shrink(config: Any) -> Any:
@@ -142,33 +155,45 @@ def measure(name: str, views: int, precision: str, threads: int) -> dict[str, fl
     return {"seconds": seconds, "peak_mb": peak / 1024, "attention_gflop": attention / 1e9}
 
 
+HEADER = """\
+| model | views | precision | seconds | attention GFLOP | peak MB | MB a view |
+|---|---|---|---|---|---|---|"""
+
+
+def measure_all(names: list[str], views: list[str], threads: int) -> Iterator[str]:
+    """A table's rows, each measured in a process of its own."""
+    for name, precision, count in product(names, ("fp32", "bf16"), views):
+        one = ["--one", f"{name},{count},{precision}", "--threads", str(threads)]
+        command = [sys.executable, __file__, *one]
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+        row = json.loads(result.stdout.splitlines()[-1])
+        yield (
+            f"| {name} | {count} | {precision} | {row['seconds']:.2f} | "
+            f"{row['attention_gflop']:.2f} | {row['peak_mb']:.0f} | "
+            f"{row['peak_mb'] / int(count):.1f} |"
+        )
+
+
 def main() -> None:
     """Measure each system in processes of their own and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", default=",".join(n for n in MODELS if n not in SKIPPED))
     parser.add_argument("--views", default="2,6,12,24,48")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="also write the table as a page")
     parser.add_argument("--one", help="model,views,precision: measure here and print JSON")
     options = parser.parse_args()
     if options.one:
         name, views, precision = options.one.split(",")
         print(json.dumps(measure(name, int(views), precision, options.threads)))
         return
-    print("| model | views | precision | seconds | attention GFLOP | peak MB | MB a view |")
-    print("|---|---|---|---|---|---|---|")
-    for name in options.models.split(","):
-        for precision in ("fp32", "bf16"):
-            for views in options.views.split(","):
-                one = ["--one", f"{name},{views},{precision}", "--threads", str(options.threads)]
-                command = [sys.executable, __file__, *one]
-                result = subprocess.run(command, capture_output=True, text=True, check=True)
-                row = json.loads(result.stdout.splitlines()[-1])
-                print(
-                    f"| {name} | {views} | {precision} | {row['seconds']:.2f} | "
-                    f"{row['attention_gflop']:.2f} | {row['peak_mb']:.0f} | "
-                    f"{row['peak_mb'] / int(views):.1f} |",
-                    flush=True,
-                )
+    lines = [HEADER]
+    print(HEADER, flush=True)
+    for row in measure_all(options.models.split(","), options.views.split(","), options.threads):
+        lines.append(row)
+        print(row, flush=True)
+    if options.out:
+        options.out.write_text("\n".join([*INTRO, *lines, ""]))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
@@ -19,12 +20,21 @@ FIRST_TRAIN_SEED = 1_000_000  # evaluated worlds are made from seeds below it
 
 @dataclass(frozen=True)
 class ClipRecipe:
-    """How clips are rendered. `step_s` is drawn per clip from the given spacings."""
+    """How clips are rendered. `step_s` is drawn per clip from the given spacings.
+
+    Cameras have up to `finest` times the resolution of the clip, drawn per clip; their images are
+    shrunk as `process` shrinks real ones.
+    """
 
     size_hw: tuple[int, int] = (128, 224)
     frames: int = 6
     steps_s: tuple[float, ...] = (1 / 12, 0.25, 0.5, 0.5, 0.5)
     plain_rig_share: float = 0.4
+    finest: float = 1.0
+
+    def __post_init__(self):
+        if not 1.0 <= self.finest <= 8.0:
+            raise ConfigError(f"finest is {self.finest}; expected 1 to 8 times the clip's size")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,21 +62,38 @@ def render_clip(seed: int, recipe: ClipRecipe) -> Clip:
     step_s = float(rng.choice(recipe.steps_s))
     times_s = 0.1 + np.arange(recipe.frames) * step_s
     plain = rng.random() < recipe.plain_rig_share
-    rig = make_rig(recipe.size_hw, None if plain else rng)
+    finer = np.random.default_rng([seed, 12]).uniform(1.0, recipe.finest)
+    size_hw = (round(recipe.size_hw[0] * finer), round(recipe.size_hw[1] * finer))
+    rig = make_rig(size_hw, None if plain else rng)
     world = make_world(seed, float(times_s[-1]) + 0.5)
     renderer = Renderer(world, jpeg=True)
     frames = [render_frame(renderer, rig, float(time_s)) for time_s in times_s]
-    views = [[view for view, _ in frame] for frame in frames]
+    views = [[shrink(view, recipe.size_hw) for view, _ in frame] for frame in frames]
+    smaller = np.diag([recipe.size_hw[1] / size_hw[1], recipe.size_hw[0] / size_hw[0], 1.0])
     return Clip(
-        images=np.stack([[v.image for v in row] for row in views]),
-        depth_m=np.stack([[v.depth_m for v in row] for row in views]),
-        moving=np.stack([[v.moving for v in row] for row in views]),
-        K=np.stack([c.K for c in rig.cameras]),
+        images=np.stack([[image for image, _, _ in row] for row in views]),
+        depth_m=np.stack([[depth_m for _, depth_m, _ in row] for row in views]),
+        moving=np.stack([[moving for _, _, moving in row] for row in views]),
+        K=np.stack([smaller @ camera.K for camera in rig.cameras]),
         ego_T_cam=np.stack([c.ego_T_cam for c in rig.cameras]),
         world_T_ego=np.stack([world.ego.world_T_ego(float(t)) for t in times_s]),
         world_T_cam=np.stack([[T for _, T in frame] for frame in frames]),
         time_us=np.round(times_s * 1e6).astype(np.int64),
     )
+
+
+def shrink(
+    view: ViewTruth, size_hw: tuple[int, int]
+) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
+    """Image (area means), depth and motion (at pixels' centres) at another size."""
+    rows, columns = view.depth_m.shape
+    if (rows, columns) == size_hw:
+        return view.image, view.depth_m, view.moving
+    image = cv2.resize(view.image, size_hw[::-1], interpolation=cv2.INTER_AREA)
+    y = ((np.arange(size_hw[0]) + 0.5) * rows / size_hw[0]).astype(int)
+    x = ((np.arange(size_hw[1]) + 0.5) * columns / size_hw[1]).astype(int)
+    at = np.ix_(y, x)
+    return np.asarray(image, np.uint8), view.depth_m[at], view.moving[at]
 
 
 def render_frame(

@@ -1,17 +1,18 @@
 """Who is on the road: the ego car's drive, traffic about it, walkers, and parked cars."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from driv3r.world import props
-from driv3r.world.mesh import Mesh, at
+from driv3r.world.mesh import Material, Mesh, at
 from driv3r.world.road import LANE_M, Road
 from driv3r.world.streets import STOP_BACK_M, Signals, Streets, turning_road
 from driv3r.world.traffic import Actor, Drive, Flow, drive_along, follow, stand_at
 
+RUN_MPS = 3.0  # who would have to go faster does not cross
 TURN_RADPS = 0.42  # how fast the car turns at a crossing
 EGO_FRONT_M, EGO_BACK_M = 3.8, 1.1  # from the rear axle, where the ego frame is
 
@@ -261,15 +262,20 @@ def walk_along(rng: np.random.Generator, road: Road, time_s, reach_m, spacing_m)
 
 
 def walk_across(rng: np.random.Generator, road: Road, s_m: float, red, time_s) -> Iterator[Actor]:
-    """People over a crossing at `s_m`, who start when the cars' light has turned red."""
+    """People over a crossing at `s_m`, on it only while the cars' light is red; some hurry."""
     turns = np.flatnonzero(red & ~np.r_[False, red[:-1]])
     half = road.style.half_width_m + 1.0
-    for start in time_s[turns]:
+    for turn in turns:
+        start, ends = time_s[turn], np.flatnonzero(~red[turn:])
+        end = time_s[turn + ends[0]] if len(ends) else np.inf
         for _ in range(int(rng.integers(0, 5))):
             phases = props.walker(int(rng.integers(props.PEOPLE)))
             pace, way = float(rng.uniform(1.0, 1.7)), float(rng.choice([-1, 1]))
             # after the cars that could no longer stop
             begin = start + 2.5 + rng.uniform(0, 3)
+            pace = max(pace, 2 * half / max(end - begin, 0.1))
+            if pace > RUN_MPS:
+                continue
             d = way * (np.clip((time_s - begin) * pace, 0, 2 * half) - half)
             s = np.full_like(d, s_m + rng.uniform(-1.2, 1.2))
             here = road.surface(s, d)
@@ -302,4 +308,13 @@ def parked_car(rng, mesh: Mesh, road: Road, s, d, turned: bool, time_s, turn=0.0
     drive = drive_along(road, time_s, still, np.full(len(time_s), float(d)), turned)
     frame = drive.world_T_ego(0.0)
     frame = frame @ at(0.0, 0.0, 0.0, turn + rng.normal(0, 0.03))
-    return Actor("vehicle.car", (mesh,), stand_at(frame, time_s), span(mesh))
+    return Actor("vehicle.car", (switch_off(mesh),), stand_at(frame, time_s), span(mesh))
+
+
+def switch_off(mesh: Mesh) -> Mesh:
+    """The mesh with lamps that do not shine."""
+    dark = {Material.HEADLIGHT: Material.GLASS, Material.TAILLIGHT: Material.PLAIN}
+    material = mesh.material.copy()
+    for lit, unlit in dark.items():
+        material[mesh.material == lit] = unlit
+    return replace(mesh, material=material)

@@ -165,7 +165,7 @@ def test_two_processes_take_the_steps_that_one_takes_of_two_batches(clips, tmp_p
 def distance(a: Driv3r, b: Driv3r) -> float:
     """Between all weights of two networks."""
     both = zip(a.parameters(), b.parameters(), strict=True)
-    return float(sum((p - q).square().sum() for p, q in both) ** 0.5)
+    return sum((p - q).detach().square().sum().item() for p, q in both) ** 0.5
 
 
 def test_losses_are_there_for_tensorboard(clips):

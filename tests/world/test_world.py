@@ -265,3 +265,18 @@ def test_a_distorted_camera_sees_what_its_rays_meet(renderer):
     u, v = np.floor(uv[seen]).astype(int).T
     assert np.median(np.abs(truth.depth_m[v, u] / depth_m[seen] - 1)) < 0.01
     assert np.abs(rays_of(bent) - rays_of(plain)).max() > 0.01
+
+
+def test_clips_of_finer_cameras_show_the_same_world():
+    plain, fine = (
+        render_clip(FIRST_TRAIN_SEED + 5, ClipRecipe((64, 112), 2, finest=finest))
+        for finest in (1.0, 2.0)
+    )
+    np.testing.assert_allclose(fine.K, plain.K, atol=0.01 * 112)
+    off = np.abs(fine.depth_m - plain.depth_m) / np.maximum(plain.depth_m, 1.0)
+    assert np.median(off) < 0.01
+    assert (off < 0.1).mean() > 0.92  # the rest are edges
+    assert fine.images.shape == plain.images.shape
+    assert np.abs(fine.images.astype(int) - plain.images).mean() < 25
+    with pytest.raises(ConfigError, match="finest"):
+        ClipRecipe(finest=0.5)
