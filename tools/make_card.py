@@ -7,6 +7,8 @@ import argparse
 import json
 from pathlib import Path
 
+from matplotlib import pyplot
+
 from driv3r.network.checkpoints import load_weights
 
 SHOWN = ("abs_rel", "sq_rel", "rmse", "delta1")
@@ -45,6 +47,27 @@ def describe_training(card: dict) -> list[str]:
     return lines
 
 
+def draw_curves(history: list[dict], path: Path) -> None:
+    """Training loss, and held-out figures where they were measured, over the steps."""
+    checks = [row for row in history if "check_abs_rel" in row]
+    figure, panels = pyplot.subplots(1, 3, figsize=(10, 2.6), layout="constrained")
+    steps = [row["step"] for row in history]
+    panels[0].plot(steps, [row["total"] for row in history])
+    panels[0].set_title("training loss")
+    for panel, key, title in (
+        (panels[1], "check_abs_rel", "held-out Abs Rel"),
+        (panels[2], "check_velocity_mps", "held-out velocity error, m/s"),
+    ):
+        panel.plot([row["step"] for row in checks], [row[key] for row in checks], marker="o")
+        panel.set_title(title)
+    for panel in panels:
+        panel.set_xlabel("step")
+        panel.set_ylim(top=max(line.get_ydata().max() for line in panel.lines) * 1.1)
+        panel.grid(alpha=0.3)
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
 def describe_run(run: dict) -> list[str]:
     """The depth and ego figures of one report."""
     lines = [f"## {run['title']}", "", f"root `{Path(run['settings']['root']).name}`", ""]
@@ -72,7 +95,10 @@ def main() -> None:
     parser.add_argument("reports", type=Path, nargs="*")
     options = parser.parse_args()
     _, card = load_weights(options.weights)
+    curves = Path("docs") / f"{options.weights.stem}-training.svg"
+    draw_curves(card["history"], curves)
     lines = [f"# {options.weights.stem}", "", INTRO, *describe_training(card), ""]
+    lines += [f"![Learning curves](../../{curves})", ""]
     for path in options.reports:
         lines += [*describe_run(json.loads(path.read_text())), ""]
     target = options.weights.with_suffix(".md")
