@@ -1,7 +1,7 @@
 """Images and exact truth of a world.
 
 Truth comes from one ray through each pixel's centre, and so does colour where a pixel sees one
-surface; at edges one more ray shares it. Two Embree scenes are cast, still and moving.
+surface; at edges one more ray shares it.
 """
 
 import zlib
@@ -13,14 +13,24 @@ from jaxtyping import Bool, Float, Int, UInt8
 from driv3r.geometry.cameras import pixel_grid, unproject
 from driv3r.geometry.transforms import invert
 from driv3r.types import Camera
-from driv3r.world.casting import ACTOR, STILL, Found, Hits, cast, find, is_clear, make_surfaces
+from driv3r.world.casting import (
+    ACTOR,
+    STILL,
+    Found,
+    Hits,
+    cast,
+    find,
+    is_clear,
+    make_surfaces,
+    velocities,
+)
 from driv3r.world.glow import gather_sky, image_motion, mark_edges, sky_rays
 from driv3r.world.lens import develop, make_lens
 from driv3r.world.lidar import Scan, scan
 from driv3r.world.mesh import Material
 from driv3r.world.scene import World
 from driv3r.world.shading import shade_hits
-from driv3r.world.stage import FIRST_ACTOR_INSTANCE, STEP_S, Stage, Theatre, velocity_of
+from driv3r.world.stage import FIRST_ACTOR_INSTANCE, STEP_S, Stage, Theatre
 from driv3r.world.textures import load_textures
 
 EDGE_OFFSETS = ((0.31, -0.27),)
@@ -65,6 +75,9 @@ class Renderer:
         self.still = make_surfaces(world.static)
         self.theatre = Theatre(world.actors, world.ego)
         self.textures = load_textures()
+        self.instance_of_actor = FIRST_ACTOR_INSTANCE + np.arange(len(world.actors))
+        own = [i for i, actor in enumerate(world.actors) if actor.drive is world.ego]
+        self.instance_of_actor[own] = EGO_INSTANCE
 
     def stage(self, time_s: float) -> Stage:
         """The moving things at a time."""
@@ -89,7 +102,7 @@ class Renderer:
         hits = cast(self.still, shot.stage.surfaces, origins, directions)
         found = self._find(shot.stage, hits, origins, directions)
         rgb = self._colour(shot, camera, world_T_cam, grid, directions, found)
-        velocity = self._velocity(shot.stage, hits, found)
+        velocity = velocities(hits, shot.stage.surfaces, shot.stage.later, STEP_S)
         flow = np.empty((len(grid), 2))
         world_T_later = self.world.ego.world_T_ego(time_s + STEP_S) @ camera.ego_T_cam
         image_motion(
@@ -100,10 +113,9 @@ class Renderer:
         lens = make_lens(of_lens, self.world.light.mood == "night", self.jpeg)
         image = develop(rgb.reshape(*size, 3), flow.reshape(*size, 2), lens, shot.rng)
         depth_m = np.where(hits.kind > 0, hits.range_m * depth_per_range, 0.0)
-        instance = self._instances(shot.stage, hits)
-        actor = np.clip(instance - FIRST_ACTOR_INSTANCE, 0, None)
+        instance = self._instances(hits)
         moving = (hits.kind == ACTOR) & (instance != EGO_INSTANCE)
-        moving[moving] = shot.stage.actor_moves[actor[moving]]
+        moving[moving] = shot.stage.actor_moves[hits.actor[moving]]
         return ViewTruth(
             image,
             depth_m.reshape(size).astype(np.float32),
@@ -136,10 +148,7 @@ class Renderer:
         return np.stack(rows)
 
     def _find(self, stage: Stage, hits: Hits, origins, directions) -> Found:
-        return find(
-            hits, origins, directions, self.still, stage.surfaces, stage.world_T_actor,
-            FIRST_ACTOR_INSTANCE,
-        )  # fmt: skip
+        return find(hits, origins, directions, self.still, stage.surfaces)
 
     def _colour(self, shot: Shot, camera, world_T_cam, grid, directions, found: Found):
         """Linear RGB of all pixels, edges smoothed."""
@@ -218,23 +227,12 @@ class Renderer:
         half = np.full(len(rows), 0.6)
         mirrored[rows] = self._shade(shot, seen, out, half, half, reflect=False)
 
-    def _velocity(self, stage: Stage, hits: Hits, found: Found) -> Float[np.ndarray, "n 3"]:
-        velocity = np.zeros((len(hits.kind), 3))
-        rows = np.flatnonzero(hits.kind == ACTOR)
-        if len(rows):
-            velocity[rows] = velocity_of(
-                stage, hits.triangle[rows], hits.bary[rows], found.point[rows]
-            )
-        return velocity
-
-    def _instances(self, stage: Stage, hits: Hits) -> Int[np.ndarray, "n"]:
+    def _instances(self, hits: Hits) -> Int[np.ndarray, "n"]:
         instance = np.full(len(hits.kind), -1, np.int64)
-        for code, surfaces in ((STILL, self.still), (ACTOR, stage.surfaces)):
-            rows = hits.kind == code
-            if surfaces is not None:
-                instance[rows] = surfaces.corners.instance[hits.triangle[rows]]
-        own = [i for i, actor in enumerate(self.world.actors) if actor.drive is self.world.ego]
-        instance[np.isin(instance, FIRST_ACTOR_INSTANCE + np.array(own, np.int64))] = EGO_INSTANCE
+        rows = hits.kind == STILL
+        instance[rows] = self.still.corners.instance[hits.triangle[rows]]
+        rows = hits.kind == ACTOR
+        instance[rows] = self.instance_of_actor[hits.actor[rows]]
         return instance
 
 
