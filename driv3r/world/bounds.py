@@ -148,16 +148,28 @@ def _walk(tree, origins, directions, range_m, ray, thing):
 
 
 @njit(cache=True, nogil=True)
-def turn_rays(ray, origins, directions, world_T_thing, own_origins, own_directions):
-    """Some rays as things see them, each by its own row of `world_T_thing` [p, 4, 4]."""
+def turn_rays(ray, origins, directions, frame_of, world_T_thing, own_origins, own_directions):
+    """Some rays in frames, each in its own of `world_T_thing` [a, 4, 4], whose row is told."""
     for p in range(len(ray)):
-        i, T = ray[p], world_T_thing[p]
+        i, T = ray[p], world_T_thing[frame_of[p]]
         for c in range(3):
             start, way = 0.0, 0.0
             for k in range(3):
                 start += T[k, c] * (origins[i, k] - T[k, 3])
                 way += T[k, c] * directions[i, k]
             own_origins[p, c], own_directions[p, c] = start, way
+
+
+@njit(cache=True, nogil=True)
+def shoot(directions_sensor, frame_of, world_T_sensor, origins, directions):
+    """World rays of a sensor, each in its own frame of `world_T_sensor` [k, 4, 4]."""
+    for i in range(len(frame_of)):
+        T = world_T_sensor[frame_of[i]]
+        for c in range(3):
+            origins[i, c], way = T[c, 3], 0.0
+            for k in range(3):
+                way += T[c, k] * directions_sensor[i, k]
+            directions[i, c] = way
 
 
 def rays_near(

@@ -72,13 +72,13 @@ def make_corners(mesh: Mesh) -> Corners:
     face = np.cross(b - a, c - a)
     face /= np.linalg.norm(face, axis=1, keepdims=True) + 1e-12
     return Corners(
-        mesh.uv[mesh.triangles],
-        mesh.normals[mesh.triangles],
-        face,
-        np.ascontiguousarray(mesh.colour),
-        mesh.material.astype(np.int64),
-        np.ascontiguousarray(mesh.style, np.float64),
-        mesh.instance.astype(np.int64),
+        mesh.uv.astype(np.float32)[mesh.triangles],
+        mesh.normals.astype(np.float32)[mesh.triangles],
+        face.astype(np.float32),
+        np.ascontiguousarray(mesh.colour, np.float32),
+        mesh.material.astype(np.int16),
+        np.ascontiguousarray(mesh.style, np.float32),
+        mesh.instance.astype(np.int32),
     )
 
 
@@ -136,25 +136,17 @@ def is_clear(
 
 def find(
     hits: Hits,
-    origins: Float[np.ndarray, "n 3"],
-    directions: Float[np.ndarray, "n 3"],
+    origins: Float32[np.ndarray, "n 3"],
+    directions: Float32[np.ndarray, "n 3"],
     still: Surfaces,
     moving: Moving | None,
 ) -> Found:
     """Look up what was hit."""
     n = len(hits.kind)
-    found = Found(
-        hits.kind.astype(np.int64),
-        hits.range_m.astype(np.float64),
-        np.zeros((n, 3)),
-        np.zeros((n, 3)),
-        np.zeros((n, 3)),
-        np.zeros((n, 3)),
-        np.zeros((n, 2)),
-        np.zeros(n, np.int64),
-        np.zeros(n),
-        np.zeros((n, 3)),
-    )
+    point, own, normal, face, colour = np.zeros((5, n, 3), np.float32)
+    uv, style = np.zeros((n, 2), np.float32), np.zeros(n, np.float32)
+    material = np.zeros(n, np.int16)
+    found = Found(hits.kind, hits.range_m, point, own, normal, face, uv, material, style, colour)
     _look_up(hits.triangle, hits.u, hits.v, origins, directions, still.corners, found)
     if moving is not None:
         _look_up_moving(

@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from driv3r.geometry.transforms import invert
-from driv3r.world.bounds import rays_near, turn_rays
+from driv3r.world.bounds import rays_near, shoot, turn_rays
 from driv3r.world.casting import Hits, Surfaces, cast_one, cast_still, find
 from driv3r.world.mesh import Material
 from driv3r.world.rig import EGO_T_LIDAR, TURN_S
 from driv3r.world.scene import World
 from driv3r.world.stage import Theatre
+from driv3r.world.traffic import Drive
 from driv3r.world.troupe import Moving
 
 BEAMS, COLUMNS = 32, 1084
@@ -92,15 +93,21 @@ def scan(world: World, still: Surfaces, theatre: Theatre, end_s: float) -> Scan:
 
 def _measure(world: World, still: Surfaces, theatre: Theatre, beams: Beams, end_s: float):
     """Range (NaN: none) of rays, each at its own time, and the strength of its echo."""
-    world_T_lidar = world.ego.world_T_ego_at(beams.time_s) @ EGO_T_LIDAR
-    origins = world_T_lidar[:, :3, 3].astype(np.float32)
-    directions = np.einsum("nij,nj->ni", world_T_lidar[:, :3, :3], beams.directions_lidar)
-    directions = directions.astype(np.float32)
+    world_T_ego, frame_of = _frames_at(world.ego, beams.time_s)
+    world_T_lidar = world_T_ego @ EGO_T_LIDAR
+    origins, directions = np.empty((2, len(frame_of), 3), np.float32)
+    shoot(beams.directions_lidar, frame_of, world_T_lidar, origins, directions)
     hits = cast_still(still, origins, directions)
     moving = _cast_moving(world, theatre, beams.time_s, origins, directions, end_s, hits)
     found = find(hits, origins, directions, still, moving)
     range_m = np.where(hits.kind > 0, hits.range_m, np.nan)
     return range_m, np.where(hits.kind > 0, _echo(found, directions), 0.0)
+
+
+def _frames_at(drive: Drive, time_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A drive's frames at the different ones of some times, and which of them each time has."""
+    times_s, frame_of = np.unique(time_s, return_inverse=True)
+    return drive.world_T_ego_at(times_s), frame_of
 
 
 def _cast_moving(
@@ -125,9 +132,9 @@ def _cast_moving(
     moving = theatre.moving_at(times_s, chosen)
     for thing, rows in rays.items():
         drive = theatre.actors[thing].drive
-        frames = drive.world_T_ego_at(time_s[rows])
+        frames, frame_of = _frames_at(drive, time_s[rows])
         own_origins, own_directions = np.empty((2, len(rows), 3), np.float32)
-        turn_rays(rows, origins, directions, frames, own_origins, own_directions)
+        turn_rays(rows, origins, directions, frame_of, frames, own_origins, own_directions)
         scene, first = moving.own_scene(thing), int(theatre.first_triangle[thing])
         cast_one(scene, thing, first, rows, own_origins, own_directions, hits)
         if drive is world.ego:

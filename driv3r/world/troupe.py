@@ -65,8 +65,8 @@ class Moving:
         ray, thing = meetings(self.tree, origins, directions, range_m)
         own_origins = np.empty((len(ray), 3), np.float32)
         own_directions = np.empty((len(ray), 3), np.float32)
-        frames = self.places.world_T_thing[thing]
-        turn_rays(ray, origins, directions, frames, own_origins, own_directions)
+        frames = self.places.world_T_thing
+        turn_rays(ray, origins, directions, thing, frames, own_origins, own_directions)
         stops = np.flatnonzero(np.diff(thing, append=-1)) + 1
         start = 0
         for stop in stops:
