@@ -1,21 +1,21 @@
-"""Rays into a world: nearest hits of a still and of a moving Embree scene, and what they hit."""
+"""Rays into a world: nearest hits of what stands still and of what moves, and what they hit."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float32, Int
 from numba import njit
 
 from driv3r.world.mesh import Mesh
+from driv3r.world.troupe import Moving, Places, make_scene
 
 STILL, ACTOR = 1, 2
 
 
 class Corners(NamedTuple):
-    """A scene's attributes by triangle, as the kernels read them."""
+    """A mesh's attributes by triangle, as the kernels read them."""
 
     uv: Float[np.ndarray, "m 3 2"]
     normals: Float[np.ndarray, "m 3 3"]
@@ -53,16 +53,17 @@ class Surfaces:
 
 @dataclass(frozen=True, eq=False)
 class Hits:
-    """Nearest hits of n rays: kind, triangle, barycentrics (u, v), distance."""
+    """Nearest hits of n rays: kind, actor (-1: none), triangle, barycentrics (u, v), distance.
+
+    Triangles are the still mesh's, or the wardrobe's.
+    """
 
     kind: Int[np.ndarray, "n"]
+    actor: Int[np.ndarray, "n"]
     triangle: Int[np.ndarray, "n"]
-    bary: Float[np.ndarray, "n 2"]
-    range_m: Float[np.ndarray, "n"]
-
-    def take(self, rows: Int[np.ndarray, "k"]) -> "Hits":
-        """Some of the rays."""
-        return Hits(self.kind[rows], self.triangle[rows], self.bary[rows], self.range_m[rows])
+    u: Float32[np.ndarray, "n"]
+    v: Float32[np.ndarray, "n"]
+    range_m: Float32[np.ndarray, "n"]
 
 
 def make_corners(mesh: Mesh) -> Corners:
@@ -71,22 +72,14 @@ def make_corners(mesh: Mesh) -> Corners:
     face = np.cross(b - a, c - a)
     face /= np.linalg.norm(face, axis=1, keepdims=True) + 1e-12
     return Corners(
-        mesh.uv[mesh.triangles],
-        mesh.normals[mesh.triangles],
-        face,
-        np.ascontiguousarray(mesh.colour),
-        mesh.material.astype(np.int64),
-        np.ascontiguousarray(mesh.style, np.float64),
-        mesh.instance.astype(np.int64),
+        mesh.uv.astype(np.float32)[mesh.triangles],
+        mesh.normals.astype(np.float32)[mesh.triangles],
+        face.astype(np.float32),
+        np.ascontiguousarray(mesh.colour, np.float32),
+        mesh.material.astype(np.int16),
+        np.ascontiguousarray(mesh.style, np.float32),
+        mesh.instance.astype(np.int32),
     )
-
-
-def make_scene(vertices: np.ndarray, triangles: np.ndarray) -> EmbreeScene:
-    """An Embree scene of triangles."""
-    scene = EmbreeScene()
-    vertices = np.ascontiguousarray(vertices, np.float32)
-    TriangleMesh(scene, vertices, np.ascontiguousarray(triangles, np.int32))
-    return scene
 
 
 def make_surfaces(mesh: Mesh) -> Surfaces:
@@ -95,103 +88,193 @@ def make_surfaces(mesh: Mesh) -> Surfaces:
 
 
 def cast(
-    still: Surfaces, moving: Surfaces | None, origins: np.ndarray, directions: np.ndarray
+    still: Surfaces, moving: Moving | None, origins: np.ndarray, directions: np.ndarray
 ) -> Hits:
     """Nearest hits of rays [n, 3] from `origins` along unit `directions`."""
     origins = np.ascontiguousarray(origins, np.float32)
     directions = np.ascontiguousarray(directions, np.float32)
+    hits = cast_still(still, origins, directions)
+    if moving is not None:
+        for thing, rows, o, d in moving.met(origins, directions, hits.range_m):
+            cast_one(moving.own_scene(thing), thing, moving.first_triangle[thing], rows, o, d, hits)
+    return hits
+
+
+def cast_still(still: Surfaces, origins: np.ndarray, directions: np.ndarray) -> Hits:
+    """Nearest hits on what stands still; `origins` and `directions` are float32."""
     first = still.scene.run(origins, directions, output=True)
     kind = (first["primID"] >= 0).astype(np.int8)
-    if moving is not None:
-        other = moving.scene.run(origins, directions, output=True)
-        nearer = other["tfar"] < first["tfar"]
-        kind[nearer] = ACTOR
-        for key in ("primID", "u", "v", "tfar"):
-            first[key][nearer] = other[key][nearer]
-    bary = np.stack([first["u"], first["v"]], -1).astype(np.float64)
-    return Hits(kind, first["primID"].astype(np.int64), bary, first["tfar"].astype(np.float64))
+    actor = np.full(len(kind), -1, np.int16)
+    return Hits(kind, actor, first["primID"], first["u"], first["v"], first["tfar"])
+
+
+def cast_one(
+    scene: EmbreeScene, thing: int, first_triangle: int, rows: np.ndarray, origins: np.ndarray,
+    directions: np.ndarray, hits: Hits,
+) -> None:  # fmt: skip
+    """Replace the hits, of some rows, that one thing is nearer than; the rays are in its frame."""
+    out = scene.run(origins, directions, dists=hits.range_m[rows], output=True)
+    _keep_nearer(
+        rows, out["primID"], out["u"], out["v"], out["tfar"], thing, first_triangle, hits.kind,
+        hits.actor, hits.triangle, hits.u, hits.v, hits.range_m,
+    )  # fmt: skip
 
 
 def is_clear(
-    still: Surfaces, moving: Surfaces | None, origins: np.ndarray, directions: np.ndarray
+    still: Surfaces, moving: Moving | None, origins: np.ndarray, directions: np.ndarray
 ) -> Bool[np.ndarray, "n"]:
     """Whether rays leave the world without a hit."""
     origins = np.ascontiguousarray(origins, np.float32)
     directions = np.ascontiguousarray(directions, np.float32)
     clear = still.scene.run(origins, directions, query="OCCLUDED") != 0
     if moving is not None:
-        clear &= moving.scene.run(origins, directions, query="OCCLUDED") != 0
+        reach_m = np.where(clear, np.float32(1e30), np.float32(-1.0))
+        for thing, rows, o, d in moving.met(origins, directions, reach_m):
+            clear[rows] &= moving.own_scene(thing).run(o, d, query="OCCLUDED") != 0
     return clear
 
 
 def find(
     hits: Hits,
-    origins: Float[np.ndarray, "n 3"],
-    directions: Float[np.ndarray, "n 3"],
+    origins: Float32[np.ndarray, "n 3"],
+    directions: Float32[np.ndarray, "n 3"],
     still: Surfaces,
-    moving: Surfaces | None,
-    world_T_actor: Float[np.ndarray, "a 4 4"],
-    first_actor: int,
+    moving: Moving | None,
 ) -> Found:
     """Look up what was hit."""
     n = len(hits.kind)
-    found = Found(
-        hits.kind.astype(np.int64),
-        hits.range_m,
-        np.zeros((n, 3)),
-        np.zeros((n, 3)),
-        np.zeros((n, 3)),
-        np.zeros((n, 3)),
-        np.zeros((n, 2)),
-        np.zeros(n, np.int64),
-        np.zeros(n),
-        np.zeros((n, 3)),
-    )
-    others = still.corners if moving is None else moving.corners
-    _look_up(
-        hits.triangle, hits.bary, np.ascontiguousarray(origins), np.ascontiguousarray(directions),
-        still.corners, others, np.ascontiguousarray(world_T_actor), first_actor, found,
-    )  # fmt: skip
+    point, own, normal, face, colour = np.zeros((5, n, 3), np.float32)
+    uv, style = np.zeros((n, 2), np.float32), np.zeros(n, np.float32)
+    material = np.zeros(n, np.int16)
+    found = Found(hits.kind, hits.range_m, point, own, normal, face, uv, material, style, colour)
+    _look_up(hits.triangle, hits.u, hits.v, origins, directions, still.corners, found)
+    if moving is not None:
+        _look_up_moving(
+            hits.actor, hits.triangle, hits.u, hits.v, directions, moving.wardrobe, moving.places,
+            found,
+        )  # fmt: skip
     return found
 
 
+def velocities(
+    hits: Hits, moving: Moving | None, later: Places, step_s: float
+) -> Float[np.ndarray, "n 3"]:
+    """World velocity (m/s) of what was hit: the same spot of the same triangle `step_s` later."""
+    out = np.zeros((len(hits.kind), 3))
+    if moving is not None:
+        _move_spots(
+            hits.actor, hits.triangle, hits.u, hits.v, moving.wardrobe, moving.places, later,
+            step_s, out,
+        )  # fmt: skip
+    return out
+
+
 @njit(cache=True, nogil=True)
-def _look_up(triangle, bary, origins, directions, still, moving, world_T_actor, first_actor, found):
+def _keep_nearer(
+    rows, prim, u, v, tfar, thing, first_triangle, kind, actor, triangle, all_u, all_v, range_m
+):  # fmt: skip
+    for p in range(len(rows)):
+        i = rows[p]
+        if prim[p] >= 0 and tfar[p] < range_m[i]:
+            kind[i], actor[i], triangle[i] = 2, thing, first_triangle + prim[p]
+            all_u[i], all_v[i], range_m[i] = u[p], v[p], tfar[p]
+
+
+@njit(cache=True, nogil=True)
+def _look_up(triangle, all_u, all_v, origins, directions, corners, found):
     for i in range(len(triangle)):
         kind = found.kind[i]
         if kind == 0:
             found.material[i], found.normal[i, 2] = -1, 1.0
             continue
-        corners = still if kind == 1 else moving
-        t, u, v = triangle[i], bary[i, 0], bary[i, 1]
-        w = 1.0 - u - v
-        facing, square, agree = 0.0, 0.0, 0.0
         for c in range(3):
             found.point[i, c] = origins[i, c] + directions[i, c] * found.range_m[i]
             found.own[i, c] = found.point[i, c]
-            found.colour[i, c] = corners.colour[t, c]
-            facing += corners.face[t, c] * directions[i, c]
-            corner = corners.normals[t]
-            value = w * corner[0, c] + u * corner[1, c] + v * corner[2, c]
-            found.normal[i, c] = value
-            square += value * value
-            agree += value * corners.face[t, c]
-        sign = 1.0 if facing < 0 else -1.0
-        round_sign = sign if agree >= 0 else -sign
-        length = square**0.5
-        for c in range(3):
-            found.face[i, c] = sign * corners.face[t, c]
-            found.normal[i, c] *= round_sign / max(length, 1e-9)
-            if length < 0.1:
-                found.normal[i, c] = found.face[i, c]
-        for c in range(2):
-            uv = corners.uv[t]
-            found.uv[i, c] = w * uv[0, c] + u * uv[1, c] + v * uv[2, c]
-        found.material[i] = corners.material[t]
-        found.style[i] = corners.style[t]
         if kind == 2:
-            T = world_T_actor[corners.instance[t] - first_actor]
-            for c in range(3):
-                found.own[i, c] = 0.0
-                for k in range(3):
-                    found.own[i, c] += T[k, c] * (found.point[i, k] - T[k, 3])
+            continue
+        t, u, v = triangle[i], all_u[i], all_v[i]
+        w = 1.0 - u - v
+        corner, uv = corners.normals[t], corners.uv[t]
+        for c in range(3):
+            found.colour[i, c] = corners.colour[t, c]
+            found.face[i, c] = corners.face[t, c]
+            found.normal[i, c] = w * corner[0, c] + u * corner[1, c] + v * corner[2, c]
+        for c in range(2):
+            found.uv[i, c] = w * uv[0, c] + u * uv[1, c] + v * uv[2, c]
+        found.material[i], found.style[i] = corners.material[t], corners.style[t]
+        _turn_to_viewer(directions[i], found.face[i], found.normal[i])
+
+
+@njit(cache=True, nogil=True)
+def _look_up_moving(actor, triangle, all_u, all_v, directions, wardrobe, places, found):
+    shape, round_own = np.empty((3, 3)), np.empty((3, 3))
+    for i in range(len(triangle)):
+        if found.kind[i] != 2:
+            continue
+        a, t, u, v = actor[i], triangle[i], all_u[i], all_v[i]
+        w = 1.0 - u - v
+        _stand(wardrobe.vertices, wardrobe.corners[t], places, a, shape)
+        _stand(wardrobe.normals, wardrobe.corners[t], places, a, round_own)
+        T, uv = places.world_T_thing[a], wardrobe.uv[t]
+        p, q = shape[1] - shape[0], shape[2] - shape[0]
+        face = (p[1] * q[2] - p[2] * q[1], p[2] * q[0] - p[0] * q[2], p[0] * q[1] - p[1] * q[0])
+        length = (face[0] ** 2 + face[1] ** 2 + face[2] ** 2) ** 0.5 + 1e-12
+        for c in range(3):
+            found.own[i, c] = w * shape[0, c] + u * shape[1, c] + v * shape[2, c]
+            found.colour[i, c] = wardrobe.colour[t, c]
+            found.face[i, c], found.normal[i, c] = 0.0, 0.0
+            for k in range(3):
+                mean = w * round_own[0, k] + u * round_own[1, k] + v * round_own[2, k]
+                found.face[i, c] += T[c, k] * face[k] / length
+                found.normal[i, c] += T[c, k] * mean
+        for c in range(2):
+            found.uv[i, c] = w * uv[0, c] + u * uv[1, c] + v * uv[2, c]
+        found.material[i], found.style[i] = wardrobe.material[t], wardrobe.style[t]
+        _turn_to_viewer(directions[i], found.face[i], found.normal[i])
+
+
+@njit(cache=True, nogil=True)
+def _turn_to_viewer(direction, face, normal):
+    """Let both face the viewer, the round normal as a unit vector (the face's if it is none)."""
+    facing, square, agree = 0.0, 0.0, 0.0
+    for c in range(3):
+        facing += face[c] * direction[c]
+        square += normal[c] * normal[c]
+        agree += normal[c] * face[c]
+    sign = 1.0 if facing < 0 else -1.0
+    round_sign = sign if agree >= 0 else -sign
+    length = square**0.5
+    for c in range(3):
+        face[c] *= sign
+        normal[c] = face[c] if length < 0.1 else normal[c] * round_sign / length
+
+
+@njit(cache=True, nogil=True)
+def _stand(rows, corners, places, a, out):
+    """A triangle's three rows of vertices or normals of an actor, between its phases."""
+    before, after, part = places.before[a], places.after[a], places.part[a]
+    for k in range(3):
+        for c in range(3):
+            low = rows[before + corners[k], c]
+            out[k, c] = low + part * (rows[after + corners[k], c] - low)
+
+
+@njit(cache=True, nogil=True)
+def _move_spots(actor, triangle, all_u, all_v, wardrobe, places, later, step_s, out):
+    now_own, later_own = np.empty((3, 3)), np.empty((3, 3))
+    for i in range(len(actor)):
+        a, t, u, v = actor[i], triangle[i], all_u[i], all_v[i]
+        if a < 0:
+            continue
+        w = 1.0 - u - v
+        _stand(wardrobe.vertices, wardrobe.corners[t], places, a, now_own)
+        _stand(wardrobe.vertices, wardrobe.corners[t], later, a, later_own)
+        before, after = places.world_T_thing[a], later.world_T_thing[a]
+        for c in range(3):
+            step = after[c, 3] - before[c, 3]
+            for k in range(3):
+                step += after[c, k] * (
+                    w * later_own[0, k] + u * later_own[1, k] + v * later_own[2, k]
+                )
+                step -= before[c, k] * (w * now_own[0, k] + u * now_own[1, k] + v * now_own[2, k])
+            out[i, c] = step / step_s

@@ -1,5 +1,6 @@
 """From radiance to an image file's pixels: blur, bloom, exposure, noise, tone, dirt, JPEG."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -42,14 +43,18 @@ def make_lens(rng: np.random.Generator, dark: bool, jpeg: bool) -> Lens:
 
 
 @njit(cache=True, nogil=True)
-def smear(rgb, flow_px, out):
+def smear(rgb, flow_px_per_s, exposure_s, out):
     """Motion blur: each pixel is the mean along its image motion during the exposure."""
     h, w = rgb.shape[:2]
     for y in range(h):
         for x in range(w):
-            dx, dy = flow_px[y, x, 0], flow_px[y, x, 1]
+            dx, dy = flow_px_per_s[y, x, 0] * exposure_s, flow_px_per_s[y, x, 1] * exposure_s
             length = (dx * dx + dy * dy) ** 0.5
             taps = min(max(int(length * 1.5), 1), 15)
+            if taps == 1:
+                for c in range(3):
+                    out[y, x, c] = rgb[y, x, c]
+                continue
             for c in range(3):
                 out[y, x, c] = 0.0
             for k in range(taps):
@@ -60,6 +65,51 @@ def smear(rgb, flow_px, out):
                     out[y, x, c] += rgb[i, j, c] / taps
 
 
+@njit(cache=True, nogil=True)
+def expose(light, gain):
+    """Scale light in place, the less the farther from the image's middle."""
+    h, w = light.shape[:2]
+    for y in range(h):
+        for x in range(w):
+            v, u = 2 * y / (h - 1) - 1, 2 * x / (w - 1) - 1
+            fall = np.float32(1 - 0.12 * (u * u + v * v))
+            for c in range(3):
+                light[y, x, c] *= gain[c] * fall
+
+
+@njit(cache=True, nogil=True)
+def print_film(light, grain, noise, saturation, tones, image):
+    """Exposed light with noise (`grain` is normal) through film's response to bytes.
+
+    `tones` are the bytes of squares, evenly from 0 to 1: of the roots of the film's values.
+    """
+    film = np.zeros(3, np.float32)
+    last, third = np.float32(len(tones) - 1), np.float32(1 / 3)
+    zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
+    a, b, c1 = np.float32(2.51), np.float32(0.03), np.float32(2.43)
+    d, e = np.float32(0.59), np.float32(0.14)
+    slope, floor = np.float32(3e-4), np.float32(4e-5)
+    h, w = light.shape[:2]
+    for y in range(h):
+        for x in range(w):
+            grey = zero
+            for c in range(3):
+                value = max(light[y, x, c], zero)
+                value += grain[y, x, c] * math.sqrt(value * slope + floor) * noise
+                value = max(value, zero)
+                film[c] = value * (a * value + b) / (value * (c1 * value + d) + e)
+                grey += film[c] * third
+            for c in range(3):
+                value = min(max(grey + saturation * (film[c] - grey), zero), one)
+                image[y, x, c] = tones[int(math.sqrt(value) * last + half)]
+
+
+def _tones(contrast: float) -> UInt8[np.ndarray, "4096"]:
+    """Bytes of the squares of 0..1, after gamma and contrast."""
+    film = np.linspace(0, 1, 4096) ** (2 / 2.2)
+    return (np.clip((film - 0.45) * contrast + 0.45, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
 def develop(
     rgb: Float[np.ndarray, "h w 3"],
     flow_px_per_s: Float[np.ndarray, "h w 2"],
@@ -68,28 +118,22 @@ def develop(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The image that this camera makes of linear radiance whose image moves by the flow."""
     h, w, _ = rgb.shape
-    blurred = np.empty_like(rgb)
-    smear(rgb, flow_px_per_s * lens.exposure_s, blurred)
-    light = blurred.astype(np.float32)
+    light = np.empty(rgb.shape, np.float32)
+    smear(rgb, flow_px_per_s, lens.exposure_s, light)
     scale = w / 392
     light = cv2.GaussianBlur(light, (0, 0), max(lens.blur_px * scale, 0.2))
     bright = np.maximum(light - 2.0, 0.0)
     if bright.any():
         light += 0.12 * cv2.GaussianBlur(bright, (0, 0), 5 * scale)
     exposure = 0.36 / (np.percentile(light[::3, ::3].mean(-1), 70) + DARKEST) * lens.exposure
-    y, x = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j].astype(np.float32)
     gain = np.float32(exposure) * np.array(lens.balance, np.float32)
-    light = light * gain * (1 - 0.12 * (x * x + y * y))[..., None]
+    expose(light, gain)
     if lens.dirt_seed is not None:
         light = _soil(light, lens.dirt_seed)
-    spread = np.sqrt(np.maximum(light, 0) * 3e-4 + 4e-5) * lens.noise
-    light = np.maximum(light + rng.standard_normal(light.shape, np.float32) * spread, 0.0)
-    film = light * (2.51 * light + 0.03) / (light * (2.43 * light + 0.59) + 0.14)
-    grey = film.mean(-1, keepdims=True)
-    film = grey + lens.saturation * (film - grey)
-    film = np.clip(film, 0, 1) ** (1 / 2.2)
-    film = np.clip((film - 0.45) * lens.contrast + 0.45, 0, 1)
-    image = (film * 255 + 0.5).astype(np.uint8)
+    image = np.empty(light.shape, np.uint8)
+    grain = rng.standard_normal(light.shape, np.float32)
+    noise, saturation = np.float32(lens.noise), np.float32(lens.saturation)
+    print_film(light, grain, noise, saturation, _tones(lens.contrast), image)
     if lens.jpeg_quality is None:
         return image
     packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, lens.jpeg_quality])[1]

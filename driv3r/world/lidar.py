@@ -10,18 +10,21 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from driv3r.geometry.transforms import invert
-from driv3r.world.casting import ACTOR, Hits, Surfaces, cast, find
+from driv3r.world.bounds import rays_near, shoot, turn_rays
+from driv3r.world.casting import Hits, Surfaces, cast_one, cast_still, find
 from driv3r.world.mesh import Material
 from driv3r.world.rig import EGO_T_LIDAR, TURN_S
 from driv3r.world.scene import World
-from driv3r.world.stage import FIRST_ACTOR_INSTANCE, Stage, Theatre
+from driv3r.world.stage import Theatre
+from driv3r.world.traffic import Drive
+from driv3r.world.troupe import Moving
 
 BEAMS, COLUMNS = 32, 1084
 ELEVATION_DEG = (-30.67, 10.67)
 RANGE_M = (1.0, 100.0)
 NOISE_M = 0.015
 DIVERGENCE_RAD = 0.0012
-SLICES = 6  # of a turn: actors are built once a slice, then each ray is moved to its own time
+FROM_ASIDE, BETWEEN = 0.25, 0.04  # at edges: shares of echoes from beside, and of mixed ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,14 +63,22 @@ def scan(world: World, still: Surfaces, theatre: Theatre, end_s: float) -> Scan:
     """One sweep: range noise, weak returns lost, a few false points between near and far."""
     rng = np.random.default_rng([world.seed, 77, int(end_s * 1e6) & 0xFFFFFFF])
     beams = make_beams(end_s)
-    range_m, power = _measure(world, still, theatre, beams, beams.directions_lidar)
     aside = beams.directions_lidar + rng.normal(0, DIVERGENCE_RAD, beams.directions_lidar.shape)
     aside /= np.linalg.norm(aside, axis=1, keepdims=True)
-    other_m, _ = _measure(world, still, theatre, beams, aside)
+    pick = rng.random(len(aside))
+    beside = np.flatnonzero((pick < FROM_ASIDE) | (pick > 1 - BETWEEN))
+    both = Beams(
+        np.r_[beams.time_s, beams.time_s[beside]],
+        np.concatenate([beams.directions_lidar, aside[beside]]),
+        np.r_[beams.ring, beams.ring[beside]],
+    )
+    all_m, power = _measure(world, still, theatre, both, end_s)
+    range_m, power = all_m[: len(aside)], power[: len(aside)]
+    other_m = np.full(len(aside), np.nan)
+    other_m[beside] = all_m[len(aside) :]
     at_edge = np.isfinite(other_m) & (np.abs(other_m - range_m) > 0.08 * range_m)
-    pick = rng.random(len(range_m))
-    range_m = np.where(at_edge & (pick < 0.25), other_m, range_m)
-    range_m = np.where(at_edge & (pick > 0.96), 0.5 * (range_m + other_m), range_m)
+    range_m = np.where(at_edge & (pick < FROM_ASIDE), other_m, range_m)
+    range_m = np.where(at_edge & (pick > 1 - BETWEEN), 0.5 * (range_m + other_m), range_m)
     keep = np.isfinite(range_m) & (range_m > RANGE_M[0]) & (range_m < RANGE_M[1])
     keep &= rng.random(len(keep)) < np.clip(1.25 - 0.25 / np.maximum(power, 0.02), 0.02, 0.985)
     range_m = range_m + rng.normal(0, NOISE_M, len(range_m))
@@ -80,54 +91,55 @@ def scan(world: World, still: Surfaces, theatre: Theatre, end_s: float) -> Scan:
     return Scan(points_lidar.astype(np.float32), intensity.astype(np.float32), beams.ring[keep])
 
 
-def _measure(world: World, still: Surfaces, theatre: Theatre, beams: Beams, directions_lidar):
+def _measure(world: World, still: Surfaces, theatre: Theatre, beams: Beams, end_s: float):
     """Range (NaN: none) of rays, each at its own time, and the strength of its echo."""
-    world_T_lidar = world.ego.world_T_ego_at(beams.time_s) @ EGO_T_LIDAR
-    origins = world_T_lidar[:, :3, 3]
-    directions = np.einsum("nij,nj->ni", world_T_lidar[:, :3, :3], directions_lidar)
-    range_m, power = np.full(len(origins), np.nan), np.zeros(len(origins))
-    edges = np.linspace(beams.time_s.min() - 1e-6, beams.time_s.max() + 1e-6, SLICES + 1)
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
-        rows = np.flatnonzero((beams.time_s >= first) & (beams.time_s < last))
-        middle_s = round(0.5 * (first + last), 6)
-        stage = theatre.at(middle_s)
-        hits = cast(still, stage.surfaces, origins[rows], directions[rows])
-        _move_to_own_time(hits, world, stage, theatre, middle_s, beams.time_s[rows], origins[rows],
-                          directions[rows])  # fmt: skip
-        found = find(
-            hits, origins[rows], directions[rows], still, stage.surfaces, stage.world_T_actor,
-            FIRST_ACTOR_INSTANCE,
-        )  # fmt: skip
-        seen = hits.kind > 0
-        range_m[rows[seen]] = hits.range_m[seen]
-        power[rows[seen]] = _echo(found, directions[rows])[seen]
-    return range_m, power
+    world_T_ego, frame_of = _frames_at(world.ego, beams.time_s)
+    world_T_lidar = world_T_ego @ EGO_T_LIDAR
+    origins, directions = np.empty((2, len(frame_of), 3), np.float32)
+    shoot(beams.directions_lidar, frame_of, world_T_lidar, origins, directions)
+    hits = cast_still(still, origins, directions)
+    moving = _cast_moving(world, theatre, beams.time_s, origins, directions, end_s, hits)
+    found = find(hits, origins, directions, still, moving)
+    range_m = np.where(hits.kind > 0, hits.range_m, np.nan)
+    return range_m, np.where(hits.kind > 0, _echo(found, directions), 0.0)
 
 
-def _move_to_own_time(
-    hits: Hits, world, stage: Stage, theatre, middle_s, time_s, origins, directions
-):
-    """Correct hits on actors: cast anew with the ray as the actor sees it at the ray's time."""
-    rows = np.flatnonzero(hits.kind == ACTOR)
-    if not len(rows) or stage.surfaces is None:
-        return
-    own = stage.surfaces.corners.instance[hits.triangle[rows]]
-    mine = np.array([world.actors[i - FIRST_ACTOR_INSTANCE].drive is world.ego for i in own])
-    hits.kind[rows[mine]] = 0  # the own bonnet gives no points
-    rows, own = rows[~mine], own[~mine]
-    stage_T_own = np.empty((len(rows), 4, 4))
-    for instance in np.unique(own):
-        here = own == instance
-        drive = world.actors[instance - FIRST_ACTOR_INSTANCE].drive
-        at_ray = drive.world_T_ego_at(time_s[rows[here]])
-        stage_T_own[here] = drive.world_T_ego(middle_s) @ invert(at_ray)
-    turned = np.einsum("nij,nj->ni", stage_T_own[:, :3, :3], directions[rows])
-    moved = np.einsum("nij,nj->ni", stage_T_own[:, :3, :3], origins[rows]) + stage_T_own[:, :3, 3]
-    again = cast(stage.surfaces, None, moved, turned)
-    same = again.kind > 0
-    same[same] &= stage.surfaces.corners.instance[again.triangle[same]] == own[same]
-    hits.range_m[rows[same]] = again.range_m[same]
-    hits.kind[rows[~same]] = 0
+def _frames_at(drive: Drive, time_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A drive's frames at the different ones of some times, and which of them each time has."""
+    times_s, frame_of = np.unique(time_s, return_inverse=True)
+    return drive.world_T_ego_at(times_s), frame_of
+
+
+def _cast_moving(
+    world: World, theatre: Theatre, time_s, origins, directions, end_s: float, hits: Hits
+) -> Moving | None:
+    """Replace the hits that actors are nearer than; the actors as rays met them.
+
+    An actor's frame is that of each ray's own time, its gait that of the mean of these times.
+    """
+    chosen = theatre.near(end_s)
+    if not len(chosen):
+        return None
+    times_s = np.full(len(theatre.actors), end_s - 0.5 * TURN_S)
+    first, last = (theatre.centres(t) for t in (end_s - TURN_S, end_s))
+    centre, travel_m = 0.5 * (first + last), np.linalg.norm(last - first, axis=1)
+    radius_m = 0.5 * np.linalg.norm(theatre.own_high - theatre.own_low, axis=1) + travel_m + 0.05
+    rays = {}
+    for i in chosen:
+        rows = rays_near(origins, directions, hits.range_m, centre[i], radius_m[i])
+        if len(rows):
+            rays[int(i)], times_s[i] = rows, time_s[rows].mean()
+    moving = theatre.moving_at(times_s, chosen)
+    for thing, rows in rays.items():
+        drive = theatre.actors[thing].drive
+        frames, frame_of = _frames_at(drive, time_s[rows])
+        own_origins, own_directions = np.empty((2, len(rows), 3), np.float32)
+        turn_rays(rows, origins, directions, frame_of, frames, own_origins, own_directions)
+        scene, first = moving.own_scene(thing), int(theatre.first_triangle[thing])
+        cast_one(scene, thing, first, rows, own_origins, own_directions, hits)
+        if drive is world.ego:
+            hits.kind[hits.actor == thing] = 0  # the own bonnet gives no points
+    return moving
 
 
 def _echo(found, directions) -> Float[np.ndarray, "n"]:

@@ -1,11 +1,12 @@
 """Images and exact truth of a world.
 
 Truth comes from one ray through each pixel's centre, and so does colour where a pixel sees one
-surface; at edges one more ray shares it. Two Embree scenes are cast, still and moving.
+surface; at edges one more ray shares it.
 """
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -13,14 +14,24 @@ from jaxtyping import Bool, Float, Int, UInt8
 from driv3r.geometry.cameras import pixel_grid, unproject
 from driv3r.geometry.transforms import invert
 from driv3r.types import Camera
-from driv3r.world.casting import ACTOR, STILL, Found, Hits, cast, find, is_clear, make_surfaces
-from driv3r.world.glow import gather_sky, image_motion, mark_edges, sky_rays
+from driv3r.world.casting import (
+    ACTOR,
+    STILL,
+    Found,
+    Hits,
+    cast,
+    find,
+    is_clear,
+    make_surfaces,
+    velocities,
+)
+from driv3r.world.glow import SKY_STEP, gather, image_motion, mark_edges, sky_rays, sun_rays
 from driv3r.world.lens import develop, make_lens
 from driv3r.world.lidar import Scan, scan
 from driv3r.world.mesh import Material
 from driv3r.world.scene import World
 from driv3r.world.shading import shade_hits
-from driv3r.world.stage import FIRST_ACTOR_INSTANCE, STEP_S, Stage, Theatre, velocity_of
+from driv3r.world.stage import FIRST_ACTOR_INSTANCE, STEP_S, Stage, Theatre
 from driv3r.world.textures import load_textures
 
 EDGE_OFFSETS = ((0.31, -0.27),)
@@ -65,6 +76,9 @@ class Renderer:
         self.still = make_surfaces(world.static)
         self.theatre = Theatre(world.actors, world.ego)
         self.textures = load_textures()
+        self.instance_of_actor = FIRST_ACTOR_INSTANCE + np.arange(len(world.actors))
+        own = [i for i, actor in enumerate(world.actors) if actor.drive is world.ego]
+        self.instance_of_actor[own] = EGO_INSTANCE
 
     def stage(self, time_s: float) -> Stage:
         """The moving things at a time."""
@@ -85,12 +99,12 @@ class Renderer:
         world_T_cam = self.world.ego.world_T_ego(time_s) @ camera.ego_T_cam
         shot = self._prepare(camera, time_s, world_T_cam, np.random.default_rng(key))
         grid = pixel_grid(camera.size_hw).reshape(-1, 2)
-        origins, directions, depth_per_range = make_rays(camera, world_T_cam, grid)
+        origins, directions, depth_per_range = pixel_rays(camera, world_T_cam)
         hits = cast(self.still, shot.stage.surfaces, origins, directions)
         found = self._find(shot.stage, hits, origins, directions)
         rgb = self._colour(shot, camera, world_T_cam, grid, directions, found)
-        velocity = self._velocity(shot.stage, hits, found)
-        flow = np.empty((len(grid), 2))
+        velocity = velocities(hits, shot.stage.surfaces, shot.stage.later, STEP_S)
+        flow = np.empty((len(grid), 2), np.float32)
         world_T_later = self.world.ego.world_T_ego(time_s + STEP_S) @ camera.ego_T_cam
         image_motion(
             found.point, directions, found.kind, velocity, invert(world_T_later), camera.K, STEP_S,
@@ -100,10 +114,9 @@ class Renderer:
         lens = make_lens(of_lens, self.world.light.mood == "night", self.jpeg)
         image = develop(rgb.reshape(*size, 3), flow.reshape(*size, 2), lens, shot.rng)
         depth_m = np.where(hits.kind > 0, hits.range_m * depth_per_range, 0.0)
-        instance = self._instances(shot.stage, hits)
-        actor = np.clip(instance - FIRST_ACTOR_INSTANCE, 0, None)
+        instance = self._instances(hits)
         moving = (hits.kind == ACTOR) & (instance != EGO_INSTANCE)
-        moving[moving] = shot.stage.actor_moves[actor[moving]]
+        moving[moving] = shot.stage.actor_moves[hits.actor[moving]]
         return ViewTruth(
             image,
             depth_m.reshape(size).astype(np.float32),
@@ -136,10 +149,7 @@ class Renderer:
         return np.stack(rows)
 
     def _find(self, stage: Stage, hits: Hits, origins, directions) -> Found:
-        return find(
-            hits, origins, directions, self.still, stage.surfaces, stage.world_T_actor,
-            FIRST_ACTOR_INSTANCE,
-        )  # fmt: skip
+        return find(hits, origins, directions, self.still, stage.surfaces)
 
     def _colour(self, shot: Shot, camera, world_T_cam, grid, directions, found: Found):
         """Linear RGB of all pixels, edges smoothed."""
@@ -164,19 +174,18 @@ class Renderer:
         return rgb
 
     def _open_sky(self, shot: Shot, found: Found, width: int) -> Float[np.ndarray, "n"]:
-        """How much of the sky each pixel's surface sees, from its own and its neighbours' rays."""
-        cast_here = np.arange(len(found.kind))
-        cast_here = (
-            cast_here + cast_here // width
-        ) % 2 == 0  # every other pixel, as on a chessboard
-        seen = np.flatnonzero((found.kind > 0) & cast_here)
-        rays = np.empty((len(seen), 3))
-        sky_rays(found.normal, seen, width, int(shot.rng.integers(1 << 20)), rays)
-        clear = np.where(found.kind > 0, np.nan, 1.0)
-        start = found.point[seen] + 0.03 * found.face[seen]
-        clear[seen] = is_clear(self.still, shot.stage.surfaces, start, rays)
-        out = np.empty(len(clear))
-        gather_sky(clear, found.range_m, found.normal, width, SKY_REACH, out)
+        """How much of the sky each pixel's surface sees, by rays that neighbours share."""
+        key, height = int(shot.rng.integers(1 << 20)), len(found.kind) // width
+        cells = -(-height // SKY_STEP) * -(-width // SKY_STEP)
+        cell, (start, rays) = np.empty(cells, np.int32), np.empty((2, cells, 3), np.float32)
+        count = sky_rays(
+            found.kind, found.point, found.face, found.normal, width, key, cell, start, rays
+        )
+        clear = np.full(cells, np.nan, np.float32)
+        clear[cell[:count]] = is_clear(self.still, shot.stage.surfaces, start[:count], rays[:count])
+        out = np.empty(len(found.kind), np.float32)
+        near = found.range_m, found.normal, width
+        gather(clear, found.kind, *near, SKY_STEP, SKY_REACH, 1.0, out)
         return out
 
     def _is_lit(self, shot: Shot, found: Found, open_sky, width: int) -> Float[np.ndarray, "n"]:
@@ -184,25 +193,28 @@ class Renderer:
         softness, sun = self.world.light.packed[17], self.world.light.sun_direction
         if softness > SOFTEST:
             return open_sky
-        lit = np.zeros(len(found.kind))
-        facing = (found.normal @ sun > 0) | (found.material == Material.FOLIAGE)
-        rows = np.flatnonzero((found.kind > 0) & facing)
-        directions = sun + shot.rng.normal(0, softness, (len(rows), 3))
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        start = found.point[rows] + 0.02 * found.face[rows]
-        lit[rows] = is_clear(self.still, shot.stage.surfaces, start, directions)
+        n, key = len(found.kind), int(shot.rng.integers(1 << 20))
+        rows, (start, rays) = np.empty(n, np.int32), np.empty((2, n, 3), np.float32)
+        count = sun_rays(
+            found.kind, found.point, found.face, found.normal, found.material, sun, 2 * softness,
+            key, rows, start, rays,
+        )  # fmt: skip
+        lit = np.zeros(n, np.float32)
+        lit[rows[:count]] = is_clear(self.still, shot.stage.surfaces, start[:count], rays[:count])
         smooth = np.empty_like(lit)
-        gather_sky(lit, found.range_m, found.normal, width, SHADOW_REACH, smooth)
+        near = found.range_m, found.normal, width
+        gather(lit, found.kind, *near, 1, SHADOW_REACH, 0.0, smooth)
         return smooth
 
     def _shade(self, shot: Shot, found: Found, directions, lit, open_sky, reflect: bool = True):
-        mirrored = np.full((len(found.kind), 3), -1.0)
+        mirrored = np.full((len(found.kind), 3), -1.0, np.float32)
         if reflect and self.world.light.packed[13] > 0:
             self._reflect(shot, found, directions, mirrored)
-        rgb = np.empty((len(found.kind), 3))
+        rgb = np.empty((len(found.kind), 3), np.float32)
         shade_hits(
-            tuple(found), np.ascontiguousarray(directions), shot.pixel_rad, lit, open_sky, mirrored,
-            self.world.roads, self.world.light.packed, shot.lamps, shot.beams, self.textures, rgb,
+            tuple(found), np.ascontiguousarray(directions, np.float32), shot.pixel_rad, lit,
+            open_sky, mirrored, self.world.roads, self.world.light.packed, shot.lamps, shot.beams,
+            self.textures, rgb,
         )  # fmt: skip
         return rgb
 
@@ -215,32 +227,41 @@ class Renderer:
         origins = found.point[rows] + (0, 0, 0.03)
         hits = cast(self.still, shot.stage.surfaces, origins, out)
         seen = self._find(shot.stage, hits, origins, out)
-        half = np.full(len(rows), 0.6)
+        half = np.full(len(rows), 0.6, np.float32)
         mirrored[rows] = self._shade(shot, seen, out, half, half, reflect=False)
 
-    def _velocity(self, stage: Stage, hits: Hits, found: Found) -> Float[np.ndarray, "n 3"]:
-        velocity = np.zeros((len(hits.kind), 3))
-        rows = np.flatnonzero(hits.kind == ACTOR)
-        if len(rows):
-            velocity[rows] = velocity_of(
-                stage, hits.triangle[rows], hits.bary[rows], found.point[rows]
-            )
-        return velocity
-
-    def _instances(self, stage: Stage, hits: Hits) -> Int[np.ndarray, "n"]:
+    def _instances(self, hits: Hits) -> Int[np.ndarray, "n"]:
         instance = np.full(len(hits.kind), -1, np.int64)
-        for code, surfaces in ((STILL, self.still), (ACTOR, stage.surfaces)):
-            rows = hits.kind == code
-            if surfaces is not None:
-                instance[rows] = surfaces.corners.instance[hits.triangle[rows]]
-        own = [i for i, actor in enumerate(self.world.actors) if actor.drive is self.world.ego]
-        instance[np.isin(instance, FIRST_ACTOR_INSTANCE + np.array(own, np.int64))] = EGO_INSTANCE
+        rows = hits.kind == STILL
+        instance[rows] = self.still.corners.instance[hits.triangle[rows]]
+        rows = hits.kind == ACTOR
+        instance[rows] = self.instance_of_actor[hits.actor[rows]]
         return instance
 
 
 def make_rays(camera: Camera, world_T_cam, uv):
-    """World origins, unit directions, and depth per range of pixel positions."""
+    """World origins, unit directions (both float32), and depth per range of pixel positions."""
+    return _turn(*_unit_rays(camera, uv), world_T_cam)
+
+
+def pixel_rays(camera: Camera, world_T_cam):
+    """`make_rays` of all pixels' centres; a camera's own rays are kept between calls."""
+    return _turn(*_unit_grid(camera), world_T_cam)
+
+
+def _turn(unit_cam, depth_per_range, world_T_cam):
+    directions = (unit_cam @ world_T_cam[:3, :3].T).astype(np.float32)
+    origins = np.empty_like(directions)
+    origins[:] = world_T_cam[:3, 3]
+    return origins, directions, depth_per_range
+
+
+@lru_cache(maxsize=32)
+def _unit_grid(camera: Camera):
+    return _unit_rays(camera, pixel_grid(camera.size_hw).reshape(-1, 2))
+
+
+def _unit_rays(camera: Camera, uv):
     rays_cam = unproject(camera, uv)
-    length = np.linalg.norm(rays_cam, axis=-1)
-    directions = (rays_cam / length[:, None]) @ world_T_cam[:3, :3].T
-    return np.broadcast_to(world_T_cam[:3, 3], directions.shape), directions, 1.0 / length
+    length = np.sqrt(np.einsum("nc,nc->n", rays_cam, rays_cam))
+    return rays_cam / length[:, None], 1.0 / length

@@ -80,8 +80,8 @@ def own_light(m, dark):
 
 
 @njit(cache=True)
-def light_hit(m, p, normal, ray, distance, lit, open_sky, light, lamps, beams, mirror, out):
-    """Turn albedo `out` into radiance along `ray` (towards the surface)."""
+def light_hit(m, p, normal, ray, distance, lit, open_sky, light, lamps, beams, mirror, lamp, out):
+    """Turn albedo `out` into radiance along `ray` (towards the surface); `lamp` is scratch."""
     nx, ny, nz = normal[0], normal[1], normal[2]
     cosine = abs(nx * ray[0] + ny * ray[1] + nz * ray[2])
     sun = max(nx * light[0] + ny * light[1] + nz * light[2], 0.0) * lit
@@ -98,7 +98,7 @@ def light_hit(m, p, normal, ray, distance, lit, open_sky, light, lamps, beams, m
         gloss = damp * (0.04 + 0.7 * (1.0 - cosine) ** 5)
         for c in range(3):
             out[c] *= 1.0 - 0.45 * damp
-    lamp = np.zeros(3)
+    lamp[:] = 0.0
     if light[16] > 0:
         add_lamps(p, nx, ny, nz, lamps, beams, light[16], lamp)
     shine = own_light(m, light[16])
@@ -122,7 +122,7 @@ def shade_hits(
     sky is seen; `mirrored` is what wet ground reflects (negative: use the sky).
     """
     kind, range_m, point, own, normal, _, uv, material, style, colour = found
-    out, mirror = np.zeros(3), np.zeros(3)
+    out, mirror, lamp = np.zeros(3), np.zeros(3), np.zeros(3)
     for i in range(len(kind)):
         if kind[i] == 0:
             sky_colour(rays[i, 0], rays[i, 1], rays[i, 2], light, out)
@@ -146,6 +146,6 @@ def shade_hits(
         )  # fmt: skip
         light_hit(
             m, point[i], n, rays[i], range_m[i], lit[i], open_sky[i], light, lamps, beams,
-            mirror, out,
+            mirror, lamp, out,
         )  # fmt: skip
         rgb[i] = out

@@ -1,14 +1,15 @@
-"""The moving things of a world at an instant, as one mesh that keeps its topology over time."""
+"""The moving things of a world at an instant: where they are, how they stand, how they move."""
 
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from embreex.rtcore_scene import EmbreeScene
+from jaxtyping import Bool, Float
 
-from driv3r.world.casting import Corners, Surfaces, make_corners, make_scene
-from driv3r.world.mesh import join
+from driv3r.world.bounds import make_tree
 from driv3r.world.traffic import Actor, Drive, locate, make_frames
+from driv3r.world.troupe import Moving, Places, make_scene, make_wardrobe
 
 FIRST_ACTOR_INSTANCE = 100_000
 MOVES_ABOVE_MPS = 0.3
@@ -17,89 +18,90 @@ STEP_S = 0.01  # velocities are differences over this time
 
 
 @dataclass(frozen=True, eq=False)
-class Cast:
-    """Actors in reach: their joined mesh in their own frames."""
-
-    actors: tuple[int, ...]
-    triangles: Int[np.ndarray, "m 3"]
-    corners: Corners
-
-
-@dataclass(frozen=True, eq=False)
 class Stage:
-    """The actors at one instant. `corners_later` are the triangles' corners STEP_S later."""
+    """The actors at one instant, and where they are STEP_S later."""
 
-    surfaces: Surfaces | None
+    surfaces: Moving | None
     world_T_actor: Float[np.ndarray, "a 4 4"]
     actor_moves: Bool[np.ndarray, "a"]
-    corners_later: Float[np.ndarray, "m 3 3"]
+    later: Places
 
 
 class Theatre:
-    """Makes stages; neighbouring instants share what does not change."""
+    """Makes stages. Shapes of rigid actors are built once, those of others for each instant."""
 
     def __init__(self, actors: tuple[Actor, ...], ego: Drive):
         self.actors, self.ego = actors, ego
         drives = [actor.drive for actor in actors]
         self.time_s = ego.time_s
-        self.tracks = [
-            np.stack([getattr(drive, part) for drive in drives] or [np.zeros((len(ego.time_s), 3))])
-            for part in ("origin", "ahead", "left")
-        ]
-        self.cast_of = lru_cache(maxsize=4)(self._join)
+        parts = ("origin", "ahead", "left")
+        none = np.zeros((0, len(ego.time_s), 3))
+        self.tracks = [np.array([getattr(d, part) for d in drives] or none) for part in parts]
+        self.wardrobe, self.first_vertex, self.first_triangle = make_wardrobe(
+            [actor.phases for actor in actors]
+        )
+        self.vertex_count = np.array([len(a.phases[0].vertices) for a in actors], np.int64)
+        corners = [np.concatenate([mesh.vertices for mesh in a.phases]) for a in actors]
+        self.own_low = np.array([c.min(0) for c in corners]).reshape(-1, 3)
+        self.own_high = np.array([c.max(0) for c in corners]).reshape(-1, 3)
+        self.walkers = [i for i, actor in enumerate(actors) if len(actor.phases) > 1]
+        self.rigid_scene = lru_cache(maxsize=None)(self._make_rigid_scene)
         self.at = lru_cache(maxsize=8)(self._make)
 
-    def _join(self, chosen: tuple[int, ...]) -> Cast:
-        meshes = [self.actors[i].phases[0] for i in chosen]
-        joined = join(meshes, FIRST_ACTOR_INSTANCE)
-        corners = make_corners(joined)
-        instance = np.asarray(chosen)[corners.instance - FIRST_ACTOR_INSTANCE]
-        corners = corners._replace(instance=instance + FIRST_ACTOR_INSTANCE)
-        return Cast(chosen, joined.triangles, corners)
+    def _make_rigid_scene(self, first_triangle: int) -> EmbreeScene:
+        """The scene of all actors whose shape starts at a triangle of the wardrobe."""
+        thing = int(np.flatnonzero(self.first_triangle == first_triangle)[0])
+        mesh = self.actors[thing].phases[0]
+        return make_scene(mesh.vertices, mesh.triangles)
 
-    def _frames(self, time_s: float) -> Float[np.ndarray, "a 4 4"]:
-        """All actors' frames at a time."""
+    def places(self, time_s: float | Float[np.ndarray, "a"]) -> Places:
+        """All actors at a time, or each at its own."""
+        times_s = np.broadcast_to(np.asarray(time_s, np.float64), (len(self.actors),))
+        k, part = locate(self.time_s, times_s)
+        here = np.arange(len(self.actors))
+        frames = make_frames(
+            *(a[here, k] + part[:, None] * (a[here, k + 1] - a[here, k]) for a in self.tracks)
+        )
+        before, after = self.first_vertex.copy(), self.first_vertex.copy()
+        between = np.zeros(len(self.actors))
+        for i in self.walkers:
+            low, high, between[i] = self.actors[i].phase_at(float(times_s[i]))
+            before[i] += low * self.vertex_count[i]
+            after[i] += high * self.vertex_count[i]
+        return Places(frames, before, after, between)
+
+    def moving_at(self, time_s: float | Float[np.ndarray, "a"], chosen: np.ndarray) -> Moving:
+        """Some actors (at least one) at a time, or each at its own."""
+        places = self.places(time_s)
+        tree = make_tree(self.own_low, self.own_high, places.world_T_thing, chosen)
+
+        def make_own_scene(thing: int) -> EmbreeScene:
+            if len(self.actors[thing].phases) == 1:
+                return self.rigid_scene(int(self.first_triangle[thing]))
+            count, part = self.vertex_count[thing], places.part[thing]
+            a, b = places.before[thing], places.after[thing]
+            low, high = self.wardrobe.vertices[a : a + count], self.wardrobe.vertices[b : b + count]
+            return make_scene(low + part * (high - low), self.actors[thing].phases[0].triangles)
+
+        return Moving(self.wardrobe, places, self.first_triangle, tree, make_own_scene)
+
+    def centres(self, time_s: float) -> Float[np.ndarray, "a 3"]:
+        """The middles of all actors' boxes."""
+        frames = self.places(time_s).world_T_thing
+        middle = 0.5 * (self.own_low + self.own_high)
+        return np.einsum("nij,nj->ni", frames[:, :3, :3], middle) + frames[:, :3, 3]
+
+    def near(self, time_s: float) -> np.ndarray:
+        """The actors within reach of the ego car."""
         k, part = locate(self.time_s, np.array(time_s))
-        frames = make_frames(*(a[:, k] + part * (a[:, k + 1] - a[:, k]) for a in self.tracks))
-        return frames[: len(self.actors)]
+        origin = self.tracks[0][:, k] + part * (self.tracks[0][:, k + 1] - self.tracks[0][:, k])
+        here = self.ego.world_T_ego(time_s)[:3, 3]
+        return np.flatnonzero(np.linalg.norm(origin - here, axis=1) < REACH_M)
 
     def _make(self, time_s: float) -> Stage:
-        world_T_actor, later_T_actor = self._frames(time_s), self._frames(time_s + STEP_S)
-        here = self.ego.world_T_ego(time_s)[:3, 3]
-        away = np.linalg.norm(world_T_actor[:, :3, 3] - here, axis=1)
-        chosen = tuple(np.flatnonzero(away < REACH_M).tolist())
-        step_m = later_T_actor[:, :3, 3] - world_T_actor[:, :3, 3]
+        chosen, later = self.near(time_s), self.places(time_s + STEP_S)
+        moving = self.moving_at(time_s, chosen) if len(chosen) else None
+        now = (self.places(time_s) if moving is None else moving.places).world_T_thing
+        step_m = later.world_T_thing[:, :3, 3] - now[:, :3, 3]
         moves = np.linalg.norm(step_m, axis=1) > MOVES_ABOVE_MPS * STEP_S
-        if not chosen:
-            return Stage(None, world_T_actor, moves, np.zeros((0, 3, 3)))
-        troupe = self.cast_of(chosen)
-        vertices, normals = self._place(troupe, time_s, world_T_actor)
-        later, _ = self._place(troupe, time_s + STEP_S, later_T_actor)
-        a, b, c = (vertices[troupe.triangles[:, i]] for i in range(3))
-        face = np.cross(b - a, c - a)
-        face /= np.linalg.norm(face, axis=1, keepdims=True) + 1e-12
-        corners = troupe.corners._replace(normals=normals[troupe.triangles], face=face)
-        surfaces = Surfaces(make_scene(vertices, troupe.triangles), corners)
-        return Stage(surfaces, world_T_actor, moves, later[troupe.triangles])
-
-    def _place(self, troupe: Cast, time_s: float, world_T_actor: np.ndarray):
-        """World vertices and normals of the troupe."""
-        own = [self.actors[i].shape_at(time_s) for i in troupe.actors]
-        vertices = np.concatenate([vertices for vertices, _ in own])
-        normals = np.concatenate([normals for _, normals in own])
-        turn = world_T_actor[np.asarray(troupe.actors)]
-        out_v, out_n = np.empty_like(vertices), np.empty_like(normals)
-        stops = np.cumsum([0, *(len(v) for v, _ in own)])
-        for T, start, stop in zip(turn, stops[:-1], stops[1:], strict=True):
-            out_v[start:stop] = vertices[start:stop] @ T[:3, :3].T + T[:3, 3]
-            out_n[start:stop] = normals[start:stop] @ T[:3, :3].T
-        return out_v, out_n
-
-
-def velocity_of(
-    stage: Stage, triangle: Int[np.ndarray, "n"], bary: Float[np.ndarray, "n 2"], point: np.ndarray
-) -> Float[np.ndarray, "n 3"]:
-    """World velocity (m/s) of points on actors: the same spot of the same triangle, later."""
-    weights = np.concatenate([1 - bary.sum(1, keepdims=True), bary], 1)
-    later = np.einsum("nk,nkc->nc", weights, stage.corners_later[triangle])
-    return (later - point) / STEP_S
+        return Stage(moving, now, moves, later)

@@ -62,13 +62,18 @@ class Actor:
     stride_m: float = 0.0
     has_headlights: bool = False
 
+    def phase_at(self, time_s: float) -> tuple[int, int, float]:
+        """The two nearest phases and how far it is from the first to the second (0..1)."""
+        if len(self.phases) == 1:
+            return 0, 0, 0.0
+        phase = (self.drive.travelled_m(time_s) / self.stride_m % 1.0) * len(self.phases)
+        k = int(phase) % len(self.phases)
+        return k, (k + 1) % len(self.phases), phase - int(phase)
+
     def shape_at(self, time_s: float) -> tuple[np.ndarray, np.ndarray]:
         """Vertices and normals in the own frame, between the two nearest phases."""
-        if len(self.phases) == 1:
-            return self.phases[0].vertices, self.phases[0].normals
-        phase = (self.drive.travelled_m(time_s) / self.stride_m % 1.0) * len(self.phases)
-        k, part = int(phase) % len(self.phases), phase - int(phase)
-        a, b = self.phases[k], self.phases[(k + 1) % len(self.phases)]
+        low, high, part = self.phase_at(time_s)
+        a, b = self.phases[low], self.phases[high]
         return (
             a.vertices + part * (b.vertices - a.vertices),
             a.normals + part * (b.normals - a.normals),

@@ -1,0 +1,194 @@
+"""Which rays come near which things: a tree of boxes, walked by compiled kernels.
+
+Every ray is tested against boxes that stand in the world and, where it meets one, against the
+thing's own box in the thing's own frame.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+from numba import njit
+
+MARGIN_M = 0.01
+NOWHERE_M = 1e9
+
+
+class Tree(NamedTuple):
+    """Boxes in the world: node i holds nodes 2i + 1 and 2i + 2; the last row of nodes are things.
+
+    `thing` numbers the last row's things (-1: none); `own_low` and `own_high` are boxes in the
+    things' frames, whose place is `world_T_thing`.
+    """
+
+    low: Float[np.ndarray, "nodes 3"]
+    high: Float[np.ndarray, "nodes 3"]
+    thing: Int[np.ndarray, "leaves"]
+    own_low: Float[np.ndarray, "a 3"]
+    own_high: Float[np.ndarray, "a 3"]
+    world_T_thing: Float[np.ndarray, "a 4 4"]
+
+
+def make_tree(
+    own_low: Float[np.ndarray, "a 3"],
+    own_high: Float[np.ndarray, "a 3"],
+    world_T_thing: Float[np.ndarray, "a 4 4"],
+    chosen: Int[np.ndarray, "k"],
+) -> Tree:
+    """The tree of some of the things (at least one), halved again and again where they spread."""
+    own_low, own_high = own_low - MARGIN_M, own_high + MARGIN_M
+    leaves = 1 << max(int(np.ceil(np.log2(len(chosen)))), 0)
+    centre, half = 0.5 * (own_low + own_high)[chosen], 0.5 * (own_high - own_low)[chosen]
+    turn = world_T_thing[chosen, :3, :3]
+    centre = np.einsum("nij,nj->ni", turn, centre) + world_T_thing[chosen, :3, 3]
+    half = np.einsum("nij,nj->ni", np.abs(turn), half)
+    place = np.concatenate([centre, np.repeat(centre[-1:], leaves - len(chosen), 0)])
+    order = np.arange(leaves)
+    groups = 1
+    while groups < leaves:
+        rows = order.reshape(groups, -1)
+        axis = np.ptp(place[rows], axis=1).argmax(-1)
+        keys = place[rows, axis[:, None]]
+        order = np.take_along_axis(rows, np.argsort(keys, axis=1, kind="stable"), 1).reshape(-1)
+        groups *= 2
+    low, high = np.full((2 * leaves - 1, 3), np.inf), np.full((2 * leaves - 1, 3), -np.inf)
+    here = order < len(chosen)
+    low[leaves - 1 :][here] = (centre - half)[order[here]]
+    high[leaves - 1 :][here] = (centre + half)[order[here]]
+    while groups > 1:
+        groups //= 2
+        below = slice(2 * groups - 1, 4 * groups - 1)
+        low[groups - 1 : 2 * groups - 1] = low[below].reshape(groups, 2, 3).min(1)
+        high[groups - 1 : 2 * groups - 1] = high[below].reshape(groups, 2, 3).max(1)
+    low[low > high] = high[low > high] = NOWHERE_M  # nothing below: no ray comes by
+    thing = np.where(here, chosen[np.minimum(order, len(chosen) - 1)], -1)
+    return Tree(low, high, thing, own_low, own_high, world_T_thing)
+
+
+def meetings(
+    tree: Tree,
+    origins: Float32[np.ndarray, "n 3"],
+    directions: Float32[np.ndarray, "n 3"],
+    range_m: Float32[np.ndarray, "n"],
+) -> tuple[Int[np.ndarray, "p"], Int[np.ndarray, "p"]]:
+    """Pairs of a ray and a thing whose box it enters within its range, sorted by thing."""
+    room = len(origins) + 64
+    while True:
+        ray, thing = np.empty(room, np.int32), np.empty(room, np.int16)
+        count = _walk(tree, origins, directions, range_m, ray, thing)
+        if count <= room:
+            break
+        room = count
+    order = np.argsort(thing[:count], kind="stable")
+    return ray[:count][order], thing[:count][order]
+
+
+@njit(cache=True, nogil=True)
+def _enters(low, high, ox, oy, oz, ix, iy, iz, far_m):
+    """Whether a ray (origin, inverse direction) meets a box before `far_m`."""
+    a, b = (low[0] - ox) * ix, (high[0] - ox) * ix
+    if a > b:
+        a, b = b, a
+    near, far = max(a, 0.0), min(b, far_m)
+    a, b = (low[1] - oy) * iy, (high[1] - oy) * iy
+    if a > b:
+        a, b = b, a
+    near, far = max(a, near), min(b, far)
+    a, b = (low[2] - oz) * iz, (high[2] - oz) * iz
+    if a > b:
+        a, b = b, a
+    return max(a, near) <= min(b, far)
+
+
+@njit(cache=True, nogil=True)
+def _inverse(x):
+    """1 / x, with a large number for axes along which a ray does not move."""
+    return 1.0 / x if abs(x) > 1e-12 else 1e12
+
+
+@njit(cache=True, nogil=True)
+def _walk(tree, origins, directions, range_m, ray, thing):
+    """Fill in pairs as far as there is room; how many there are."""
+    stack = np.empty(64, np.int64)
+    first_leaf, count = len(tree.thing) - 1, 0
+    for i in range(len(origins)):
+        ox, oy, oz = float(origins[i, 0]), float(origins[i, 1]), float(origins[i, 2])
+        dx, dy, dz = float(directions[i, 0]), float(directions[i, 1]), float(directions[i, 2])
+        ix, iy, iz = _inverse(dx), _inverse(dy), _inverse(dz)
+        far_m = float(range_m[i])
+        stack[0], top = 0, 1
+        while top > 0:
+            top -= 1
+            node = stack[top]
+            if not _enters(tree.low[node], tree.high[node], ox, oy, oz, ix, iy, iz, far_m):
+                continue
+            if node < first_leaf:
+                stack[top], stack[top + 1] = 2 * node + 2, 2 * node + 1
+                top += 2
+                continue
+            which = tree.thing[node - first_leaf]
+            if which < 0:
+                continue
+            T = tree.world_T_thing[which]
+            x, y, z = ox - T[0, 3], oy - T[1, 3], oz - T[2, 3]
+            if _enters(
+                tree.own_low[which], tree.own_high[which],
+                T[0, 0] * x + T[1, 0] * y + T[2, 0] * z,
+                T[0, 1] * x + T[1, 1] * y + T[2, 1] * z,
+                T[0, 2] * x + T[1, 2] * y + T[2, 2] * z,
+                _inverse(T[0, 0] * dx + T[1, 0] * dy + T[2, 0] * dz),
+                _inverse(T[0, 1] * dx + T[1, 1] * dy + T[2, 1] * dz),
+                _inverse(T[0, 2] * dx + T[1, 2] * dy + T[2, 2] * dz),
+                far_m,
+            ):  # fmt: skip
+                if count < len(ray):
+                    ray[count], thing[count] = i, which
+                count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def turn_rays(ray, origins, directions, frame_of, world_T_thing, own_origins, own_directions):
+    """Some rays in frames, each in its own of `world_T_thing` [a, 4, 4], whose row is told."""
+    for p in range(len(ray)):
+        i, T = ray[p], world_T_thing[frame_of[p]]
+        for c in range(3):
+            start, way = 0.0, 0.0
+            for k in range(3):
+                start += T[k, c] * (origins[i, k] - T[k, 3])
+                way += T[k, c] * directions[i, k]
+            own_origins[p, c], own_directions[p, c] = start, way
+
+
+@njit(cache=True, nogil=True)
+def shoot(directions_sensor, frame_of, world_T_sensor, origins, directions):
+    """World rays of a sensor, each in its own frame of `world_T_sensor` [k, 4, 4]."""
+    for i in range(len(frame_of)):
+        T = world_T_sensor[frame_of[i]]
+        for c in range(3):
+            origins[i, c], way = T[c, 3], 0.0
+            for k in range(3):
+                way += T[c, k] * directions_sensor[i, k]
+            directions[i, c] = way
+
+
+def rays_near(
+    origins: Float32[np.ndarray, "n 3"],
+    directions: Float32[np.ndarray, "n 3"],
+    range_m: Float32[np.ndarray, "n"],
+    centre: Float[np.ndarray, "3"],
+    radius_m: float,
+) -> Int[np.ndarray, "k"]:
+    """The rays that come within `radius_m` of a place before their range ends."""
+    near = np.zeros(len(origins), np.bool_)
+    _mark_near(origins, directions, range_m, centre, radius_m, near)
+    return np.flatnonzero(near).astype(np.int32)
+
+
+@njit(cache=True, nogil=True)
+def _mark_near(origins, directions, range_m, centre, radius_m, near):
+    for i in range(len(origins)):
+        x, y, z = centre[0] - origins[i, 0], centre[1] - origins[i, 1], centre[2] - origins[i, 2]
+        along = x * directions[i, 0] + y * directions[i, 1] + z * directions[i, 2]
+        aside = x * x + y * y + z * z - along * along
+        near[i] = aside < radius_m**2 and -radius_m < along < range_m[i] + radius_m
