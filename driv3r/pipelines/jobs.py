@@ -106,8 +106,8 @@ def fingerprint_tables(root: Path) -> str:
 def run_key(settings: Settings) -> str:
     """Equal for two runs that would write the same."""
     facts = asdict(settings)
-    for name in ("weights", "second_weights"):
-        path = facts[name]
-        known = path is not None and Path(path).is_file()
-        facts[f"{name}_sha256"] = hash_file(Path(path)) if known else "missing"
+    for path in (settings.weights, settings.second_weights):
+        if path is not None:
+            file = Path(path)
+            facts[f"sha256 of {path}"] = hash_file(file) if file.is_file() else "missing"
     return hash_json([facts, hash_code(), fingerprint_tables(Path(settings.root))])
