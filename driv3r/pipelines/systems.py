@@ -92,12 +92,14 @@ def load_system(settings: Settings) -> System:
     """The network of a run with its weights; CheckpointError when they do not fit."""
     entry, weights = choose_model(settings.model), Path(settings.weights)
     aligner = choose_aligner(settings.model, settings.aligner)
-    hashes, source = hash_file(weights), tell_scale(settings)
+    source = tell_scale(settings)
     if entry.network is Driv3r:
         network, card = load_weights(weights)
         factor = float(card.get("sigma_scale", 1.0))
-        return System(network, network.config.size_hw, hashes, source, aligner, factor)
+        size_hw = network.config.size_hw
+        return System(network, size_hw, hash_file(weights), source, aligner, factor)
     network, partner = load_official(entry, weights), None
+    hashes = hash_file(weights)
     beside = choose_partner(settings)
     if beside is not None and settings.second_weights is not None:
         second = Path(settings.second_weights)

@@ -225,6 +225,9 @@ def test_impossible_requests_are_typed_errors(tiny_world, tmp_path):
         process(settings_for(tmp_path / "void"), tmp_path, inline=True)
     run = process(settings_for(tiny_world, weights="/no/such"), tmp_path / "w", inline=True)
     assert all("no weights at" in log.error for log in run.logs)
+    for wrong in ({"aligner": "sparse"}, {"second_weights": "x"}):
+        with pytest.raises(ConfigError, match="driv3r-s (has own|runs alone)"):
+            process(settings_for(tiny_world, **wrong), tmp_path / "w", inline=True)
 
 
 def test_real_recordings_go_through(recordings, tmp_path):
