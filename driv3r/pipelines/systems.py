@@ -72,10 +72,11 @@ def choose_ruler(aligner: Aligner) -> type[Ruler]:
 
 
 def tell_scale(settings: Settings) -> str:
-    """Where a system's metres come from, in words for the report and the store."""
+    """Where a system's metres come from, for report and store; ConfigError for a wrong aligner."""
+    aligner = choose_aligner(settings.model, settings.aligner)
     if choose_model(settings.model).network is Driv3r:
         return OURS
-    return choose_ruler(choose_aligner(settings.model, settings.aligner)).source
+    return choose_ruler(aligner).source
 
 
 def choose_partner(settings: Settings) -> Entry | None:
