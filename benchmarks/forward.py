@@ -98,6 +98,7 @@ def run_ours(network: nn.Module, images: Tensor) -> None:
             K[:, :count],
             ego_T_cam[:, :count],
             torch.full((1, 1), 0.5 * (i > 0)),
+            torch.ones(1, count, dtype=torch.bool),
         )
         _, state = network(inputs, state)
 

@@ -37,7 +37,7 @@ class TimeBlock(nn.Module):
         bias = self._bias(t, seen.shape[1]).repeat_interleave(n, 1).repeat_interleave(n, 2)
         out = self.block(queries, keys, bias)
         out = out.reshape(b, v, t, n, c).transpose(1, 2)
-        return out, seen[:, -self.memory :]
+        return out, seen[:, max(seen.shape[1] - self.memory, 0) :]
 
     def _bias(self, t: int, s: int) -> Float[Tensor, "h t s"]:
         """A learned bias for each age in frames; the future and what is too old are hidden."""
@@ -49,10 +49,14 @@ class TimeBlock(nn.Module):
 
 
 class Alternating(nn.Module):
-    """Stages of view, rig and time attention (cf. VGGT's alternation; causal over time)."""
+    """Stages of view, rig and time attention (cf. VGGT's alternation; causal over time).
 
-    def __init__(self, width: int, heads: int, stages: int, memory: int):
+    Without `rig` its blocks look at single views too.
+    """
+
+    def __init__(self, width: int, heads: int, stages: int, memory: int, rig: bool = True):
         super().__init__()
+        self.across = rig
         self.view = nn.ModuleList(Block(width, heads) for _ in range(stages))
         self.rig = nn.ModuleList(Block(width, heads) for _ in range(stages))
         self.time = nn.ModuleList(TimeBlock(width, heads, memory) for _ in range(stages))
@@ -65,7 +69,8 @@ class Alternating(nn.Module):
         kept: Memory = []
         for i, (view, rig, time) in enumerate(zip(self.view, self.rig, self.time, strict=True)):
             x = view(x.flatten(0, 2)).unflatten(0, (b, t, v))
-            x = rig(x.flatten(2, 3).flatten(0, 1)).reshape(b, t, v, n, -1)
+            seen = x.flatten(2, 3).flatten(0, 1) if self.across else x.flatten(0, 2)
+            x = rig(seen).reshape(b, t, v, n, -1)
             x, past = time(x, None if memory is None else memory[i])
             kept.append(past)
         return x, kept

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from driv3r.network.blocks import ConvBlock, silence
 
 TYPICAL_LOG_DEPTH = 2.7  # 15 m: where an untrained network starts
+START = (TYPICAL_LOG_DEPTH, -1.5, -3.0)  # log depth, log sigma, motion logit
 RATE_UNITS = (10.0, 10.0, 10.0, 0.3, 0.3, 0.3)  # m/s and rad/s that make an output of 1
 
 
@@ -37,8 +38,7 @@ class DenseHead(nn.Module):
         for skip, stage in zip(finer, (self.stage4, self.stage2), strict=True):
             x = self._grow(stage, x, skip)
         out = F.pixel_shuffle(self.out(x).float(), 2)
-        start = out.new_tensor([TYPICAL_LOG_DEPTH, -1.5, -3.0])
-        return out + start[:, None, None]
+        return out + out.new_tensor(START)[:, None, None]
 
     def _grow(self, stage: nn.Module, x: Tensor, skip: Tensor) -> Tensor:
         x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)

@@ -14,7 +14,10 @@ RAY_CHANNELS = 5
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """A batch of clips. `gap_s` is the time since the previous frame, 0 on a log's first."""
+    """A batch of clips. `gap_s` is the time since the previous frame, 0 on a log's first.
+
+    Of a camera that is not `calibrated`, a network must not use `rays`, `K` and `ego_T_cam`.
+    """
 
     images: Float[Tensor, "b t v 3 h w"]
     present: Bool[Tensor, "b t v"]
@@ -22,6 +25,7 @@ class Inputs:
     K: Float[Tensor, "b v 3 3"]
     ego_T_cam: Float[Tensor, "b v 4 4"]
     gap_s: Float[Tensor, "b t"]
+    calibrated: Bool[Tensor, "b v"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from driv3r.network.heads import RATE_UNITS
+from driv3r.network.heads import RATE_UNITS, START
 from driv3r.network.inputs import Outputs
 from driv3r.network.sweep import SPEEDS_MPS, STRIDE, YAW_RATES
 
@@ -27,7 +27,10 @@ class Targets:
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the terms: `depth` of the Laplace likelihood, `relative` of |p - g| / g."""
+    """Weights of the terms: `depth` of the Laplace likelihood, `relative` of |p - g| / g.
+
+    Without `sigma` the likelihood's scale is fixed where the head starts, and none is learned.
+    """
 
     depth: float = 1.0
     relative: float = 1.0
@@ -37,6 +40,7 @@ class LossWeights:
     sweep: float = 0.3
     coarse: float = 0.5
     sky: float = 0.2
+    sigma: bool = True
 
 
 def compute_losses(
@@ -51,6 +55,7 @@ def compute_losses(
     error = off.abs()
     relative = off.clamp(-3.0, 1.5).expm1().abs()
     log_b = outputs.log_sigma.clamp(-4.5, 1.0)
+    log_b = log_b if weights.sigma else torch.full_like(log_b, START[1])
     laplace = (error * (-log_b).exp() + log_b) * weight
     motion = F.binary_cross_entropy_with_logits(
         outputs.motion_logit, targets.moving.float(), weight=weight, pos_weight=torch.tensor(2.0)

@@ -52,7 +52,8 @@ class StreamFrame:
 class Streamer:
     """Feeds frames to a network and keeps its bounded memory. Cameras of `rig` have its size.
 
-    `sigma_scale` is the factor on sigma that was fitted on held-out worlds.
+    `sigma_scale` is the factor on sigma that was fitted on held-out worlds. If not `calibrated` the
+    network is not told where the rig's cameras are and how they see.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Streamer:
         device: str = "cpu",
         precision: Precision = "auto",
         sigma_scale: float = 1.0,
+        calibrated: bool = True,
     ):
         self.device = choose_device(device)
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -71,6 +73,8 @@ class Streamer:
         self.ego_T_cam = self._stack([camera.ego_T_cam for camera in rig.cameras])
         self.bf16 = precision == "bf16" or (precision == "auto" and fast_bf16(self.device))
         self.sigma_scale = sigma_scale
+        told = torch.full((1, len(rig.cameras)), calibrated)
+        self.calibrated = told.to(self.device)
         self.state: StreamState | None = None
 
     def _stack(self, matrices: list[np.ndarray]) -> Float[torch.Tensor, "1 v _ _"]:
@@ -91,6 +95,7 @@ class Streamer:
             self.K,
             self.ego_T_cam,
             torch.tensor([[frame.gap_s]], dtype=torch.float32, device=self.device),
+            self.calibrated,
         )
         is_first = self.state is None
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):

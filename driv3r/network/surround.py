@@ -17,7 +17,11 @@ from driv3r.network.sweep import DepthSweep, EgoSweep, Matcher, drive, make_lens
 
 @dataclass(frozen=True)
 class Driv3rConfig:
-    """Sizes of our network. `size_hw` is the working resolution that it was trained at."""
+    """Sizes of our network. `size_hw` is the working resolution that it was trained at.
+
+    `rays`, `rig` and `matching` switch off, for ablations, what tells the tokens the calibration,
+    attention across cameras, and the evidence of correlations; no parameter goes with them.
+    """
 
     size_hw: tuple[int, int] = (128, 224)
     width: int = 192
@@ -25,6 +29,9 @@ class Driv3rConfig:
     stages: int = 3
     memory: int = 4
     channels: tuple[int, int, int] = (32, 64, 96)
+    rays: bool = True
+    rig: bool = True
+    matching: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +62,9 @@ class Driv3r(nn.Module):
         self.stem = ConvStem(config.width, config.channels)
         self.gap = nn.Linear(1 + 2 * 4, config.width)
         self.missing = nn.Parameter(torch.zeros(config.width))
-        self.aggregator = Alternating(config.width, config.heads, config.stages, config.memory)
+        self.aggregator = Alternating(
+            config.width, config.heads, config.stages, config.memory, config.rig
+        )
         self.norm = nn.LayerNorm(config.width)
         self.dense = DenseHead(config.width, config.channels)
         self.ego = EgoHead(config.width)
@@ -73,20 +82,23 @@ class Driv3r(nn.Module):
         features = self.matcher(images) * here
         last_images = _shift(images, None if state is None else state.last_images)
         last_features = _shift(features, None if state is None else state.last_features)
-        rays = inputs.rays[:, None].expand(*shape, *inputs.rays.shape[2:])
+        told = inputs.calibrated & self.config.rays
+        rays = (inputs.rays * told[..., None, None, None])[:, None]
+        rays = rays.expand(*shape, *inputs.rays.shape[2:])
         grid, finer = self.stem(*(x.flatten(0, 2) for x in (images, last_images, rays)))
         tokens, memory = self._exchange(grid, inputs, None if state is None else state.memory)
         grid = tokens.flatten(0, 2).transpose(1, 2).unflatten(2, grid.shape[-2:])
         x, coarse = (y.unflatten(0, shape) for y in self.dense.begin(grid, finer[0]))
+        proves = (inputs.gap_s > 0)[:, :, None] & inputs.calibrated[:, None] & self.config.matching
         volume = self.matcher.correlate(features, last_features)
-        volume = volume * (inputs.gap_s > 0)[:, :, None, None, None, None]
+        volume = volume * proves[..., None, None, None]
         depth_m, lenses = coarse.detach().clamp(-1, 6).exp().flatten(3), make_lenses(inputs)
         before = depth_m.new_zeros(shape[0], 3) if state is None else state.last_rate
         swept, chances, before = self.ego_sweep(
             tokens, volume, depth_m, lenses, inputs.gap_s, before
         )
         last_T_ego = drive(swept[..., 0].detach(), swept[..., 1].detach(), inputs.gap_s)
-        x = self.depth_sweep(x, volume, depth_m, lenses, last_T_ego)
+        x = self.depth_sweep(x, volume, depth_m, lenses, last_T_ego, proves)
         depth, sigma, motion = self.dense.finish(x.flatten(0, 2), finer[1:]).unbind(1)
         depth, sigma, motion = (y.unflatten(0, shape) for y in (depth, sigma, motion))
         ego_rate = self.ego(tokens.flatten(2, 3), swept)

@@ -8,7 +8,7 @@ image a cell of this one was; the correlation there is its evidence (plane sweep
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -244,15 +244,17 @@ class DepthSweep(nn.Module):
         depth_m: Float[Tensor, "b t v n"],
         lenses: Lenses,
         last_T_ego: Float[Tensor, "b t 4 4"],
+        proves: Bool[Tensor, "b t v"],
     ) -> Float[Tensor, "b t v c y x"]:
-        """`x` with the evidence around `depth_m` worked in."""
+        """`x` with the evidence around `depth_m` worked in, of the views that prove anything."""
         ladder = depth_m.new_tensor(DEPTH_RATIOS).exp()
         with exact(volume):
             pixels = look_back(lenses, last_T_ego[:, :, None], depth_m[..., None] * ladder)
             curve = read_volume(volume, pixels)
         middle = len(DEPTH_RATIOS) // 2
         parallax = (pixels[..., middle + 1, :] - pixels[..., middle - 1, :]).norm(dim=-1)
-        cue = torch.cat([curve, (parallax / STRIDE).clamp(max=20).log1p()[..., None]], -1)
+        parallax = (parallax / STRIDE).clamp(max=20).log1p() * proves[..., None]
+        cue = torch.cat([curve, parallax[..., None]], -1)
         cue = cue.transpose(-1, -2).unflatten(-1, x.shape[-2:])
         joined = torch.cat([x, cue.to(x.dtype)], dim=3).flatten(0, 2)
         return x + self.out(self.mix(joined)).unflatten(0, x.shape[:3])

@@ -31,7 +31,8 @@ class DataRecipe:
     `shapes` are (clips, frames) of a batch, drawn in turn at random. With `fresh` each step
     renders clips that none before has seen, in memory, and nothing is kept on the disk. `jitter`
     is how wrong the told calibration is: degrees of each camera's turn, and percent of its focal
-    length, one sigma.
+    length, one sigma. A share `calibration_drop` of clips is told none at all, and of the others
+    the same share of cameras.
     """
 
     clips: ClipRecipe = ClipRecipe()
@@ -41,6 +42,7 @@ class DataRecipe:
     shapes: tuple[tuple[int, int], ...] = ((2, 2), (2, 2), (1, 5))
     camera_drop: float = 0.06
     jitter: tuple[float, float] = (0.0, 0.0)
+    calibration_drop: float = 0.0
     seed: int = 0
     fresh: bool = False
 
@@ -113,6 +115,7 @@ def make_example(
         "rays": np.stack([encode_rays(camera) for camera in cameras]),
         "K": np.stack([camera.K for camera in cameras]),
         "ego_T_cam": np.stack([camera.ego_T_cam for camera in cameras]),
+        "calibrated": np.ones(len(cameras), bool),
         "gap_s": np.diff(clip.time_us[run], prepend=clip.time_us[start]) * 1e-6,
         "depth_m": depth_m.copy(),
         "moving": moving.copy(),
@@ -125,7 +128,7 @@ def collate(examples: list[dict[str, np.ndarray]], device: torch.device) -> tupl
     """Stack examples into a batch on a device."""
     stacked = {key: torch.from_numpy(np.stack([e[key] for e in examples])) for key in examples[0]}
     moved = {k: (v.float() if v.is_floating_point() else v).to(device) for k, v in stacked.items()}
-    seen = ("images", "present", "rays", "K", "ego_T_cam", "gap_s")
+    seen = ("images", "present", "rays", "K", "ego_T_cam", "gap_s", "calibrated")
     inputs = Inputs(*(moved[k] for k in seen))
     return inputs, Targets(*(moved[k] for k in ("depth_m", "moving", "ego_rate", "has_last")))
 
@@ -143,7 +146,18 @@ def make_batch(step: int, recipe: DataRecipe, folder: Path) -> list[dict[str, np
         clips = [read_clip(ensure_clip(folder, int(seed), recipe.clips)) for seed in seeds]
     views = min(clip.K.shape[0] for clip in clips)
     chosen = [misjudge(choose_views(clip, views, rng), recipe.jitter, rng) for clip in clips]
-    return [make_example(clip, frames, recipe.camera_drop, rng) for clip in chosen]
+    examples = [make_example(clip, frames, recipe.camera_drop, rng) for clip in chosen]
+    hidden = np.random.default_rng([recipe.seed, step, 1])
+    return [hide_calibration(example, recipe.calibration_drop, hidden) for example in examples]
+
+
+def hide_calibration(
+    example: dict[str, np.ndarray], share: float, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """The example with its rig's calibration untold by a chance `share`, else each camera's."""
+    views = len(example["calibrated"])
+    untold = np.full(views, rng.random() < share) | (rng.random(views) < share)
+    return example | {"calibrated": ~untold}
 
 
 def misjudge(clip: Clip, jitter: tuple[float, float], rng: np.random.Generator) -> Clip:

@@ -44,6 +44,7 @@ def make_inputs(t=5, b=1, seed=0) -> Inputs:
         stack([camera.K for camera in make_rig().cameras]).expand(b, -1, -1, -1),
         stack([camera.ego_T_cam for camera in make_rig().cameras]).expand(b, -1, -1, -1),
         torch.full((b, t), 0.5),
+        torch.ones(b, 2, dtype=torch.bool),
     )
 
 
@@ -104,6 +105,7 @@ def test_order_of_cameras_is_free(model):
         inputs.K.flip(1),
         inputs.ego_T_cam.flip(1),
         inputs.gap_s,
+        inputs.calibrated.flip(1),
     )
     with torch.no_grad():
         a, _ = model(inputs)
@@ -125,6 +127,63 @@ def test_a_missing_camera_has_no_depth_and_its_pixels_do_not_leak(model):
     other.images[:, :, 1] = 0.0
     with torch.no_grad():
         torch.testing.assert_close(model(hidden)[0].log_depth, model(other)[0].log_depth)
+
+
+def test_without_calibration_what_was_not_told_does_not_matter(model):
+    inputs = make_inputs(t=3)
+    untold = dataclasses.replace(inputs, calibrated=torch.tensor([[True, False]]))
+    other = make_rig(height_m=2.5).cameras[0]
+    moved = dataclasses.replace(
+        untold, rays=inputs.rays.clone(), K=inputs.K.clone(), ego_T_cam=inputs.ego_T_cam.clone()
+    )
+    moved.rays[:, 1] = torch.from_numpy(encode_rays(other))
+    moved.K[:, 1, 0, 0] *= 2
+    moved.ego_T_cam[:, 1] = torch.from_numpy(other.ego_T_cam)
+    with torch.no_grad():
+        told, hidden, elsewhere = (model(x)[0] for x in (inputs, untold, moved))
+    for field in dataclasses.fields(hidden):
+        a, b = getattr(hidden, field.name), getattr(elsewhere, field.name)
+        torch.testing.assert_close(a, b)
+    assert not torch.allclose(told.log_depth, hidden.log_depth)
+
+
+def test_parts_that_are_switched_off_are_not_felt(model):
+    """Each switch takes away what its name says, and no parameter: a causal test of each."""
+    inputs, state = make_inputs(t=3), model.state_dict()
+    elsewhere = dataclasses.replace(inputs, images=inputs.images.clone())
+    elsewhere.images[:, :, 1] = 0.3
+    blind = Driv3r(dataclasses.replace(SMALL, rig=False)).eval()
+    blind.load_state_dict(state)
+    loose = Driv3r(dataclasses.replace(SMALL, matching=False)).eval()
+    loose.load_state_dict(state)
+    lost = Driv3r(dataclasses.replace(SMALL, rays=False, matching=False)).eval()
+    lost.load_state_dict(state)
+    zoomed = dataclasses.replace(inputs, K=inputs.K * 1.3)
+    turned = dataclasses.replace(zoomed, rays=inputs.rays.flip(1))
+    with torch.no_grad():
+        # The ego sweep still joins all views, and through it alone the depth of one is moved.
+        first = dataclasses.replace(inputs, gap_s=torch.zeros(1, 3))
+        second = dataclasses.replace(elsewhere, gap_s=torch.zeros(1, 3))
+        a, b = blind(first)[0].log_depth, blind(second)[0].log_depth
+        torch.testing.assert_close(a[:, :, 0], b[:, :, 0])
+        assert not torch.allclose(model(first)[0].log_depth[:, :, 0], b[:, :, 0])
+        torch.testing.assert_close(loose(inputs)[0].log_depth, loose(zoomed)[0].log_depth)
+        torch.testing.assert_close(lost(inputs)[0].log_depth, lost(turned)[0].log_depth)
+        assert not torch.allclose(loose(inputs)[0].log_depth, loose(turned)[0].log_depth)
+
+
+def test_without_memory_only_the_last_frame_tells(model):
+    forgetful = Driv3r(dataclasses.replace(SMALL, memory=0)).eval()
+    inputs = make_inputs(t=4)
+    changed = dataclasses.replace(inputs, images=inputs.images.clone())
+    changed.images[:, :2] = 0.1
+    still = torch.zeros(1, 4)  # the ego sweep remembers rates; frames at once have none
+    with torch.no_grad():
+        a, _ = forgetful(dataclasses.replace(inputs, gap_s=still))
+        b, state = forgetful(dataclasses.replace(changed, gap_s=still))
+    torch.testing.assert_close(a.log_depth[:, 3], b.log_depth[:, 3])
+    assert not torch.allclose(a.log_depth[:, 2], b.log_depth[:, 2])
+    assert [m.shape[1] for m in state.memory] == [0, 0]
 
 
 def test_stream_state_restores_exactly(model):
