@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
-from numba import njit
+
+from driv3r.world.kernel import kernel
 
 MARGIN_M = 0.01
 NOWHERE_M = 1e9
@@ -83,34 +84,35 @@ def meetings(
     return ray[:count][order], thing[:count][order]
 
 
-@njit(cache=True, nogil=True)
-def _enters(low, high, ox, oy, oz, ix, iy, iz, far_m):
-    """Whether a ray (origin, inverse direction) meets a box before `far_m`."""
-    a, b = (low[0] - ox) * ix, (high[0] - ox) * ix
+@kernel
+def _enters(low, high, row, ox, oy, oz, ix, iy, iz, far_m):
+    """Whether a ray (origin, inverse direction) meets the box of a row before `far_m`."""
+    a, b = (low[row, 0] - ox) * ix, (high[row, 0] - ox) * ix
     if a > b:
         a, b = b, a
     near, far = max(a, 0.0), min(b, far_m)
-    a, b = (low[1] - oy) * iy, (high[1] - oy) * iy
+    a, b = (low[row, 1] - oy) * iy, (high[row, 1] - oy) * iy
     if a > b:
         a, b = b, a
     near, far = max(a, near), min(b, far)
-    a, b = (low[2] - oz) * iz, (high[2] - oz) * iz
+    a, b = (low[row, 2] - oz) * iz, (high[row, 2] - oz) * iz
     if a > b:
         a, b = b, a
     return max(a, near) <= min(b, far)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _inverse(x):
     """1 / x, with a large number for axes along which a ray does not move."""
     return 1.0 / x if abs(x) > 1e-12 else 1e12
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _walk(tree, origins, directions, range_m, ray, thing):
     """Fill in pairs as far as there is room; how many there are."""
     stack = np.empty(64, np.int64)
-    first_leaf, count = len(tree.thing) - 1, 0
+    low, high, things, own_low, own_high, T = tree
+    first_leaf, count = len(things) - 1, 0
     for i in range(len(origins)):
         ox, oy, oz = float(origins[i, 0]), float(origins[i, 1]), float(origins[i, 2])
         dx, dy, dz = float(directions[i, 0]), float(directions[i, 1]), float(directions[i, 2])
@@ -120,55 +122,55 @@ def _walk(tree, origins, directions, range_m, ray, thing):
         while top > 0:
             top -= 1
             node = stack[top]
-            if not _enters(tree.low[node], tree.high[node], ox, oy, oz, ix, iy, iz, far_m):
+            if not _enters(low, high, node, ox, oy, oz, ix, iy, iz, far_m):
                 continue
             if node < first_leaf:
                 stack[top], stack[top + 1] = 2 * node + 2, 2 * node + 1
                 top += 2
                 continue
-            which = tree.thing[node - first_leaf]
-            if which < 0:
+            k = things[node - first_leaf]
+            if k < 0:
                 continue
-            T = tree.world_T_thing[which]
-            x, y, z = ox - T[0, 3], oy - T[1, 3], oz - T[2, 3]
+            x, y, z = ox - T[k, 0, 3], oy - T[k, 1, 3], oz - T[k, 2, 3]
             if _enters(
-                tree.own_low[which], tree.own_high[which],
-                T[0, 0] * x + T[1, 0] * y + T[2, 0] * z,
-                T[0, 1] * x + T[1, 1] * y + T[2, 1] * z,
-                T[0, 2] * x + T[1, 2] * y + T[2, 2] * z,
-                _inverse(T[0, 0] * dx + T[1, 0] * dy + T[2, 0] * dz),
-                _inverse(T[0, 1] * dx + T[1, 1] * dy + T[2, 1] * dz),
-                _inverse(T[0, 2] * dx + T[1, 2] * dy + T[2, 2] * dz),
+                own_low, own_high, k,
+                T[k, 0, 0] * x + T[k, 1, 0] * y + T[k, 2, 0] * z,
+                T[k, 0, 1] * x + T[k, 1, 1] * y + T[k, 2, 1] * z,
+                T[k, 0, 2] * x + T[k, 1, 2] * y + T[k, 2, 2] * z,
+                _inverse(T[k, 0, 0] * dx + T[k, 1, 0] * dy + T[k, 2, 0] * dz),
+                _inverse(T[k, 0, 1] * dx + T[k, 1, 1] * dy + T[k, 2, 1] * dz),
+                _inverse(T[k, 0, 2] * dx + T[k, 1, 2] * dy + T[k, 2, 2] * dz),
                 far_m,
             ):  # fmt: skip
                 if count < len(ray):
-                    ray[count], thing[count] = i, which
+                    ray[count], thing[count] = i, k
                 count += 1
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def turn_rays(ray, origins, directions, frame_of, world_T_thing, own_origins, own_directions):
     """Some rays in frames, each in its own of `world_T_thing` [a, 4, 4], whose row is told."""
     for p in range(len(ray)):
-        i, T = ray[p], world_T_thing[frame_of[p]]
+        i, f = ray[p], frame_of[p]
         for c in range(3):
             start, way = 0.0, 0.0
             for k in range(3):
-                start += T[k, c] * (origins[i, k] - T[k, 3])
-                way += T[k, c] * directions[i, k]
+                turn = world_T_thing[f, k, c]
+                start += turn * (origins[i, k] - world_T_thing[f, k, 3])
+                way += turn * directions[i, k]
             own_origins[p, c], own_directions[p, c] = start, way
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def shoot(directions_sensor, frame_of, world_T_sensor, origins, directions):
     """World rays of a sensor, each in its own frame of `world_T_sensor` [k, 4, 4]."""
     for i in range(len(frame_of)):
-        T = world_T_sensor[frame_of[i]]
+        f = frame_of[i]
         for c in range(3):
-            origins[i, c], way = T[c, 3], 0.0
+            origins[i, c], way = world_T_sensor[f, c, 3], 0.0
             for k in range(3):
-                way += T[c, k] * directions_sensor[i, k]
+                way += world_T_sensor[f, c, k] * directions_sensor[i, k]
             directions[i, c] = way
 
 
@@ -185,7 +187,7 @@ def rays_near(
     return np.flatnonzero(near).astype(np.int32)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mark_near(origins, directions, range_m, centre, radius_m, near):
     for i in range(len(origins)):
         x, y, z = centre[0] - origins[i, 0], centre[1] - origins[i, 1], centre[2] - origins[i, 2]

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from embreex.rtcore_scene import EmbreeScene
 from jaxtyping import Bool, Float, Float32, Int
-from numba import njit
 
+from driv3r.world.kernel import kernel
 from driv3r.world.mesh import Mesh
 from driv3r.world.troupe import Moving, Places, make_scene
 
@@ -45,10 +45,22 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Surfaces:
-    """Triangles as an Embree scene and their attributes."""
+    """Triangles as an Embree scene and their attributes.
+
+    The scene stands turned by `scene_R_world`, so that most edges run along its axes: there boxes
+    around triangles are tighter, and rays a sixth faster.
+    """
 
     scene: EmbreeScene
+    scene_R_world: Float32[np.ndarray, "3 3"]
     corners: Corners
+
+    def run(self, origins: np.ndarray, directions: np.ndarray, **query):
+        """Embree's answer to float32 rays of the world."""
+        turned = np.empty((2, *origins.shape), np.float32)
+        _turn(origins, self.scene_R_world, turned[0])
+        _turn(directions, self.scene_R_world, turned[1])
+        return self.scene.run(*turned, **query)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +96,23 @@ def make_corners(mesh: Mesh) -> Corners:
 
 def make_surfaces(mesh: Mesh) -> Surfaces:
     """Scene and attributes of a mesh."""
-    return Surfaces(make_scene(mesh.vertices, mesh.triangles), make_corners(mesh))
+    turn = align_edges(mesh)
+    scene = make_scene(mesh.vertices @ turn.T, mesh.triangles)
+    return Surfaces(scene, turn.astype(np.float32), make_corners(mesh))
+
+
+def align_edges(mesh: Mesh) -> Float[np.ndarray, "3 3"]:
+    """The turn about z that brings long edges nearest to the x and y axes.
+
+    Fourth powers of directions in the plane forget quarter turns; their mean's angle is the answer.
+    """
+    corners = mesh.vertices[mesh.triangles]
+    edges = (np.roll(corners, -1, axis=1) - corners)[..., :2].reshape(-1, 2)
+    along = edges[:, 0] + 1j * edges[:, 1]
+    length = np.abs(along) + 1e-9
+    angle = -np.angle(np.sum(along**4 / length**2)) / 4
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
 
 
 def cast(
@@ -102,7 +130,7 @@ def cast(
 
 def cast_still(still: Surfaces, origins: np.ndarray, directions: np.ndarray) -> Hits:
     """Nearest hits on what stands still; `origins` and `directions` are float32."""
-    first = still.scene.run(origins, directions, output=True)
+    first = still.run(origins, directions, output=True)
     kind = (first["primID"] >= 0).astype(np.int8)
     actor = np.full(len(kind), -1, np.int16)
     return Hits(kind, actor, first["primID"], first["u"], first["v"], first["tfar"])
@@ -126,7 +154,7 @@ def is_clear(
     """Whether rays leave the world without a hit."""
     origins = np.ascontiguousarray(origins, np.float32)
     directions = np.ascontiguousarray(directions, np.float32)
-    clear = still.scene.run(origins, directions, query="OCCLUDED") != 0
+    clear = still.run(origins, directions, query="OCCLUDED") != 0
     if moving is not None:
         reach_m = np.where(clear, np.float32(1e30), np.float32(-1.0))
         for thing, rows, o, d in moving.met(origins, directions, reach_m):
@@ -169,7 +197,16 @@ def velocities(
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
+def _turn(rows, turn, out):
+    """Rows turned about z."""
+    c, s = turn[0, 0], turn[1, 0]
+    for i in range(len(rows)):
+        x, y = rows[i, 0], rows[i, 1]
+        out[i, 0], out[i, 1], out[i, 2] = c * x - s * y, s * x + c * y, rows[i, 2]
+
+
+@kernel
 def _keep_nearer(
     rows, prim, u, v, tfar, thing, first_triangle, kind, actor, triangle, all_u, all_v, range_m
 ):  # fmt: skip
@@ -180,7 +217,7 @@ def _keep_nearer(
             all_u[i], all_v[i], range_m[i] = u[p], v[p], tfar[p]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _look_up(triangle, all_u, all_v, origins, directions, corners, found):
     for i in range(len(triangle)):
         kind = found.kind[i]
@@ -194,18 +231,18 @@ def _look_up(triangle, all_u, all_v, origins, directions, corners, found):
             continue
         t, u, v = triangle[i], all_u[i], all_v[i]
         w = 1.0 - u - v
-        corner, uv = corners.normals[t], corners.uv[t]
+        corner, uv = corners.normals, corners.uv
         for c in range(3):
             found.colour[i, c] = corners.colour[t, c]
             found.face[i, c] = corners.face[t, c]
-            found.normal[i, c] = w * corner[0, c] + u * corner[1, c] + v * corner[2, c]
+            found.normal[i, c] = w * corner[t, 0, c] + u * corner[t, 1, c] + v * corner[t, 2, c]
         for c in range(2):
-            found.uv[i, c] = w * uv[0, c] + u * uv[1, c] + v * uv[2, c]
+            found.uv[i, c] = w * uv[t, 0, c] + u * uv[t, 1, c] + v * uv[t, 2, c]
         found.material[i], found.style[i] = corners.material[t], corners.style[t]
-        _turn_to_viewer(directions[i], found.face[i], found.normal[i])
+        _turn_to_viewer(i, directions, found.face, found.normal)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _look_up_moving(actor, triangle, all_u, all_v, directions, wardrobe, places, found):
     shape, round_own = np.empty((3, 3)), np.empty((3, 3))
     for i in range(len(triangle)):
@@ -230,26 +267,26 @@ def _look_up_moving(actor, triangle, all_u, all_v, directions, wardrobe, places,
         for c in range(2):
             found.uv[i, c] = w * uv[0, c] + u * uv[1, c] + v * uv[2, c]
         found.material[i], found.style[i] = wardrobe.material[t], wardrobe.style[t]
-        _turn_to_viewer(directions[i], found.face[i], found.normal[i])
+        _turn_to_viewer(i, directions, found.face, found.normal)
 
 
-@njit(cache=True, nogil=True)
-def _turn_to_viewer(direction, face, normal):
-    """Let both face the viewer, the round normal as a unit vector (the face's if it is none)."""
+@kernel
+def _turn_to_viewer(i, direction, face, normal):
+    """Let row i of both face the viewer, the round normal as a unit vector (else the face's)."""
     facing, square, agree = 0.0, 0.0, 0.0
     for c in range(3):
-        facing += face[c] * direction[c]
-        square += normal[c] * normal[c]
-        agree += normal[c] * face[c]
+        facing += face[i, c] * direction[i, c]
+        square += normal[i, c] * normal[i, c]
+        agree += normal[i, c] * face[i, c]
     sign = 1.0 if facing < 0 else -1.0
     round_sign = sign if agree >= 0 else -sign
     length = square**0.5
     for c in range(3):
-        face[c] *= sign
-        normal[c] = face[c] if length < 0.1 else normal[c] * round_sign / length
+        face[i, c] *= sign
+        normal[i, c] = face[i, c] if length < 0.1 else normal[i, c] * round_sign / length
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _stand(rows, corners, places, a, out):
     """A triangle's three rows of vertices or normals of an actor, between its phases."""
     before, after, part = places.before[a], places.after[a], places.part[a]
@@ -259,7 +296,7 @@ def _stand(rows, corners, places, a, out):
             out[k, c] = low + part * (rows[after + corners[k], c] - low)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _move_spots(actor, triangle, all_u, all_v, wardrobe, places, later, step_s, out):
     now_own, later_own = np.empty((3, 3)), np.empty((3, 3))
     for i in range(len(actor)):

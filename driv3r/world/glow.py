@@ -3,40 +3,48 @@
 import math
 
 import numpy as np
-from numba import njit
 
+from driv3r.world.kernel import kernel
 from driv3r.world.noise import hash01
 
-SKY_STEP = 2  # sky rays leave from every other pixel of every other row
+SKY_STEP = 3  # sky rays leave from every third pixel of every third row
+SHARP = 0.35  # an edge is smoothed where the logarithm of light steps by more
+DARK = 0.02  # radiance below which steps do not show
 
 
-@njit(cache=True, nogil=True)
-def mark_edges(kind, range_m, normal, material, colour, width, marked):
-    """Mark pixels whose right or lower neighbour is another surface."""
-    n = len(kind)
-    for i in range(n):
-        for step in (1, width):
-            j = i + step
-            if j >= n or (step == 1 and j % width == 0):
-                continue
-            differs = kind[i] != kind[j] or material[i] != material[j]
-            if not differs and kind[i] > 0:
-                agree, shade = 0.0, 0.0
-                for c in range(3):
-                    agree += normal[i, c] * normal[j, c]
-                    shade += abs(colour[i, c] - colour[j, c])
-                ratio = range_m[i] / range_m[j]
-                differs = agree < 0.85 or shade > 0.06 or ratio > 1.08 or ratio < 0.926
-            if differs:
-                marked[i] = True
-                marked[j] = True
+@kernel
+def mark_edges(kind, range_m, normal, material, colour, rgb, width, marked):
+    """Mark pixels whose right or lower neighbour is another surface of another brightness."""
+    rows, step = len(kind) // width, np.exp(SHARP)
+    for y in range(rows):
+        for x in range(width):
+            i = y * width + x
+            light = rgb[i, 0] + rgb[i, 1] + rgb[i, 2] + 3 * DARK
+            for way in range(2):
+                if x == width - 1 if way == 0 else y == rows - 1:
+                    continue
+                j = i + (1 if way == 0 else width)
+                other = rgb[j, 0] + rgb[j, 1] + rgb[j, 2] + 3 * DARK
+                if max(light, other) < step * min(light, other):
+                    continue
+                differs = kind[i] != kind[j] or material[i] != material[j]
+                if not differs and kind[i] > 0:
+                    agree, shade = 0.0, 0.0
+                    for c in range(3):
+                        agree += normal[i, c] * normal[j, c]
+                        shade += abs(colour[i, c] - colour[j, c])
+                    ratio = range_m[i] / range_m[j]
+                    differs = agree < 0.85 or shade > 0.06 or ratio > 1.08 or ratio < 0.926
+                if differs:
+                    marked[i] = True
+                    marked[j] = True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sky_rays(kind, point, face, normal, width, key, cell, start, direction):
-    """Rays from the surfaces of every other pixel of every other row; how many there are.
+    """Rays from the surfaces of every SKY_STEP-th pixel of as many rows; how many there are.
 
-    Directions are cosine-distributed about normals, stratified over 4x4 of these pixels, which
+    Directions are cosine-distributed about normals, stratified over 3x3 of these pixels, which
     `cell` numbers by row.
     """
     count, across = 0, (width + SKY_STEP - 1) // SKY_STEP
@@ -47,83 +55,132 @@ def sky_rays(kind, point, face, normal, width, key, cell, start, direction):
                 continue
             j, k = x // SKY_STEP, y // SKY_STEP
             cell[count] = k * across + j
-            stratum = (j % 4) + 4 * (k % 4)
-            spread = (stratum + hash01(i, key, 1)) / 16.0
-            turn = 2 * math.pi * ((stratum * 7) % 16 + hash01(i, key, 2)) / 16.0
+            stratum = (j % 3) + 3 * (k % 3)
+            spread = (stratum + hash01(i, key, 1)) / 9.0
+            turn = 2 * math.pi * ((stratum * 4) % 9 + hash01(i, key, 2)) / 9.0
             radius, up = math.sqrt(spread), math.sqrt(1.0 - spread)
-            _tilt(normal[i], radius * math.cos(turn), radius * math.sin(turn), up, direction[count])
+            aside = radius * math.cos(turn), radius * math.sin(turn)
+            _tilt(normal[i, 0], normal[i, 1], normal[i, 2], aside, up, direction, count)
             for c in range(3):
                 start[count, c] = point[i, c] + 0.03 * face[i, c]
             count += 1
     return count
 
 
-@njit(cache=True, nogil=True)
-def sun_rays(kind, point, face, normal, material, sun, radius, key, rows, start, direction):
-    """Rays towards places on the sun's disc from pixels that face it, or are leaves; how many."""
+@kernel
+def sun_rays(
+    kind, range_m, point, face, normal, material, width, second, sun, radius, key, lit, rows,
+    start, direction,
+):  # fmt: skip
+    """Rays towards places on the sun's disc from pixels that face it, or are leaves; how many.
+
+    First from every other pixel, as a chessboard's black squares. Of the others, `second`, those
+    whose neighbours on the same surface agree take their answer from `lit`.
+    """
     count = 0
-    for i in range(len(kind)):
-        facing = normal[i, 0] * sun[0] + normal[i, 1] * sun[1] + normal[i, 2] * sun[2]
-        if kind[i] == 0 or (facing <= 0 and material[i] != 5):
-            continue
-        turn, away = 2 * math.pi * hash01(i, key, 1), radius * math.sqrt(hash01(i, key, 2))
-        up = math.sqrt(max(1.0 - away * away, 0.0))
-        _tilt(sun, away * math.cos(turn), away * math.sin(turn), up, direction[count])
-        rows[count] = i
-        for c in range(3):
-            start[count, c] = point[i, c] + 0.02 * face[i, c]
-        count += 1
+    for row in range(len(kind) // width):
+        for column in range((row + second) & 1, width, 2):
+            i = row * width + column
+            facing = normal[i, 0] * sun[0] + normal[i, 1] * sun[1] + normal[i, 2] * sun[2]
+            if kind[i] == 0 or (facing <= 0 and material[i] != 5):
+                continue
+            if second and _agreed(lit, range_m, normal, i, column, width):
+                continue
+            turn, away = 2 * math.pi * hash01(i, key, 1), radius * math.sqrt(hash01(i, key, 2))
+            up = math.sqrt(max(1.0 - away * away, 0.0))
+            aside = away * math.cos(turn), away * math.sin(turn)
+            _tilt(sun[0], sun[1], sun[2], aside, up, direction, count)
+            rows[count] = i
+            for c in range(3):
+                start[count, c] = point[i, c] + 0.02 * face[i, c]
+            count += 1
     return count
 
 
-@njit(cache=True, nogil=True)
-def _tilt(n, c, s, up, out):
-    """The vector with parts `c` and `s` aside of a unit vector and `up` along it."""
-    ax, ay, az = (0.0, 0.0, 1.0) if abs(n[2]) < 0.9 else (1.0, 0.0, 0.0)
-    tx, ty, tz = ay * n[2] - az * n[1], az * n[0] - ax * n[2], ax * n[1] - ay * n[0]
+@kernel
+def _agreed(lit, range_m, normal, i, column, width):
+    """Take over what all four neighbours say if they lie on pixel i's surface and say the same."""
+    if column == 0 or column == width - 1 or i < width or i + width >= len(lit):
+        return False
+    value = lit[i - 1]
+    for j in (i - 1, i + 1, i - width, i + width):
+        agree = normal[i, 0] * normal[j, 0] + normal[i, 1] * normal[j, 1]
+        alike = agree + normal[i, 2] * normal[j, 2] > 0.9
+        if lit[j] != value or not alike or abs(range_m[i] - range_m[j]) > 0.06 * range_m[i]:
+            return False
+    lit[i] = value
+    return True
+
+
+@kernel
+def _tilt(nx, ny, nz, aside, up, out, row):
+    """Into a row of `out` the vector with two parts `aside` of a unit vector and `up` along it."""
+    ax, ay, az = (0.0, 0.0, 1.0) if abs(nz) < 0.9 else (1.0, 0.0, 0.0)
+    tx, ty, tz = ay * nz - az * ny, az * nx - ax * nz, ax * ny - ay * nx
     length = math.sqrt(tx * tx + ty * ty + tz * tz)
     tx, ty, tz = tx / length, ty / length, tz / length
-    bx, by, bz = n[1] * tz - n[2] * ty, n[2] * tx - n[0] * tz, n[0] * ty - n[1] * tx
-    out[0] = c * tx + s * bx + up * n[0]
-    out[1] = c * ty + s * by + up * n[1]
-    out[2] = c * tz + s * bz + up * n[2]
+    bx, by, bz = ny * tz - nz * ty, nz * tx - nx * tz, nx * ty - ny * tx
+    c, s = aside
+    out[row, 0] = c * tx + s * bx + up * nx
+    out[row, 1] = c * ty + s * by + up * ny
+    out[row, 2] = c * tz + s * bz + up * nz
 
 
-@njit(cache=True, nogil=True)
-def gather(values, kind, range_m, normal, width, step, reach, of_sky, out):
-    """Means over neighbours on each pixel's surface, or over all where none of them is on it.
+@kernel
+def gather(values, kind, range_m, normal, width, step, of_sky, out):
+    """Means of zeros and ones over 3x3 neighbours on each pixel's surface, else over all nine.
 
-    `values` are those of every `step`-th pixel of every `step`-th row, NaN where there is none;
-    neighbours are `reach` = (first, last + 1) of these away.
+    `values` are those of every `step`-th pixel of every `step`-th row, NaN where there is none.
     """
-    down, across = (len(kind) // width + step - 1) // step, (width + step - 1) // step
-    for i in range(len(kind)):
-        if kind[i] == 0:
-            out[i] = of_sky
-            continue
-        column, row = (i % width) // step, (i // width) // step
-        total, weight, total_all, weight_all = 0.0, 0, 0.0, 0
-        for y in range(max(row + reach[0], 0), min(row + reach[1], down)):
-            for x in range(max(column + reach[0], 0), min(column + reach[1], across)):
-                value = values[y * across + x]
-                if value != value:
-                    continue
-                j = y * step * width + x * step
-                total_all += value
-                weight_all += 1
-                if abs(range_m[i] - range_m[j]) > 0.06 * range_m[i]:
-                    continue
-                agree = normal[i, 0] * normal[j, 0] + normal[i, 1] * normal[j, 1]
-                if agree + normal[i, 2] * normal[j, 2] > 0.8:
+    height = len(kind) // width
+    down, across = (height + step - 1) // step, (width + step - 1) // step
+    sums, counts = np.zeros((2, down + 2, across), np.float32)
+    for row in range(down):  # of three in a row; sums of three of these are of nine
+        start = row * across
+        for x in range(across):
+            total, count = np.float32(0), np.float32(0)
+            for column in range(max(x - 1, 0), min(x + 2, across)):
+                value = values[start + column]
+                if value == value:
                     total += value
-                    weight += 1
-        if weight > 0:
-            out[i] = total / weight
-        else:
-            out[i] = total_all / weight_all if weight_all > 0 else 1.0
+                    count += 1
+            sums[row + 1, x], counts[row + 1, x] = total, count
+    for row in range(down):
+        for column in range(across):
+            total = sums[row, column] + sums[row + 1, column] + sums[row + 2, column]
+            count = counts[row, column] + counts[row + 1, column] + counts[row + 2, column]
+            mean, alike = total / count if count > 0 else 1.0, total == 0 or total == count
+            for y in range(row * step, min(row * step + step, height)):
+                for x in range(column * step, min(column * step + step, width)):
+                    i = y * width + x
+                    if kind[i] == 0:
+                        out[i] = of_sky
+                    elif alike:
+                        out[i] = mean
+                    else:
+                        near = row, column
+                        out[i] = _mean_alike(values, range_m, normal, i, width, step, near, mean)
 
 
-@njit(cache=True, nogil=True)
+@kernel
+def _mean_alike(values, range_m, normal, i, width, step, near, mean):
+    """The mean of those values about one that lie on pixel i's surface, else `mean`."""
+    across = (width + step - 1) // step
+    down, (row, column) = len(values) // across, near
+    total, weight = 0.0, 0
+    for y in range(max(row - 1, 0), min(row + 2, down)):
+        for x in range(max(column - 1, 0), min(column + 2, across)):
+            j, value = y * step * width + x * step, values[y * across + x]
+            if value != value or abs(range_m[i] - range_m[j]) > 0.06 * range_m[i]:
+                continue
+            agree = normal[i, 0] * normal[j, 0] + normal[i, 1] * normal[j, 1]
+            if agree + normal[i, 2] * normal[j, 2] > 0.8:
+                total += value
+                weight += 1
+    return total / weight if weight > 0 else mean
+
+
+@kernel
 def image_motion(point, ray, kind, velocity, cam_T_world_later, K, step_s, uv, out):
     """Image velocity (pixels/s) of what each pixel sees; pinhole, the sky infinitely far."""
     T = cam_T_world_later

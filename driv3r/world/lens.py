@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
-from numba import njit
+from jaxtyping import Float, Float32, UInt8
+
+from driv3r.world.kernel import kernel
 
 DARKEST = 0.05  # keeps night dark: exposure rises no further below this radiance
 
@@ -42,7 +44,7 @@ def make_lens(rng: np.random.Generator, dark: bool, jpeg: bool) -> Lens:
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def smear(rgb, flow_px_per_s, exposure_s, out):
     """Motion blur: each pixel is the mean along its image motion during the exposure."""
     h, w = rgb.shape[:2]
@@ -65,7 +67,7 @@ def smear(rgb, flow_px_per_s, exposure_s, out):
                     out[y, x, c] += rgb[i, j, c] / taps
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def expose(light, gain):
     """Scale light in place, the less the farther from the image's middle."""
     h, w = light.shape[:2]
@@ -77,7 +79,7 @@ def expose(light, gain):
                 light[y, x, c] *= gain[c] * fall
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def print_film(light, grain, noise, saturation, tones, image):
     """Exposed light with noise (`grain` is normal) through film's response to bytes.
 
@@ -102,6 +104,12 @@ def print_film(light, grain, noise, saturation, tones, image):
             for c in range(3):
                 value = min(max(grey + saturation * (film[c] - grey), zero), one)
                 image[y, x, c] = tones[int(math.sqrt(value) * last + half)]
+
+
+@lru_cache(maxsize=2)
+def _grain(size: int) -> Float32[np.ndarray, "n"]:
+    """Normal noise, from which every image takes a stretch of `size` at another place."""
+    return np.random.default_rng(0).standard_normal(2 * size, np.float32)
 
 
 def _tones(contrast: float) -> UInt8[np.ndarray, "4096"]:
@@ -131,7 +139,7 @@ def develop(
     if lens.dirt_seed is not None:
         light = _soil(light, lens.dirt_seed)
     image = np.empty(light.shape, np.uint8)
-    grain = rng.standard_normal(light.shape, np.float32)
+    grain = _grain(light.size)[int(rng.integers(light.size)) :][: light.size].reshape(light.shape)
     noise, saturation = np.float32(lens.noise), np.float32(lens.saturation)
     print_film(light, grain, noise, saturation, _tones(lens.contrast), image)
     if lens.jpeg_quality is None:

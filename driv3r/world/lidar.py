@@ -16,7 +16,6 @@ from driv3r.world.mesh import Material
 from driv3r.world.rig import EGO_T_LIDAR, TURN_S
 from driv3r.world.scene import World
 from driv3r.world.stage import Theatre
-from driv3r.world.traffic import Drive
 from driv3r.world.troupe import Moving
 
 BEAMS, COLUMNS = 32, 1084
@@ -38,9 +37,10 @@ class Scan:
 
 @dataclass(frozen=True, eq=False)
 class Beams:
-    """All rays of a turn: azimuth (ego, left positive), time, direction in the sensor's frame."""
+    """Rays of a turn: direction in the sensor's frame, ring, column; each column has its time."""
 
-    time_s: Float[np.ndarray, "n"]
+    column_s: Float[np.ndarray, "columns"]
+    column: Int[np.ndarray, "n"]
     directions_lidar: Float[np.ndarray, "n 3"]
     ring: Int[np.ndarray, "n"]
 
@@ -48,15 +48,15 @@ class Beams:
 def make_beams(end_s: float) -> Beams:
     """The rays of the turn that ends at a time."""
     elevation = np.radians(np.linspace(*ELEVATION_DEG, BEAMS))[:, None]
-    share = (np.arange(COLUMNS) + 0.5)[None] / COLUMNS  # of the turn, clockwise from behind
+    share = (np.arange(COLUMNS) + 0.5) / COLUMNS  # of the turn, clockwise from behind
     azimuth_ego = np.pi - 2 * np.pi * share
     flat = np.cos(elevation)
     directions_ego = np.stack(
         [flat * np.cos(azimuth_ego), flat * np.sin(azimuth_ego), np.sin(elevation) + 0 * share], -1
     ).reshape(-1, 3)
-    time_s = np.broadcast_to(end_s - TURN_S * (1 - share), (BEAMS, COLUMNS)).reshape(-1)
-    ring = np.repeat(np.arange(BEAMS), COLUMNS)
-    return Beams(time_s, directions_ego @ EGO_T_LIDAR[:3, :3], ring)
+    ring, column = np.divmod(np.arange(BEAMS * COLUMNS), COLUMNS)
+    column_s = end_s - TURN_S * (1 - share)
+    return Beams(column_s, column, directions_ego @ EGO_T_LIDAR[:3, :3], ring)
 
 
 def scan(world: World, still: Surfaces, theatre: Theatre, end_s: float) -> Scan:
@@ -68,7 +68,8 @@ def scan(world: World, still: Surfaces, theatre: Theatre, end_s: float) -> Scan:
     pick = rng.random(len(aside))
     beside = np.flatnonzero((pick < FROM_ASIDE) | (pick > 1 - BETWEEN))
     both = Beams(
-        np.r_[beams.time_s, beams.time_s[beside]],
+        beams.column_s,
+        np.r_[beams.column, beams.column[beside]],
         np.concatenate([beams.directions_lidar, aside[beside]]),
         np.r_[beams.ring, beams.ring[beside]],
     )
@@ -82,36 +83,29 @@ def scan(world: World, still: Surfaces, theatre: Theatre, end_s: float) -> Scan:
     keep = np.isfinite(range_m) & (range_m > RANGE_M[0]) & (range_m < RANGE_M[1])
     keep &= rng.random(len(keep)) < np.clip(1.25 - 0.25 / np.maximum(power, 0.02), 0.02, 0.985)
     range_m = range_m + rng.normal(0, NOISE_M, len(range_m))
-    world_T_lidar = world.ego.world_T_ego_at(beams.time_s[keep]) @ EGO_T_LIDAR
-    points = np.einsum("nij,nj->ni", world_T_lidar[:, :3, :3], beams.directions_lidar[keep])
-    points = points * range_m[keep, None] + world_T_lidar[:, :3, 3]
     end_T_world = invert(world.ego.world_T_ego(end_s) @ EGO_T_LIDAR)
-    points_lidar = points @ end_T_world[:3, :3].T + end_T_world[:3, 3]
+    end_T_lidar = end_T_world @ world.ego.world_T_ego_at(beams.column_s) @ EGO_T_LIDAR
+    own = beams.directions_lidar[keep] * range_m[keep, None]
+    end_T_lidar = end_T_lidar[beams.column[keep]]
+    points_lidar = np.einsum("nij,nj->ni", end_T_lidar[:, :3, :3], own) + end_T_lidar[:, :3, 3]
     intensity = np.clip(power[keep] * 90 * rng.uniform(0.8, 1.2, int(keep.sum())), 0, 255)
     return Scan(points_lidar.astype(np.float32), intensity.astype(np.float32), beams.ring[keep])
 
 
 def _measure(world: World, still: Surfaces, theatre: Theatre, beams: Beams, end_s: float):
     """Range (NaN: none) of rays, each at its own time, and the strength of its echo."""
-    world_T_ego, frame_of = _frames_at(world.ego, beams.time_s)
-    world_T_lidar = world_T_ego @ EGO_T_LIDAR
-    origins, directions = np.empty((2, len(frame_of), 3), np.float32)
-    shoot(beams.directions_lidar, frame_of, world_T_lidar, origins, directions)
+    world_T_lidar = world.ego.world_T_ego_at(beams.column_s) @ EGO_T_LIDAR
+    origins, directions = np.empty((2, len(beams.column), 3), np.float32)
+    shoot(beams.directions_lidar, beams.column, world_T_lidar, origins, directions)
     hits = cast_still(still, origins, directions)
-    moving = _cast_moving(world, theatre, beams.time_s, origins, directions, end_s, hits)
+    moving = _cast_moving(world, theatre, beams, origins, directions, end_s, hits)
     found = find(hits, origins, directions, still, moving)
     range_m = np.where(hits.kind > 0, hits.range_m, np.nan)
     return range_m, np.where(hits.kind > 0, _echo(found, directions), 0.0)
 
 
-def _frames_at(drive: Drive, time_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A drive's frames at the different ones of some times, and which of them each time has."""
-    times_s, frame_of = np.unique(time_s, return_inverse=True)
-    return drive.world_T_ego_at(times_s), frame_of
-
-
 def _cast_moving(
-    world: World, theatre: Theatre, time_s, origins, directions, end_s: float, hits: Hits
+    world: World, theatre: Theatre, beams: Beams, origins, directions, end_s: float, hits: Hits
 ) -> Moving | None:
     """Replace the hits that actors are nearer than; the actors as rays met them.
 
@@ -128,13 +122,17 @@ def _cast_moving(
     for i in chosen:
         rows = rays_near(origins, directions, hits.range_m, centre[i], radius_m[i])
         if len(rows):
-            rays[int(i)], times_s[i] = rows, time_s[rows].mean()
+            rays[int(i)], times_s[i] = rows, beams.column_s[beams.column[rows]].mean()
     moving = theatre.moving_at(times_s, chosen)
     for thing, rows in rays.items():
         drive = theatre.actors[thing].drive
-        frames, frame_of = _frames_at(drive, time_s[rows])
+        column = beams.column[rows]
+        first_column = column.min()
+        frames = drive.world_T_ego_at(beams.column_s[first_column : column.max() + 1])
         own_origins, own_directions = np.empty((2, len(rows), 3), np.float32)
-        turn_rays(rows, origins, directions, frame_of, frames, own_origins, own_directions)
+        turn_rays(
+            rows, origins, directions, column - first_column, frames, own_origins, own_directions
+        )
         scene, first = moving.own_scene(thing), int(theatre.first_triangle[thing])
         cast_one(scene, thing, first, rows, own_origins, own_directions, hits)
         if drive is world.ego:

@@ -2,20 +2,19 @@
 
 import math
 
-from numba import njit
-
 from driv3r.world.ground_paint import shade_junction, shade_land, shade_lot, shade_road
-from driv3r.world.noise import edge_cover, grain, hash01, line_cover, smooth_noise, tone_of
+from driv3r.world.kernel import kernel
+from driv3r.world.noise import edge_cover, grain, hash01, line_cover, smooth_noise, tone_of, wrap
 
 
-@njit(cache=True)
+@kernel
 def shade_facade(u, v, style, colour, footprint, sky, dark, textures, out):
     """Windows in a grid, some lit or with blinds, shopfronts below, brick or plaster between."""
-    floor_m = 2.9 + 0.9 * ((style * 7.0) % 1.0)
-    pitch_m = 1.3 + 2.2 * ((style * 13.0) % 1.0)
+    floor_m = 2.9 + 0.9 * (wrap(style * 7.0, 1.0))
+    pitch_m = 1.3 + 2.2 * (wrap(style * 13.0, 1.0))
     column, row = math.floor(u / pitch_m), math.floor(v / floor_m)
     fu, fv = u / pitch_m - column, v / floor_m - row
-    wide, low, high = 0.24 + 0.24 * ((style * 29.0) % 1.0), 0.28, 0.78
+    wide, low, high = 0.24 + 0.24 * (wrap(style * 29.0, 1.0)), 0.28, 0.78
     if style > 0.8:  # bands of glass
         wide, low, high = 0.485, 0.2, 0.9
     if row == 0 and style > 0.45:
@@ -26,12 +25,13 @@ def shade_facade(u, v, style, colour, footprint, sky, dark, textures, out):
     rim = max(rim, line_cover(fv - 0.55, 0.02, footprint / floor_m))
     chance = hash01(int(column), int(row), int(style * 4096))
     tone = 1.0 + 0.3 * grain(u, v, footprint, 5.0, 5, int(style * 97))
-    tone *= 1.0 - 0.25 * line_cover((v % floor_m) - 0.1, 0.08, footprint)
+    tone *= 1.0 - 0.25 * line_cover(wrap(v, floor_m) - 0.1, 0.08, footprint)
     tone *= 1.0 - 0.3 * max(0.0, low - fv) * edge_cover(inside_u + 0.1, footprint)  # stains
     if style < 0.35:
         tone *= tone_of(textures, 0, u, v, 1.9, footprint)
     pane_tone = 0.15 + 0.45 * chance
-    blind = 1.0 if fv > high - (high - low) * chance * 0.8 and (style * 41.0) % 1.0 > 0.5 else 0.0
+    drawn = wrap(style * 41.0, 1.0) > 0.5 and fv > high - (high - low) * chance * 0.8
+    blind = 1.0 if drawn else 0.0
     lamp = 1.0 if chance > 1.0 - 0.35 * dark else 0.0
     for c in range(3):
         glass = 0.025 + 0.5 * sky[c] * pane_tone + blind * 0.25 * (1.0 - 0.1 * c)
@@ -40,7 +40,7 @@ def shade_facade(u, v, style, colour, footprint, sky, dark, textures, out):
         out[c] = colour[c] * tone * (1 - window) + window * pane
 
 
-@njit(cache=True)
+@kernel
 def shade_sign(u, v, style, colour, footprint, out):
     """A panel with lines of letters and an arrow or a pictogram."""
     row, column = math.floor(v / 0.16), math.floor(u / 0.09)
@@ -50,8 +50,8 @@ def shade_sign(u, v, style, colour, footprint, out):
         letter = hash01(int(column), int(row), int(style * 977))
         fu, fv = u / 0.09 - column, v / 0.16 - row
         bar = letter > 0.25 and 0.2 < fv < 0.8 and 0.12 < fu < 0.86
-        gap = (letter * 7.0) % 1.0 > 0.5 and abs(fv - 0.5) < 0.12
-        hole = (letter * 3.0) % 1.0 > 0.4 and 0.32 < fu < 0.66 and 0.32 < fv < 0.68
+        gap = wrap(letter * 7.0, 1.0) > 0.5 and abs(fv - 0.5) < 0.12
+        hole = wrap(letter * 3.0, 1.0) > 0.4 and 0.32 < fu < 0.66 and 0.32 < fv < 0.68
         ink = 1.0 if bar and not gap and not hole else 0.0
     keep = max(0.0, 1.0 - footprint / 0.12)
     mean = 0.25 if chance > 0.35 else 0.0
@@ -62,7 +62,7 @@ def shade_sign(u, v, style, colour, footprint, out):
         out[c] = colour[c] + ink * (target - colour[c])
 
 
-@njit(cache=True)
+@kernel
 def tone_of_stuff(material, p, u, v, style, footprint, textures):
     """Brightness of walls, leaves, cloth, wood and metal, about 1; `p` in the thing's own frame."""
     if material == 5:  # leaves
@@ -70,17 +70,17 @@ def tone_of_stuff(material, p, u, v, style, footprint, textures):
     if material == 8:  # bark
         return 1.0 + 0.9 * grain(4 * (p[0] + p[1]), p[2], 2 * footprint, 0.6, 4, 5)
     if material == 10:  # boards
-        board = line_cover((u % 0.16) - 0.08, 0.012, footprint)
+        board = line_cover(wrap(u, 0.16) - 0.08, 0.012, footprint)
         kind = hash01(int(math.floor(u / 0.16)), 3, int(style * 512))
         grown = grain(6 * u, v, footprint, 1.0, 4, int(style * 90))
         return (1.0 - 0.5 * board) * (0.8 + 0.4 * kind) * (1.0 + 0.5 * grown)
     if material == 11:  # brick
         tone = tone_of(textures, 0, u, v, 1.9, footprint)
-        return tone * (1.0 + 0.4 * grain(u, v, footprint, 4.0, 4, int(style * 90)))
+        return tone * (1.0 + 0.4 * grain(u, v, footprint, 4.0, 3, int(style * 90)))
     if material == 12:  # tiles
         row = math.floor(v / 0.3)
-        kind = hash01(int(math.floor(u / 0.25 + 0.5 * (row % 2))), int(row), int(style * 77))
-        joint = line_cover((v % 0.3) - 0.02, 0.03, footprint)
+        kind = hash01(int(math.floor(u / 0.25 + 0.5 * wrap(row, 2.0))), int(row), int(style * 77))
+        joint = line_cover(wrap(v, 0.3) - 0.02, 0.03, footprint)
         keep = max(0.0, 1.0 - footprint / 0.3)
         return (1.0 + keep * (0.5 * kind - 0.25)) * (1.0 - 0.5 * joint)
     if material == 13:  # concrete
@@ -101,7 +101,7 @@ def tone_of_stuff(material, p, u, v, style, footprint, textures):
     return 1.0
 
 
-@njit(cache=True)
+@kernel
 def shade_surface(
     material, p, u, v, style, colour, footprint, roads, sky, dark, textures, out
 ):  # fmt: skip
@@ -119,7 +119,7 @@ def shade_surface(
     elif material == 16:
         shade_sign(u, v, style, colour, footprint, out)
     elif material == 18:
-        band = 1.0 if (u % 1.0) < 0.5 else 0.0
+        band = 1.0 if wrap(u, 1.0) < 0.5 else 0.0
         keep = max(0.0, 1.0 - footprint)
         band = band * keep + 0.5 * (1 - keep)
         for c in range(3):

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from driv3r.geometry.cameras import pixel_grid, unproject
 from driv3r.geometry.transforms import invert
 from driv3r.types import Camera
+from driv3r.world.bounds import shoot
 from driv3r.world.casting import (
     ACTOR,
     STILL,
@@ -36,8 +37,7 @@ from driv3r.world.textures import load_textures
 
 EDGE_OFFSETS = ((0.31, -0.27),)
 WET_GROUND = (Material.ROAD, Material.JUNCTION, Material.LOT)
-LAMPS, BEAMS = 20, 8
-SKY_REACH, SHADOW_REACH = (-1, 3), (-1, 2)  # neighbours that share their rays: 4 x 4 and 3 x 3
+LAMPS, BEAMS = 16, 8
 SOFTEST = 0.1  # radians: a sun's disc wider than this throws no shadows
 EGO_INSTANCE = -2
 
@@ -159,8 +159,9 @@ class Renderer:
         rgb = self._shade(shot, found, directions, lit, open_sky)
         marked = np.zeros(len(grid), bool)
         mark_edges(
-            found.kind, found.range_m, found.normal, found.material, found.colour, width, marked
-        )
+            found.kind, found.range_m, found.normal, found.material, found.colour, rgb, width,
+            marked,
+        )  # fmt: skip
         rows = np.flatnonzero(marked)
         if not len(rows):
             return rgb
@@ -185,7 +186,7 @@ class Renderer:
         clear[cell[:count]] = is_clear(self.still, shot.stage.surfaces, start[:count], rays[:count])
         out = np.empty(len(found.kind), np.float32)
         near = found.range_m, found.normal, width
-        gather(clear, found.kind, *near, SKY_STEP, SKY_REACH, 1.0, out)
+        gather(clear, found.kind, *near, SKY_STEP, 1.0, out)
         return out
 
     def _is_lit(self, shot: Shot, found: Found, open_sky, width: int) -> Float[np.ndarray, "n"]:
@@ -195,15 +196,17 @@ class Renderer:
             return open_sky
         n, key = len(found.kind), int(shot.rng.integers(1 << 20))
         rows, (start, rays) = np.empty(n, np.int32), np.empty((2, n, 3), np.float32)
-        count = sun_rays(
-            found.kind, found.point, found.face, found.normal, found.material, sun, 2 * softness,
-            key, rows, start, rays,
-        )  # fmt: skip
         lit = np.zeros(n, np.float32)
-        lit[rows[:count]] = is_clear(self.still, shot.stage.surfaces, start[:count], rays[:count])
+        for second in (0, 1):
+            count = sun_rays(
+                found.kind, found.range_m, found.point, found.face, found.normal, found.material,
+                width, second, sun, 2 * softness, key, lit, rows, start, rays,
+            )  # fmt: skip
+            clear = is_clear(self.still, shot.stage.surfaces, start[:count], rays[:count])
+            lit[rows[:count]] = clear
         smooth = np.empty_like(lit)
         near = found.range_m, found.normal, width
-        gather(lit, found.kind, *near, 1, SHADOW_REACH, 0.0, smooth)
+        gather(lit, found.kind, *near, 1, 0.0, smooth)
         return smooth
 
     def _shade(self, shot: Shot, found: Found, directions, lit, open_sky, reflect: bool = True):
@@ -250,9 +253,8 @@ def pixel_rays(camera: Camera, world_T_cam):
 
 
 def _turn(unit_cam, depth_per_range, world_T_cam):
-    directions = (unit_cam @ world_T_cam[:3, :3].T).astype(np.float32)
-    origins = np.empty_like(directions)
-    origins[:] = world_T_cam[:3, 3]
+    origins, directions = np.empty((2, *unit_cam.shape), np.float32)
+    shoot(unit_cam, np.zeros(len(unit_cam), np.int8), world_T_cam[None], origins, directions)
     return origins, directions, depth_per_range
 
 
@@ -264,4 +266,4 @@ def _unit_grid(camera: Camera):
 def _unit_rays(camera: Camera, uv):
     rays_cam = unproject(camera, uv)
     length = np.sqrt(np.einsum("nc,nc->n", rays_cam, rays_cam))
-    return rays_cam / length[:, None], 1.0 / length
+    return (rays_cam / length[:, None]).astype(np.float32), 1.0 / length

@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
-from numba import njit
 
+from driv3r.world.kernel import kernel
 from driv3r.world.materials import shade_surface
 from driv3r.world.noise import grain, hash01, smooth_noise
 
@@ -13,16 +13,16 @@ LAMP_POWER = 26.0
 BEAM_POWER = 70.0
 
 
-@njit(cache=True)
-def sky_colour(dx, dy, dz, light, out):
-    """Radiance of the sky along a direction: gradient, clouds, glow about the sun."""
+@kernel
+def sky_colour(dx, dy, dz, light, detail, out):
+    """Radiance of the sky along a direction: gradient, clouds in `detail` scales, sun's glow."""
     up = max(dz, 0.0)
     fade = math.exp(-4.0 * up)
     glow = max(dx * light[0] + dy * light[1] + dz * light[2], 0.0)
     cloud = 0.0
     if dz > 0.01:
         cx, cy = dx / (dz + 0.15) * 2.2, dy / (dz + 0.15) * 2.2
-        cloud = grain(cx + light[15], cy, 0.0, 1.7, 5, 71) * 2.2 + light[14] * 2.0 - 0.7
+        cloud = grain(cx + light[15], cy, 0.0, 1.7, detail, 71) * 2.2 + light[14] * 2.0 - 0.7
         cloud = min(max(cloud, 0.0), 1.0) * min(1.0, up * 8)
     for c in range(3):
         base = light[6 + c] * (1 - fade) + light[9 + c] * fade
@@ -30,10 +30,10 @@ def sky_colour(dx, dy, dz, light, out):
         out[c] = base + light[3 + c] * (0.06 * glow**8 + 0.5 * glow**200)
 
 
-@njit(cache=True)
+@kernel
 def mirror_colour(dx, dy, dz, light, out):
     """What a glossy surface shows: the sky, and a dark rough horizon of houses below it."""
-    sky_colour(dx, dy, max(dz, 0.02), light, out)
+    sky_colour(dx, dy, max(dz, 0.02), light, 2, out)
     turn = math.atan2(dy, dx) * 6.0
     roofs = 0.05 + 0.16 * hash01(int(math.floor(turn)), 3, 11)
     houses = min(max((roofs - dz) * 12.0, 0.0), 1.0)
@@ -41,7 +41,7 @@ def mirror_colour(dx, dy, dz, light, out):
         out[c] *= 1.0 - 0.8 * houses
 
 
-@njit(cache=True)
+@kernel
 def add_lamps(p, nx, ny, nz, lamps, beams, strength, out):
     """Irradiance of street lamps and of the car's own two headlights, without shadows."""
     for k in range(len(lamps)):
@@ -69,7 +69,7 @@ def add_lamps(p, nx, ny, nz, lamps, beams, strength, out):
             out[c] += power * (1.0 - 0.1 * c)
 
 
-@njit(cache=True)
+@kernel
 def own_light(m, dark):
     """How much a lamp material shines by itself."""
     if m == 9:
@@ -79,7 +79,7 @@ def own_light(m, dark):
     return 0.1 + 1.5 * dark if m == 15 else 0.0
 
 
-@njit(cache=True)
+@kernel
 def light_hit(m, p, normal, ray, distance, lit, open_sky, light, lamps, beams, mirror, lamp, out):
     """Turn albedo `out` into radiance along `ray` (towards the surface); `lamp` is scratch."""
     nx, ny, nz = normal[0], normal[1], normal[2]
@@ -112,7 +112,12 @@ def light_hit(m, p, normal, ray, distance, lit, open_sky, light, lamps, beams, m
         out[c] = value * (1 - haze) + haze * light[9 + c] * 0.92
 
 
-@njit(cache=True, nogil=True)
+@kernel
+def _row(rows, i):
+    return rows[i, 0], rows[i, 1], rows[i, 2]
+
+
+@kernel
 def shade_hits(
     found, rays, pixel_rad, lit, open_sky, mirrored, roads, light, lamps, beams, textures, rgb
 ):  # fmt: skip
@@ -125,27 +130,32 @@ def shade_hits(
     out, mirror, lamp = np.zeros(3), np.zeros(3), np.zeros(3)
     for i in range(len(kind)):
         if kind[i] == 0:
-            sky_colour(rays[i, 0], rays[i, 1], rays[i, 2], light, out)
-            rgb[i] = out
+            sky_colour(rays[i, 0], rays[i, 1], rays[i, 2], light, 5, out)
+            for c in range(3):
+                rgb[i, c] = out[c]
             continue
-        n, m = normal[i], material[i]
-        facing = n[0] * rays[i, 0] + n[1] * rays[i, 1] + n[2] * rays[i, 2]
+        # Threes of numbers, not views: numba counts the references to each view.
+        n, ray, p = _row(normal, i), _row(rays, i), _row(own, i)
+        m = material[i]
+        facing = n[0] * ray[0] + n[1] * ray[1] + n[2] * ray[2]
         footprint = range_m[i] * pixel_rad / max(abs(facing), 0.12)
         if mirrored[i, 0] >= 0:
-            mirror[:] = mirrored[i]
+            for c in range(3):
+                mirror[c] = mirrored[i, c]
         elif m == 3 or m == 6 or m == 7 or m == 14 or (light[13] > 0 and m in (0, 21, 22)):
             mirror_colour(
-                rays[i, 0] - 2 * facing * n[0],
-                rays[i, 1] - 2 * facing * n[1],
-                rays[i, 2] - 2 * facing * n[2],
+                ray[0] - 2 * facing * n[0],
+                ray[1] - 2 * facing * n[1],
+                ray[2] - 2 * facing * n[2],
                 light, mirror,
             )  # fmt: skip
         shade_surface(
-            m, own[i], uv[i, 0], uv[i, 1], style[i], colour[i], footprint, roads, mirror,
+            m, p, uv[i, 0], uv[i, 1], style[i], _row(colour, i), footprint, roads, mirror,
             light[16], textures, out,
         )  # fmt: skip
         light_hit(
-            m, point[i], n, rays[i], range_m[i], lit[i], open_sky[i], light, lamps, beams,
+            m, _row(point, i), n, ray, range_m[i], lit[i], open_sky[i], light, lamps, beams,
             mirror, lamp, out,
         )  # fmt: skip
-        rgb[i] = out
+        for c in range(3):
+            rgb[i, c] = out[c]

@@ -8,13 +8,14 @@ from embreex.rtcore_scene import EmbreeScene
 from jaxtyping import Bool, Float
 
 from driv3r.world.bounds import make_tree
-from driv3r.world.traffic import Actor, Drive, locate, make_frames
+from driv3r.world.traffic import Actor, Drive, locate, make_frames, pose_time
 from driv3r.world.troupe import Moving, Places, make_scene, make_wardrobe
 
 FIRST_ACTOR_INSTANCE = 100_000
 MOVES_ABOVE_MPS = 0.3
 REACH_M = 140.0
 STEP_S = 0.01  # velocities are differences over this time
+SHAPES = 256  # of things with limbs, kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,10 @@ class Stage:
 
 
 class Theatre:
-    """Makes stages. Shapes of rigid actors are built once, those of others for each instant."""
+    """Makes stages. Shapes of rigid actors are built once, those of others for each step of theirs.
+
+    Limbs move in steps of POSE_STEP_S, their bodies and all velocities smoothly.
+    """
 
     def __init__(self, actors: tuple[Actor, ...], ego: Drive):
         self.actors, self.ego = actors, ego
@@ -46,6 +50,7 @@ class Theatre:
         self.own_high = np.array([c.max(0) for c in corners]).reshape(-1, 3)
         self.walkers = [i for i, actor in enumerate(actors) if len(actor.phases) > 1]
         self.rigid_scene = lru_cache(maxsize=None)(self._make_rigid_scene)
+        self.shape_scene = lru_cache(maxsize=SHAPES)(self._make_shape_scene)
         self.at = lru_cache(maxsize=8)(self._make)
 
     def _make_rigid_scene(self, first_triangle: int) -> EmbreeScene:
@@ -54,10 +59,17 @@ class Theatre:
         mesh = self.actors[thing].phases[0]
         return make_scene(mesh.vertices, mesh.triangles)
 
-    def places(self, time_s: float | Float[np.ndarray, "a"]) -> Places:
-        """All actors at a time, or each at its own."""
+    def _make_shape_scene(self, thing: int, before: int, after: int, part: float) -> EmbreeScene:
+        """The scene of a thing between two phases, told by their first vertices."""
+        count, vertices = self.vertex_count[thing], self.wardrobe.vertices
+        low, high = vertices[before : before + count], vertices[after : after + count]
+        return make_scene(low + part * (high - low), self.actors[thing].phases[0].triangles)
+
+    def places(self, time_s: float | Float[np.ndarray, "a"], later_s: float = 0.0) -> Places:
+        """All actors at a time, or each at its own; then a little later, limbs too."""
         times_s = np.broadcast_to(np.asarray(time_s, np.float64), (len(self.actors),))
-        k, part = locate(self.time_s, times_s)
+        poses_s = pose_time(times_s) + later_s
+        k, part = locate(self.time_s, times_s + later_s)
         here = np.arange(len(self.actors))
         frames = make_frames(
             *(a[here, k] + part[:, None] * (a[here, k + 1] - a[here, k]) for a in self.tracks)
@@ -65,7 +77,7 @@ class Theatre:
         before, after = self.first_vertex.copy(), self.first_vertex.copy()
         between = np.zeros(len(self.actors))
         for i in self.walkers:
-            low, high, between[i] = self.actors[i].phase_at(float(times_s[i]))
+            low, high, between[i] = self.actors[i].phase_at(float(poses_s[i]))
             before[i] += low * self.vertex_count[i]
             after[i] += high * self.vertex_count[i]
         return Places(frames, before, after, between)
@@ -78,10 +90,8 @@ class Theatre:
         def make_own_scene(thing: int) -> EmbreeScene:
             if len(self.actors[thing].phases) == 1:
                 return self.rigid_scene(int(self.first_triangle[thing]))
-            count, part = self.vertex_count[thing], places.part[thing]
-            a, b = places.before[thing], places.after[thing]
-            low, high = self.wardrobe.vertices[a : a + count], self.wardrobe.vertices[b : b + count]
-            return make_scene(low + part * (high - low), self.actors[thing].phases[0].triangles)
+            stands = places.before[thing], places.after[thing], places.part[thing]
+            return self.shape_scene(thing, *stands)
 
         return Moving(self.wardrobe, places, self.first_triangle, tree, make_own_scene)
 
@@ -99,7 +109,7 @@ class Theatre:
         return np.flatnonzero(np.linalg.norm(origin - here, axis=1) < REACH_M)
 
     def _make(self, time_s: float) -> Stage:
-        chosen, later = self.near(time_s), self.places(time_s + STEP_S)
+        chosen, later = self.near(time_s), self.places(time_s, STEP_S)
         moving = self.moving_at(time_s, chosen) if len(chosen) else None
         now = (self.places(time_s) if moving is None else moving.places).world_T_thing
         step_m = later.world_T_thing[:, :3, 3] - now[:, :3, 3]
