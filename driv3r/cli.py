@@ -94,6 +94,9 @@ def process(
     ego_poses: Annotated[
         str, typer.Option(help="What fusion uses: predicted, given or odometry.")
     ] = "predicted",
+    calibration: Annotated[
+        str, typer.Option(help="given, or hidden from our network, which then answers without.")
+    ] = "given",
     protocol: Annotated[str | None, typer.Option(help="Default: the dataset's own.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Logs at once, one process each.")] = 2,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads a worker.")] = 1,
@@ -125,6 +128,7 @@ def process(
         second_weights=None if second_weights is None else str(second_weights),
         flow=flow,
         ego_poses=ego_poses,
+        calibration=calibration,
         precision=precision,
         device=device,
         threads=threads,

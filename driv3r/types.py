@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int, Int64, UInt8
 Scale = Literal["metric", "similarity", "affine"]
 EgoPoses = Literal["given", "predicted", "odometry"]
 FlowName = Literal["dis", "matcher"]
+Told = Literal["given", "hidden"]
 Transform = Float[np.ndarray, "4 4"]
 
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from driv3r.network.stream import Precision
-from driv3r.types import EgoPoses, FlowName
+from driv3r.types import EgoPoses, FlowName, Told
 
 PACKAGE = Path(__file__).parent.parent
 CODE_ROOMS = ("geometry", "network", "datasets", "align", "fusion", "scoring", "store", "pipelines")
@@ -18,7 +18,7 @@ class Settings:
     """Everything that decides what a run writes.
 
     `aligner` is a name or "own"; `second_weights` are those of a system's partner. `flow` tells
-    a published system what moves.
+    a published system what moves. A hidden calibration is not told to our network.
     """
 
     dataset: str
@@ -35,6 +35,7 @@ class Settings:
     aligner: str = "own"
     second_weights: str | None = None
     flow: FlowName = "dis"
+    calibration: Told = "given"
 
 
 @dataclass(frozen=True)

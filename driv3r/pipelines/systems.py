@@ -29,6 +29,7 @@ from driv3r.types import Rig
 
 MANY = 4  # references of MV-DUSt3R+, of which the first one's answer is taken
 OURS = "learned from metric depth; ray and ground channels carry the rig's height"
+OURS_BLIND = "learned from metric depth; neither rays nor the rig's height were told"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,8 @@ class System:
         """A fresh run of it over a log with this rig (of `size_hw`)."""
         if isinstance(self.network, Driv3r):
             device, precision = settings.device, settings.precision
-            return Streamer(self.network, rig, device, precision, self.sigma_scale)
+            told = settings.calibration == "given"
+            return Streamer(self.network, rig, device, precision, self.sigma_scale, told)
         device = choose_device(settings.device)
         flow = choose_flow(settings.flow, device)
         looker = make_looker(self, rig, settings, flow)
@@ -75,7 +77,12 @@ def tell_scale(settings: Settings) -> str:
     """Where a system's metres come from, for report and store; ConfigError for a wrong aligner."""
     aligner = choose_aligner(settings.model, settings.aligner)
     if choose_model(settings.model).network is Driv3r:
-        return OURS
+        return OURS if settings.calibration == "given" else OURS_BLIND
+    if settings.calibration == "hidden":
+        raise ConfigError(
+            f"--calibration hidden: {settings.model} takes its metres from the rig; only our own "
+            "networks answer without, choose --model driv3r-s"
+        )
     return choose_ruler(aligner).source
 
 

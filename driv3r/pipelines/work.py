@@ -122,6 +122,7 @@ def make_header(job: Job, scene: Scene, work: WorkRig, system: System) -> LogHea
         settings.flow,
         settings.ego_poses,
         settings.precision,
+        settings.calibration,
     ]
     return LogHeader(
         log_id=scene.id,

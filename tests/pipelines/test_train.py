@@ -13,8 +13,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from driv3r.errors import CheckpointError, ConfigError
 from driv3r.geometry.transforms import from_rotvec, invert, to_rotvec
 from driv3r.network.checkpoints import load_weights, save_weights
+from driv3r.network.losses import LossWeights, compute_losses
 from driv3r.network.surround import Driv3r, Driv3rConfig
-from driv3r.pipelines.batches import DataRecipe, ego_rates, make_batch, make_example, misjudge
+from driv3r.pipelines.batches import (
+    DataRecipe,
+    collate,
+    ego_rates,
+    make_batch,
+    make_example,
+    misjudge,
+)
 from driv3r.pipelines.crew import choose_local_device
 from driv3r.pipelines.train import TrainRecipe, rate_at, resume, train
 from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip, read_clip
@@ -197,6 +205,25 @@ def test_told_calibration_is_off_by_what_the_recipe_says(clips):
     np.testing.assert_allclose(zooms.std(), 0.02, rtol=0.15)
     assert misjudge(clip, (0.0, 0.0), rng) is clip
     np.testing.assert_array_equal(many[0].world_T_cam, clip.world_T_cam)
+
+
+def test_calibration_is_hidden_as_often_as_the_recipe_says(clips):
+    data = dataclasses.replace(DATA, calibration_drop=0.3)
+    told = [make_batch(step, data, clips / "clips")[0]["calibrated"] for step in range(150)]
+    rigs = np.mean([~known.any() for known in told])
+    cameras = np.mean([~known for known in told])
+    assert 0.2 < rigs < 0.42
+    assert 0.42 < cameras < 0.6  # 1 - 0.7 * 0.7
+    assert all(example["calibrated"].all() for example in make_batch(0, DATA, clips / "clips"))
+
+
+def test_without_sigma_the_likelihood_is_plain_and_teaches_none(clips):
+    run = resume(RECIPE, clips / "none", torch.device("cpu"))
+    inputs, targets = collate(make_batch(0, DATA, clips / "clips"), run.device)
+    outputs, _ = run.model(inputs)
+    losses = compute_losses(outputs, targets, inputs.present, LossWeights(sigma=False))
+    slope = torch.autograd.grad(losses["total"], outputs.log_sigma, allow_unused=True)[0]
+    assert slope is None or not slope.any()
 
 
 def test_accumulating_no_batch_is_refused():
