@@ -73,7 +73,7 @@ class Actor:
 
     def shape_at(self, time_s: float) -> tuple[np.ndarray, np.ndarray]:
         """Vertices and normals in the own frame as limbs stand at a time (see POSE_STEP_S)."""
-        low, high, part = self.phase_at(float(pose_time(np.float64(time_s))))
+        low, high, part = self.phase_at(float(pose_time(np.asarray(time_s))))
         a, b = self.phases[low], self.phases[high]
         return (
             a.vertices + part * (b.vertices - a.vertices),
