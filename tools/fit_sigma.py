@@ -3,6 +3,7 @@
 python tools/fit_sigma.py WEIGHTS [--clips runs/clips] [--count 24]
 
 The clips are rendered where they are not there; their seeds are neither trained on nor evaluated.
+Only pixels at the elevations that a LiDAR sweeps count, as only those are scored.
 The factor is written into the card inside of WEIGHTS.
 """
 
@@ -17,6 +18,7 @@ from driv3r.network.checkpoints import load_weights, save_weights
 from driv3r.pipelines.batches import collate, make_example
 from driv3r.pipelines.train import FIRST_CHECK_SEED
 from driv3r.world.clips import ClipRecipe, ensure_clip, read_clip
+from driv3r.world.lidar import ELEVATION_DEG
 
 NEAREST_M, FARTHEST_M = 0.1, 80.0
 
@@ -37,7 +39,7 @@ def main() -> None:
         with torch.no_grad():
             outputs, _ = model(inputs)
         depth_m = targets.depth_m
-        seen = (depth_m > NEAREST_M) & (depth_m < FARTHEST_M)
+        seen = (depth_m > NEAREST_M) & (depth_m < FARTHEST_M) & is_swept(inputs.rays)[:, None]
         off = (outputs.log_depth - depth_m.clamp(min=NEAREST_M).log()).abs()
         ratios.append((off / outputs.log_sigma.exp())[seen].numpy())
     factor = float(np.quantile(np.concatenate(ratios), 0.9) / math.log(10))
@@ -45,6 +47,12 @@ def main() -> None:
         options.weights, model.config, model.state_dict(), card | {"sigma_scale": round(factor, 4)}
     )
     print(f"{options.weights}: sigma x {factor:.4f}, fitted on {options.count} clips")
+
+
+def is_swept(rays: torch.Tensor) -> torch.Tensor:
+    """Which pixels [b v h w] look where the generated LiDAR does; `rays` as encode_rays gives."""
+    low, high = (math.sin(math.radians(angle)) for angle in ELEVATION_DEG)
+    return (rays[:, :, 2] > low) & (rays[:, :, 2] < high)
 
 
 if __name__ == "__main__":
