@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore import EmbreeDevice
 from embreex.rtcore_scene import EmbreeScene
 from jaxtyping import Float, Float32, Int
 
@@ -75,9 +77,15 @@ class Moving:
             start = stop
 
 
+@cache
+def _device() -> EmbreeDevice:
+    """One for all scenes of a process: a scene that opens its own crashes after some thousands."""
+    return EmbreeDevice()
+
+
 def make_scene(vertices: np.ndarray, triangles: np.ndarray) -> EmbreeScene:
     """An Embree scene of triangles."""
-    scene = EmbreeScene()
+    scene = EmbreeScene(_device())
     vertices = np.ascontiguousarray(vertices, np.float32)
     TriangleMesh(scene, vertices, np.ascontiguousarray(triangles, np.int32))
     return scene
