@@ -34,9 +34,9 @@ def test_a_picture_that_moves_as_a_whole_is_followed_by_whole_cells(right, down)
 
 def test_flow_of_a_street_is_near_the_true_one():
     model, _ = load_weights(SHIPPED)
-    rig, renderer = make_rig((128, 224)), Renderer(make_world(13, 1.0, "suburb"))
+    rig, renderer = make_rig((128, 224)), Renderer(make_world(15, 1.0, "city"))
     (last, world_T_last), (now, world_T_now) = (
-        render_frame(renderer, rig, time_s)[0] for time_s in (0.30, 0.35)
+        render_frame(renderer, rig, time_s)[0] for time_s in (0.3, 0.4)
     )
     flow = MatcherFlow(model, torch.device("cpu"))(now.image, last.image).astype(np.float64)
     depth_m = np.where(now.depth_m > 0, now.depth_m, np.nan)
@@ -45,4 +45,4 @@ def test_flow_of_a_street_is_near_the_true_one():
     off_px = np.linalg.norm(flow - true, axis=-1)[known]
     length_px = np.linalg.norm(true, axis=-1)[known]
     assert np.median(off_px) < 2.5
-    assert np.median(off_px) < 0.7 * np.median(length_px)
+    assert np.median(off_px) < 0.6 * np.median(length_px)

@@ -146,10 +146,11 @@ def test_an_untrained_depth_sweep_changes_nothing_and_a_trained_one_sees_the_evi
     lenses, sweep = make_lenses(), DepthSweep(8)
     x, volume = torch.randn(1, 1, 2, 8, 16, 24), torch.randn(1, 1, 2, 384, 16, 24)
     depth_m, motion = torch.full((1, 1, 2, 384), 9.0), torch.eye(4).expand(1, 1, 4, 4)
-    torch.testing.assert_close(sweep(x, volume, depth_m, lenses, motion), x)
+    proves = torch.ones(1, 1, 2, dtype=torch.bool)
+    torch.testing.assert_close(sweep(x, volume, depth_m, lenses, motion, proves), x)
     torch.nn.init.normal_(sweep.out.weight)
-    seen = sweep(x, volume, depth_m, lenses, motion)
-    assert not torch.allclose(seen, sweep(x, -volume, depth_m, lenses, motion))
+    seen = sweep(x, volume, depth_m, lenses, motion, proves)
+    assert not torch.allclose(seen, sweep(x, -volume, depth_m, lenses, motion, proves))
 
 
 @given(st.floats(-3, 40), st.floats(-1, 1))

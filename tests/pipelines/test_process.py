@@ -96,8 +96,16 @@ class Killer:
         if self.victim is None:
             self.victim = log
             for folder in Path("/proc").glob("[0-9]*"):
-                if (folder / "cmdline").read_bytes().startswith(b"ray::_Actor"):
+                is_worker = (folder / "cmdline").read_bytes().startswith(b"ray::_Actor")
+                if is_worker and is_ours(int(folder.name)):
                     os.kill(int(folder.name), signal.SIGKILL)
+
+
+def is_ours(process: int) -> bool:
+    """Whether a process descends from this one, so that no other run on the machine is hit."""
+    while process not in (0, os.getpid()):
+        process = int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    return process == os.getpid()
 
 
 @pytest.mark.parametrize("attempts", [3, 1])
