@@ -74,7 +74,10 @@ def choose_ruler(aligner: Aligner) -> type[Ruler]:
 
 
 def tell_scale(settings: Settings) -> str:
-    """Where a system's metres come from, for report and store; ConfigError for a wrong aligner."""
+    """Where a system's metres come from, for report and store; ConfigError for a wrong aligner.
+
+    And for a hidden calibration where metres come from it.
+    """
     aligner = choose_aligner(settings.model, settings.aligner)
     if choose_model(settings.model).network is Driv3r:
         return OURS if settings.calibration == "given" else OURS_BLIND

@@ -104,12 +104,18 @@ def _agreed(lit, range_m, normal, i, column, width):
         return False
     value = lit[i - 1]
     for j in (i - 1, i + 1, i - width, i + width):
-        agree = normal[i, 0] * normal[j, 0] + normal[i, 1] * normal[j, 1]
-        alike = agree + normal[i, 2] * normal[j, 2] > 0.9
-        if lit[j] != value or not alike or abs(range_m[i] - range_m[j]) > 0.06 * range_m[i]:
+        if lit[j] != value or not _on_one_surface(range_m, normal, i, j, 0.9):
             return False
     lit[i] = value
     return True
+
+
+@kernel
+def _on_one_surface(range_m, normal, i, j, least):
+    """Whether two pixels are about as far away, and their normals' cosine is above `least`."""
+    agree = normal[i, 0] * normal[j, 0] + normal[i, 1] * normal[j, 1]
+    agree += normal[i, 2] * normal[j, 2]
+    return agree > least and abs(range_m[i] - range_m[j]) <= 0.06 * range_m[i]
 
 
 @kernel
@@ -171,10 +177,7 @@ def _mean_alike(values, range_m, normal, i, width, step, near, mean):
     for y in range(max(row - 1, 0), min(row + 2, down)):
         for x in range(max(column - 1, 0), min(column + 2, across)):
             j, value = y * step * width + x * step, values[y * across + x]
-            if value != value or abs(range_m[i] - range_m[j]) > 0.06 * range_m[i]:
-                continue
-            agree = normal[i, 0] * normal[j, 0] + normal[i, 1] * normal[j, 1]
-            if agree + normal[i, 2] * normal[j, 2] > 0.8:
+            if value == value and _on_one_surface(range_m, normal, i, j, 0.8):
                 total += value
                 weight += 1
     return total / weight if weight > 0 else mean

@@ -155,7 +155,7 @@ def shade_land(material, u, v, p, colour, footprint, textures, out):
         grit = tone_of(textures, 2, p[0], p[1], 2.1, footprint)
         slab = math.floor(u / 0.9) * 7.0 + math.floor(v / 0.9) * 13.0
         tone = 0.7 + 0.3 * grit + 0.35 * grain(p[0], p[1], footprint, 5.0, 3, 21)
-        tone *= 0.96 + 0.08 * (wrap(slab * 0.377, 1.0))
+        tone *= 0.96 + 0.08 * wrap(slab * 0.377, 1.0)
         seam = max(
             line_cover(wrap(u, 0.9) - 0.45, 0.012, footprint),
             line_cover(wrap(v, 0.9) - 0.45, 0.012, footprint),

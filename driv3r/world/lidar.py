@@ -73,7 +73,8 @@ def scan(world: World, still: Surfaces, theatre: Theatre, end_s: float) -> Scan:
         np.concatenate([beams.directions_lidar, aside[beside]]),
         np.r_[beams.ring, beams.ring[beside]],
     )
-    all_m, power = _measure(world, still, theatre, both, end_s)
+    world_T_lidar = world.ego.world_T_ego_at(beams.column_s) @ EGO_T_LIDAR
+    all_m, power = _measure(world, still, theatre, both, world_T_lidar, end_s)
     range_m, power = all_m[: len(aside)], power[: len(aside)]
     other_m = np.full(len(aside), np.nan)
     other_m[beside] = all_m[len(aside) :]
@@ -84,17 +85,17 @@ def scan(world: World, still: Surfaces, theatre: Theatre, end_s: float) -> Scan:
     keep &= rng.random(len(keep)) < np.clip(1.25 - 0.25 / np.maximum(power, 0.02), 0.02, 0.985)
     range_m = range_m + rng.normal(0, NOISE_M, len(range_m))
     end_T_world = invert(world.ego.world_T_ego(end_s) @ EGO_T_LIDAR)
-    end_T_lidar = end_T_world @ world.ego.world_T_ego_at(beams.column_s) @ EGO_T_LIDAR
+    end_T_lidar = (end_T_world @ world_T_lidar)[beams.column[keep]]
     own = beams.directions_lidar[keep] * range_m[keep, None]
-    end_T_lidar = end_T_lidar[beams.column[keep]]
     points_lidar = np.einsum("nij,nj->ni", end_T_lidar[:, :3, :3], own) + end_T_lidar[:, :3, 3]
     intensity = np.clip(power[keep] * 90 * rng.uniform(0.8, 1.2, int(keep.sum())), 0, 255)
     return Scan(points_lidar.astype(np.float32), intensity.astype(np.float32), beams.ring[keep])
 
 
-def _measure(world: World, still: Surfaces, theatre: Theatre, beams: Beams, end_s: float):
-    """Range (NaN: none) of rays, each at its own time, and the strength of its echo."""
-    world_T_lidar = world.ego.world_T_ego_at(beams.column_s) @ EGO_T_LIDAR
+def _measure(
+    world: World, still: Surfaces, theatre: Theatre, beams: Beams, world_T_lidar, end_s: float
+):
+    """Range (NaN: none) of rays, each with its column's frame, and the strength of its echo."""
     origins, directions = np.empty((2, len(beams.column), 3), np.float32)
     shoot(beams.directions_lidar, beams.column, world_T_lidar, origins, directions)
     hits = cast_still(still, origins, directions)

@@ -10,11 +10,11 @@ from driv3r.world.noise import edge_cover, grain, hash01, line_cover, smooth_noi
 @kernel
 def shade_facade(u, v, style, colour, footprint, sky, dark, textures, out):
     """Windows in a grid, some lit or with blinds, shopfronts below, brick or plaster between."""
-    floor_m = 2.9 + 0.9 * (wrap(style * 7.0, 1.0))
-    pitch_m = 1.3 + 2.2 * (wrap(style * 13.0, 1.0))
+    floor_m = 2.9 + 0.9 * wrap(style * 7.0, 1.0)
+    pitch_m = 1.3 + 2.2 * wrap(style * 13.0, 1.0)
     column, row = math.floor(u / pitch_m), math.floor(v / floor_m)
     fu, fv = u / pitch_m - column, v / floor_m - row
-    wide, low, high = 0.24 + 0.24 * (wrap(style * 29.0, 1.0)), 0.28, 0.78
+    wide, low, high = 0.24 + 0.24 * wrap(style * 29.0, 1.0), 0.28, 0.78
     if style > 0.8:  # bands of glass
         wide, low, high = 0.485, 0.2, 0.9
     if row == 0 and style > 0.45:

@@ -87,13 +87,13 @@ class Theatre:
         places = self.places(time_s)
         tree = make_tree(self.own_low, self.own_high, places.world_T_thing, chosen)
 
-        def make_own_scene(thing: int) -> EmbreeScene:
+        def own_scene(thing: int) -> EmbreeScene:
             if len(self.actors[thing].phases) == 1:
                 return self.rigid_scene(int(self.first_triangle[thing]))
             stands = places.before[thing], places.after[thing], places.part[thing]
             return self.shape_scene(thing, *stands)
 
-        return Moving(self.wardrobe, places, self.first_triangle, tree, make_own_scene)
+        return Moving(self.wardrobe, places, self.first_triangle, tree, own_scene)
 
     def centres(self, time_s: float) -> Float[np.ndarray, "a 3"]:
         """The middles of all actors' boxes."""

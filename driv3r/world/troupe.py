@@ -1,7 +1,7 @@
 """The moving things of a world as rays meet them: each in its own frame, with its own scene."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
@@ -42,20 +42,16 @@ class Places(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Moving:
-    """Moving things at an instant: a tree of their boxes, and a scene each, made when first met."""
+    """Moving things at an instant: a tree of their boxes, and what gives each one's scene.
+
+    `own_scene` is a thing's shape at this instant in its own frame.
+    """
 
     wardrobe: Wardrobe
     places: Places
     first_triangle: Int[np.ndarray, "a"]
     tree: Tree
-    make_own_scene: Callable[[int], EmbreeScene]
-    _scenes: dict[int, EmbreeScene] = field(default_factory=dict)
-
-    def own_scene(self, thing: int) -> EmbreeScene:
-        """A thing's shape at this instant in its own frame."""
-        if thing not in self._scenes:
-            self._scenes[thing] = self.make_own_scene(thing)
-        return self._scenes[thing]
+    own_scene: Callable[[int], EmbreeScene]
 
     def met(
         self,
