@@ -2,6 +2,7 @@
 
 import math
 
+import cv2
 import numpy as np
 
 from driv3r.world.kernel import kernel
@@ -59,8 +60,12 @@ def sky_rays(kind, point, face, normal, width, key, cell, start, direction):
             spread = (stratum + hash01(i, key, 1)) / 9.0
             turn = 2 * math.pi * ((stratum * 4) % 9 + hash01(i, key, 2)) / 9.0
             radius, up = math.sqrt(spread), math.sqrt(1.0 - spread)
-            aside = radius * math.cos(turn), radius * math.sin(turn)
-            _tilt(normal[i, 0], normal[i, 1], normal[i, 2], aside, up, direction, count)
+            u, v = radius * math.cos(turn), radius * math.sin(turn)
+            nx, ny, nz = normal[i, 0], normal[i, 1], normal[i, 2]
+            ax, ay, az, bx, by, bz = _across(nx, ny, nz)
+            direction[count, 0] = u * ax + v * bx + up * nx
+            direction[count, 1] = u * ay + v * by + up * ny
+            direction[count, 2] = u * az + v * bz + up * nz
             for c in range(3):
                 start[count, c] = point[i, c] + 0.03 * face[i, c]
             count += 1
@@ -77,7 +82,7 @@ def sun_rays(
     First from every other pixel, as a chessboard's black squares. Of the others, `second`, those
     whose neighbours on the same surface agree take their answer from `lit`.
     """
-    count = 0
+    count, (ax, ay, az, bx, by, bz) = 0, _across(sun[0], sun[1], sun[2])
     for row in range(len(kind) // width):
         for column in range((row + second) & 1, width, 2):
             i = row * width + column
@@ -88,8 +93,10 @@ def sun_rays(
                 continue
             turn, away = 2 * math.pi * hash01(i, key, 1), radius * math.sqrt(hash01(i, key, 2))
             up = math.sqrt(max(1.0 - away * away, 0.0))
-            aside = away * math.cos(turn), away * math.sin(turn)
-            _tilt(sun[0], sun[1], sun[2], aside, up, direction, count)
+            u, v = away * math.cos(turn), away * math.sin(turn)
+            direction[count, 0] = u * ax + v * bx + up * sun[0]
+            direction[count, 1] = u * ay + v * by + up * sun[1]
+            direction[count, 2] = u * az + v * bz + up * sun[2]
             rows[count] = i
             for c in range(3):
                 start[count, c] = point[i, c] + 0.02 * face[i, c]
@@ -119,44 +126,37 @@ def _on_one_surface(range_m, normal, i, j, least):
 
 
 @kernel
-def _tilt(nx, ny, nz, aside, up, out, row):
-    """Into a row of `out` the vector with two parts `aside` of a unit vector and `up` along it."""
+def _across(nx, ny, nz):
+    """Two unit vectors across a unit vector and each other."""
     ax, ay, az = (0.0, 0.0, 1.0) if abs(nz) < 0.9 else (1.0, 0.0, 0.0)
     tx, ty, tz = ay * nz - az * ny, az * nx - ax * nz, ax * ny - ay * nx
     length = math.sqrt(tx * tx + ty * ty + tz * tz)
     tx, ty, tz = tx / length, ty / length, tz / length
-    bx, by, bz = ny * tz - nz * ty, nz * tx - nx * tz, nx * ty - ny * tx
-    c, s = aside
-    out[row, 0] = c * tx + s * bx + up * nx
-    out[row, 1] = c * ty + s * by + up * ny
-    out[row, 2] = c * tz + s * bz + up * nz
+    return tx, ty, tz, ny * tz - nz * ty, nz * tx - nx * tz, nx * ty - ny * tx
 
 
-@kernel
-def gather(values, kind, range_m, normal, width, step, of_sky, out):
+def gather(values, kind, range_m, normal, width: int, step: int, of_sky: float, out) -> None:
     """Means of zeros and ones over 3x3 neighbours on each pixel's surface, else over all nine.
 
     `values` are those of every `step`-th pixel of every `step`-th row, NaN where there is none.
     """
-    height = len(kind) // width
-    down, across = (height + step - 1) // step, (width + step - 1) // step
-    sums, counts = np.zeros((2, down + 2, across), np.float32)
-    for row in range(down):  # of three in a row; sums of three of these are of nine
-        start = row * across
-        for x in range(across):
-            total, count = np.float32(0), np.float32(0)
-            for column in range(max(x - 1, 0), min(x + 2, across)):
-                value = values[start + column]
-                if value == value:
-                    total += value
-                    count += 1
-            sums[row + 1, x], counts[row + 1, x] = total, count
+    grid = values.reshape(-1, (width + step - 1) // step)
+    known = (grid == grid).astype(np.float32)
+    sums, counts = (
+        cv2.boxFilter(x, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+        for x in (np.where(grid == grid, grid, np.float32(0)), known)
+    )
+    _share(grid, sums, counts, kind, range_m, normal, width, step, of_sky, out)
+
+
+@kernel
+def _share(grid, sums, counts, kind, range_m, normal, width, step, of_sky, out):
+    down, across = grid.shape
     for row in range(down):
         for column in range(across):
-            total = sums[row, column] + sums[row + 1, column] + sums[row + 2, column]
-            count = counts[row, column] + counts[row + 1, column] + counts[row + 2, column]
+            total, count = sums[row, column], counts[row, column]
             mean, alike = total / count if count > 0 else 1.0, total == 0 or total == count
-            for y in range(row * step, min(row * step + step, height)):
+            for y in range(row * step, min(row * step + step, len(kind) // width)):
                 for x in range(column * step, min(column * step + step, width)):
                     i = y * width + x
                     if kind[i] == 0:
@@ -165,18 +165,17 @@ def gather(values, kind, range_m, normal, width, step, of_sky, out):
                         out[i] = mean
                     else:
                         near = row, column
-                        out[i] = _mean_alike(values, range_m, normal, i, width, step, near, mean)
+                        out[i] = _mean_alike(grid, range_m, normal, i, width, step, near, mean)
 
 
 @kernel
-def _mean_alike(values, range_m, normal, i, width, step, near, mean):
+def _mean_alike(grid, range_m, normal, i, width, step, near, mean):
     """The mean of those values about one that lie on pixel i's surface, else `mean`."""
-    across = (width + step - 1) // step
-    down, (row, column) = len(values) // across, near
+    (down, across), (row, column) = grid.shape, near
     total, weight = 0.0, 0
     for y in range(max(row - 1, 0), min(row + 2, down)):
         for x in range(max(column - 1, 0), min(column + 2, across)):
-            j, value = y * step * width + x * step, values[y * across + x]
+            j, value = y * step * width + x * step, grid[y, x]
             if value == value and _on_one_surface(range_m, normal, i, j, 0.8):
                 total += value
                 weight += 1

@@ -81,7 +81,9 @@ def shade_road(s, d, p, colour, footprint, road, textures, out):
 
 @kernel
 def _lay_paint(p, tone, white, gold, colour, seed, out):
-    worn = min(max(1.25 - 1.2 * smooth_noise(p[0] * 2.1, p[1] * 2.1, seed), 0.3), 1.0)
+    worn = 0.0
+    if white > 0 or gold > 0:
+        worn = min(max(1.25 - 1.2 * smooth_noise(p[0] * 2.1, p[1] * 2.1, seed), 0.3), 1.0)
     for c in range(3):
         base = colour[c] * tone
         base += white * worn * (0.5 + 0.1 * tone - base)

@@ -93,7 +93,7 @@ def light_hit(m, p, normal, ray, distance, lit, open_sky, light, lamps, beams, m
         gloss = 0.75 * fresnel
     elif m == 7 or m == 14:
         gloss = 0.06 + 0.9 * fresnel
-    elif m == 0 or m == 21 or m == 22:
+    elif light[13] > 0 and (m == 0 or m == 21 or m == 22):
         damp = light[13] * min(1.0, 2.2 * smooth_noise(0.3 * p[0], 0.3 * p[1], 41))
         gloss = damp * (0.04 + 0.7 * (1.0 - cosine) ** 5)
         for c in range(3):
