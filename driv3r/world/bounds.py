@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32, Int
 from driv3r.world.kernel import kernel
 
 MARGIN_M = 0.01
+BLOCK = 16  # a camera's rays that are tested together first
 NOWHERE_M = 1e9
 
 
@@ -73,6 +74,8 @@ def meetings(
     range_m: Float32[np.ndarray, "n"],
 ) -> tuple[Int[np.ndarray, "p"], Int[np.ndarray, "p"]]:
     """Pairs of a ray and a thing whose box it enters within its range, sorted by thing."""
+    range_m = range_m.copy()
+    _dismiss(tree.low, tree.high, origins, directions, range_m)
     room = len(origins) + 64
     while True:
         ray, thing = np.empty(room, np.int32), np.empty(room, np.int16)
@@ -85,17 +88,17 @@ def meetings(
 
 
 @kernel
-def _enters(low, high, row, ox, oy, oz, ix, iy, iz, far_m):
-    """Whether a ray (origin, inverse direction) meets the box of a row before `far_m`."""
-    a, b = (low[row, 0] - ox) * ix, (high[row, 0] - ox) * ix
+def _enters(low, high, row, ox, oy, oz, ix, iy, iz, wider_m, far_m):
+    """Whether a ray (origin, inverse direction) meets a row's widened box before `far_m`."""
+    a, b = (low[row, 0] - wider_m - ox) * ix, (high[row, 0] + wider_m - ox) * ix
     if a > b:
         a, b = b, a
     near, far = max(a, 0.0), min(b, far_m)
-    a, b = (low[row, 1] - oy) * iy, (high[row, 1] - oy) * iy
+    a, b = (low[row, 1] - wider_m - oy) * iy, (high[row, 1] + wider_m - oy) * iy
     if a > b:
         a, b = b, a
     near, far = max(a, near), min(b, far)
-    a, b = (low[row, 2] - oz) * iz, (high[row, 2] - oz) * iz
+    a, b = (low[row, 2] - wider_m - oz) * iz, (high[row, 2] + wider_m - oz) * iz
     if a > b:
         a, b = b, a
     return max(a, near) <= min(b, far)
@@ -118,11 +121,11 @@ def _walk(tree, origins, directions, range_m, ray, thing):
         dx, dy, dz = float(directions[i, 0]), float(directions[i, 1]), float(directions[i, 2])
         ix, iy, iz = _inverse(dx), _inverse(dy), _inverse(dz)
         far_m = float(range_m[i])
-        stack[0], top = 0, 1
+        stack[0], top = 0, 1 if far_m > 0 else 0
         while top > 0:
             top -= 1
             node = stack[top]
-            if not _enters(low, high, node, ox, oy, oz, ix, iy, iz, far_m):
+            if not _enters(low, high, node, ox, oy, oz, ix, iy, iz, 0.0, far_m):
                 continue
             if node < first_leaf:
                 stack[top], stack[top + 1] = 2 * node + 2, 2 * node + 1
@@ -140,12 +143,50 @@ def _walk(tree, origins, directions, range_m, ray, thing):
                 _inverse(T[k, 0, 0] * dx + T[k, 1, 0] * dy + T[k, 2, 0] * dz),
                 _inverse(T[k, 0, 1] * dx + T[k, 1, 1] * dy + T[k, 2, 1] * dz),
                 _inverse(T[k, 0, 2] * dx + T[k, 1, 2] * dy + T[k, 2, 2] * dz),
+                0.0,
                 far_m,
             ):  # fmt: skip
                 if count < len(ray):
                     ray[count], thing[count] = i, k
                 count += 1
     return count
+
+
+@kernel
+def _dismiss(low, high, origins, directions, range_m):
+    """Shorten to nothing the ranges of blocks of rays from one place that meet no leaf's box.
+
+    A block is its mean ray, as wide at each distance as its rays stray from it.
+    """
+    stack = np.empty(64, np.int64)
+    for start in range(0, len(origins) - BLOCK + 1, BLOCK):
+        stop = start + BLOCK
+        ox, oy, oz = float(origins[start, 0]), float(origins[start, 1]), float(origins[start, 2])
+        if ox != origins[stop - 1, 0] or oy != origins[stop - 1, 1] or oz != origins[stop - 1, 2]:
+            continue
+        dx, dy, dz, far_m = 0.0, 0.0, 0.0, 0.0
+        for i in range(start, stop):
+            dx, dy, dz = dx + directions[i, 0], dy + directions[i, 1], dz + directions[i, 2]
+            far_m = max(far_m, float(range_m[i]))
+        dx, dy, dz, stray = dx / BLOCK, dy / BLOCK, dz / BLOCK, 0.0
+        for i in range(start, stop):
+            stray = max(stray, abs(directions[i, 0] - dx), abs(directions[i, 1] - dy))
+            stray = max(stray, abs(directions[i, 2] - dz))
+        ix, iy, iz = _inverse(dx), _inverse(dy), _inverse(dz)
+        stack[0], top, met = 0, 1, False
+        while top > 0 and not met:
+            top -= 1
+            node = stack[top]
+            end_m = max(abs(low[node, 0] - ox), abs(high[node, 0] - ox))
+            end_m += max(abs(low[node, 1] - oy), abs(high[node, 1] - oy))
+            end_m += max(abs(low[node, 2] - oz), abs(high[node, 2] - oz))
+            end_m = min(end_m, far_m)
+            if _enters(low, high, node, ox, oy, oz, ix, iy, iz, stray * end_m, end_m):
+                met = node >= len(low) // 2
+                stack[top], stack[top + 1] = 2 * node + 2, 2 * node + 1
+                top += 2
+        if not met:
+            range_m[start:stop] = -1.0
 
 
 @kernel

@@ -9,7 +9,7 @@ from driv3r.world.kernel import kernel
 from driv3r.world.noise import hash01
 
 SKY_STEP = 3  # sky rays leave from every third pixel of every third row
-SHARP = 0.35  # an edge is smoothed where the logarithm of light steps by more
+SHARP = 0.45  # an edge is smoothed where the logarithm of light steps by more
 DARK = 0.02  # radiance below which steps do not show
 
 
@@ -155,17 +155,32 @@ def _share(grid, sums, counts, kind, range_m, normal, width, step, of_sky, out):
     for row in range(down):
         for column in range(across):
             total, count = sums[row, column], counts[row, column]
-            mean, alike = total / count if count > 0 else 1.0, total == 0 or total == count
+            mean, near = total / count if count > 0 else 1.0, (row, column)
+            alike = total == 0 or total == count
+            middle = row * step * width + column * step
+            flat = alike or (step > 1 and _is_flat(grid, range_m, normal, width, step, near))
             for y in range(row * step, min(row * step + step, len(kind) // width)):
                 for x in range(column * step, min(column * step + step, width)):
                     i = y * width + x
                     if kind[i] == 0:
                         out[i] = of_sky
-                    elif alike:
+                    elif alike or (flat and _on_one_surface(range_m, normal, i, middle, 0.8)):
                         out[i] = mean
                     else:
-                        near = row, column
                         out[i] = _mean_alike(grid, range_m, normal, i, width, step, near, mean)
+
+
+@kernel
+def _is_flat(grid, range_m, normal, width, step, near):
+    """Whether all values about one lie on its surface."""
+    (down, across), (row, column) = grid.shape, near
+    middle = row * step * width + column * step
+    for y in range(max(row - 1, 0), min(row + 2, down)):
+        for x in range(max(column - 1, 0), min(column + 2, across)):
+            j, value = y * step * width + x * step, grid[y, x]
+            if value == value and not _on_one_surface(range_m, normal, middle, j, 0.8):
+                return False
+    return True
 
 
 @kernel

@@ -6,8 +6,9 @@ car's own motion; what moves stays distorted by it, as in real recordings.
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 
 from driv3r.geometry.transforms import invert
 from driv3r.world.bounds import rays_near, shoot, turn_rays
@@ -24,6 +25,8 @@ RANGE_M = (1.0, 100.0)
 NOISE_M = 0.015
 DIVERGENCE_RAD = 0.0012
 FROM_ASIDE, BETWEEN = 0.25, 0.04  # at edges: shares of echoes from beside, and of mixed ones
+CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+STEP = 0.08  # of the range, across an edge
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,24 +66,16 @@ def scan(world: World, still: Surfaces, theatre: Theatre, end_s: float) -> Scan:
     """One sweep: range noise, weak returns lost, a few false points between near and far."""
     rng = np.random.default_rng([world.seed, 77, int(end_s * 1e6) & 0xFFFFFFF])
     beams = make_beams(end_s)
-    aside = beams.directions_lidar + rng.normal(0, DIVERGENCE_RAD, beams.directions_lidar.shape)
-    aside /= np.linalg.norm(aside, axis=1, keepdims=True)
-    pick = rng.random(len(aside))
-    beside = np.flatnonzero((pick < FROM_ASIDE) | (pick > 1 - BETWEEN))
-    both = Beams(
-        beams.column_s,
-        np.r_[beams.column, beams.column[beside]],
-        np.concatenate([beams.directions_lidar, aside[beside]]),
-        np.r_[beams.ring, beams.ring[beside]],
-    )
     world_T_lidar = world.ego.world_T_ego_at(beams.column_s) @ EGO_T_LIDAR
-    all_m, power = _measure(world, still, theatre, both, world_T_lidar, end_s)
-    range_m, power = all_m[: len(aside)], power[: len(aside)]
-    other_m = np.full(len(aside), np.nan)
-    other_m[beside] = all_m[len(aside) :]
-    at_edge = np.isfinite(other_m) & (np.abs(other_m - range_m) > 0.08 * range_m)
-    range_m = np.where(at_edge & (pick < FROM_ASIDE), other_m, range_m)
-    range_m = np.where(at_edge & (pick > 1 - BETWEEN), 0.5 * (range_m + other_m), range_m)
+    range_m, power = _measure(world, still, theatre, beams, world_T_lidar, end_s)
+    pick = rng.random(len(range_m))
+    rows = np.flatnonzero(_by_edges(range_m) & ((pick < FROM_ASIDE) | (pick > 1 - BETWEEN)))
+    aside = beams.directions_lidar[rows] + rng.normal(0, DIVERGENCE_RAD, (len(rows), 3))
+    aside /= np.linalg.norm(aside, axis=1, keepdims=True)
+    beside = Beams(beams.column_s, beams.column[rows], aside, beams.ring[rows])
+    other_m, _ = _measure(world, still, theatre, beside, world_T_lidar, end_s)
+    other_m = np.where(np.abs(other_m / range_m[rows] - 1) > STEP, other_m, range_m[rows])
+    range_m[rows] = np.where(pick[rows] < FROM_ASIDE, other_m, 0.5 * (range_m[rows] + other_m))
     keep = np.isfinite(range_m) & (range_m > RANGE_M[0]) & (range_m < RANGE_M[1])
     keep &= rng.random(len(keep)) < np.clip(1.25 - 0.25 / np.maximum(power, 0.02), 0.02, 0.985)
     range_m = range_m + rng.normal(0, NOISE_M, len(range_m))
@@ -90,6 +85,13 @@ def scan(world: World, still: Surfaces, theatre: Theatre, end_s: float) -> Scan:
     points_lidar = np.einsum("nij,nj->ni", end_T_lidar[:, :3, :3], own) + end_T_lidar[:, :3, 3]
     intensity = np.clip(power[keep] * 90 * rng.uniform(0.8, 1.2, int(keep.sum())), 0, 255)
     return Scan(points_lidar.astype(np.float32), intensity.astype(np.float32), beams.ring[keep])
+
+
+def _by_edges(range_m: Float[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
+    """Which beams are beside one of quite another range (or of none), by ring and by column."""
+    image = np.where(np.isfinite(range_m), range_m, 1e3).reshape(BEAMS, COLUMNS)
+    low, high = cv2.erode(image, CROSS), cv2.dilate(image, CROSS)
+    return ((high > (1 + STEP) * image) | (low < (1 - STEP) * image)).reshape(-1)
 
 
 def _measure(
