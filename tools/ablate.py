@@ -1,6 +1,6 @@
 """What each part of our network is worth: one is left out at a time, all trained equally long.
 
-python tools/ablate.py [--out runs/ablations] [--steps 300] [--table docs/ablations.md]
+python tools/ablate.py [--out runs/ablations] [--steps 600] [--table docs/ablations.md]
 
 Every variant starts from nothing with the same seed, sees the same batches of the same small clips
 (64 x 112, rendered where they are not there) and is judged on the same held-out worlds. A cut run
@@ -57,22 +57,27 @@ def main() -> None:
     """Train each variant and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--clips", type=int, default=120)
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
     rows = []
     for name, variant in VARIANTS.items():
-        recipe = make_recipe(variant, options.steps, options.clips)
-        folder = options.out / name
-        if not (folder / "card.json").is_file():
-            train(recipe, folder, helpers=0)
+        folder = train_variant(name, options.out, options.steps, options.clips)
         rows.append((variant.title, read_last(folder)))
         print(*rows[-1], flush=True)
     table = make_table(rows, options.steps, options.clips)
     print(table)
     if options.table is not None:
         options.table.write_text(table)
+
+
+def train_variant(name: str, out: Path, steps: int, clips: int) -> Path:
+    """The folder of a variant's run, trained if it is not yet."""
+    folder = out / f"{name}-{steps}"
+    if not (folder / "card.json").is_file():
+        train(make_recipe(VARIANTS[name], steps, clips), folder, helpers=0)
+    return folder
 
 
 def read_last(folder: Path) -> dict:

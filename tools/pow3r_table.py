@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from driv3r.geometry.transforms import invert
+from driv3r.network.losses import compute_point_loss
 from driv3r.network.pairs import PairConfig, PairNet
 from driv3r.network.priors import Known
 from driv3r.network.stream import fast_bf16
@@ -33,7 +34,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "none": (), "rays": ("rays",), "sparse depth": ("depth_m",),
     "relative pose": ("first_T_second",), "all": PARTS,
 }  # fmt: skip
-FAR_M, SPARSE, ALPHA = 80.0, 0.03, 0.2
+FAR_M, SPARSE = 80.0, 0.03
 SIZE_HW = (64, 112)
 
 
@@ -125,20 +126,12 @@ def keep(known: Known, parts: tuple[str, ...]) -> Known:
 
 
 def compute_loss(network: PairNet, batch: Pairs, known: Known) -> Tensor:
-    """DUSt3R's confidence-weighted distance of points, both clouds scaled to mean length one."""
+    """DUSt3R's loss of both images' points."""
     answers = network(*batch.images, known)
-    valid = torch.stack(batch.valid, 1)[..., None]
-    truth = torch.stack(batch.points, 1)
-    ours = torch.stack([answer.points for answer in answers], 1)
+    points = torch.stack([answer.points for answer in answers], 1)
     sure = torch.stack([answer.confidence for answer in answers], 1)
-    count = valid.sum((1, 2, 3, 4)).clamp(min=1)
-
-    def scaled(points: Tensor) -> Tensor:
-        lengths = (points.norm(dim=-1, keepdim=True) * valid).sum((1, 2, 3, 4)) / count
-        return points / lengths.clamp(min=1e-6)[:, None, None, None, None]
-
-    off = (scaled(ours) - scaled(truth)).norm(dim=-1)
-    return ((sure * off - ALPHA * sure.log()) * valid[..., 0]).sum() / valid.sum()
+    truth, valid = torch.stack(batch.points, 1), torch.stack(batch.valid, 1)
+    return compute_point_loss(points, sure, truth, valid)
 
 
 def train(network: PairNet, clips: list[Clip], steps: int) -> None:

@@ -13,6 +13,7 @@ from driv3r.network.sweep import SPEEDS_MPS, STRIDE, YAW_RATES
 
 SKY_DEPTH_M = 200.0
 NEAREST_M = 0.5
+CONFIDENCE_ALPHA = 0.2  # what DUSt3R pays for doubt
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,27 @@ def compute_losses(
         "coarse": weights.coarse * coarse.sum() / weight[middle].sum(),
     }
     return {**terms, "total": torch.stack(list(terms.values())).sum()}
+
+
+def compute_point_loss(
+    points: Float[Tensor, "b f h w 3"],
+    confidence: Float[Tensor, "b f h w"],
+    truth: Float[Tensor, "b f h w 3"],
+    valid: Bool[Tensor, "b f h w"],
+) -> Float[Tensor, ""]:
+    """DUSt3R's confidence-weighted distance of points (Wang et al. 2024, eq. 4).
+
+    A sample's clouds are scaled to mean length one, each by itself.
+    """
+    count = valid.sum((1, 2, 3)).clamp(min=1)
+
+    def scaled(cloud: Float[Tensor, "b f h w 3"]) -> Tensor:
+        mean = (cloud.norm(dim=-1) * valid).sum((1, 2, 3)) / count
+        return cloud / mean.clamp(min=1e-6)[:, None, None, None, None]
+
+    off = (scaled(points) - scaled(truth)).norm(dim=-1)
+    weighted = confidence * off - CONFIDENCE_ALPHA * confidence.log()
+    return (weighted * valid).sum() / valid.sum().clamp(min=1)
 
 
 def share_out(ego_rate: Float[Tensor, "b t 6"]) -> Float[Tensor, "b t k"]:

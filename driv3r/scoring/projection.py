@@ -1,6 +1,8 @@
 """LiDAR returns as seen by a camera: the truth that depth is scored against."""
 
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -49,7 +51,7 @@ def project_sweep(
     hidden = np.zeros(len(uv), bool)
     if protocol.parallax_filter:
         nearness = np.linalg.norm(points_lidar[seen], axis=-1) / depth_m[seen]
-        reach_rad = np.multiply(measure_spacing(points_lidar), protocol.parallax_reach)
+        reach_rad = np.multiply(_spacing_of(sweep), protocol.parallax_reach)
         reach_px = reach_rad * camera.K[[0, 1], [0, 1]]
         hidden[seen] = find_hidden(
             uv[seen], depth_m[seen], nearness, reach_px, protocol.parallax_margin
@@ -88,6 +90,12 @@ def measure_spacing(points_lidar: Float[np.ndarray, "n 3"]) -> tuple[float, floa
     return float(SLICE_RAD * beams / len(points)), min(across, SLICE_RAD)
 
 
+@lru_cache(maxsize=4)
+def _spacing_of(sweep: Sweep) -> tuple[float, float]:
+    """`measure_spacing`, once for all cameras that see a sweep."""
+    return measure_spacing(sweep.points_lidar)
+
+
 def find_hidden(
     uv: Float[np.ndarray, "n 2"],
     depth_m: Float[np.ndarray, "n"],
@@ -108,8 +116,8 @@ def find_hidden(
     covered = KDTree(squared, balanced_tree=False).query_ball_point(
         squared, np.minimum(nearness, NEAREST), p=np.inf, return_sorted=False
     )
-    near = np.repeat(np.arange(len(uv)), [len(points) for points in covered])
-    far = np.fromiter((i for points in covered for i in points), int, len(near))
+    near = np.repeat(np.arange(len(uv)), list(map(len, covered)))
+    far = np.fromiter(chain.from_iterable(covered), int, len(near))
     clearly = depth_m[near] < depth_m[far] * (1 - margin)
     hidden[far[clearly]] = True
     return hidden
