@@ -115,10 +115,15 @@ def draw_batch(clips: list[Clip], recipe: Recipe, rng: np.random.Generator) -> l
     ]  # fmt: skip
 
 
+def build(config: PairConfig | MemoryNetConfig) -> nn.Module:
+    """The network of a recipe."""
+    return PairNet(config) if isinstance(config, PairConfig) else MemoryNet(config)
+
+
 def train_recipe(recipe: Recipe, clips: list[Clip], budget_s: float) -> tuple[nn.Module, int]:
     """A network trained for some seconds, and its steps."""
     torch.manual_seed(0)
-    network = (PairNet if isinstance(recipe.config, PairConfig) else MemoryNet)(recipe.config)
+    network = build(recipe.config)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02, betas=(0.9, 0.95))
     rng, since, steps, done = np.random.default_rng(0), time.monotonic(), 0, 0.0
     bf16 = fast_bf16(torch.device("cpu"))
