@@ -21,16 +21,17 @@ from ablate import SIZE_HW, VARIANTS, train_variant
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from driv3r.geometry.cameras import rays_of
 from driv3r.geometry.transforms import apply, invert
 from driv3r.network.keymaps import KeyMap
 from driv3r.network.losses import compute_point_loss
 from driv3r.network.models import MODELS, Aligner
-from driv3r.network.pairs import PairConfig, PairNet
+from driv3r.network.pairs import PairConfig
 from driv3r.network.points import PointAnswer
-from driv3r.network.recurrent import MemoryNet, MemoryNetConfig, stack_answers
+from driv3r.network.recurrent import MemoryNetConfig, stack_answers
 from driv3r.network.stream import fast_bf16
 from driv3r.network.surround import Driv3r
-from driv3r.pipelines.batches import augment
+from driv3r.pipelines.batches import augment, clip_cameras
 from driv3r.pipelines.process import make_settings, process
 from driv3r.pipelines.results import RunResult
 from driv3r.world.clips import Clip, read_clip
@@ -89,8 +90,7 @@ def draw_sequence(clip: Clip, recipe: Recipe, rng: np.random.Generator) -> tuple
     order = np.arange(start, start + frames)[:: 1 if rng.random() < 0.5 else -1]
     window = slice(x0, x0 + recipe.columns)
     images = augment(clip.images[order, v][:, None].astype(np.float32) / 255, rng)[:, 0]
-    y, x = np.meshgrid(np.arange(SIZE_HW[0]) + 0.5, np.arange(SIZE_HW[1]) + 0.5, indexing="ij")
-    rays = np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(clip.K[v]).T
+    rays = rays_of(clip_cameras(clip, mirrored=False)[v])
     depth_m = clip.depth_m[order, v].astype(np.float64)
     first_T_cam = invert(clip.world_T_cam[order[0], v]) @ clip.world_T_cam[order, v]
     points = np.stack(
@@ -115,15 +115,10 @@ def draw_batch(clips: list[Clip], recipe: Recipe, rng: np.random.Generator) -> l
     ]  # fmt: skip
 
 
-def build(config: PairConfig | MemoryNetConfig) -> nn.Module:
-    """The network of a recipe."""
-    return PairNet(config) if isinstance(config, PairConfig) else MemoryNet(config)
-
-
 def train_recipe(recipe: Recipe, clips: list[Clip], budget_s: float) -> tuple[nn.Module, int]:
     """A network trained for some seconds, and its steps."""
     torch.manual_seed(0)
-    network = build(recipe.config)
+    network = MODELS[recipe.parent].network(recipe.config)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02, betas=(0.9, 0.95))
     rng, since, steps, done = np.random.default_rng(0), time.monotonic(), 0, 0.0
     bf16 = fast_bf16(torch.device("cpu"))
@@ -208,9 +203,8 @@ def main() -> None:
     clips = [read_clip(path) for path in paths]
     for name, recipe in RECIPES.items():
         MODELS[name] = replace(
-            MODELS[recipe.parent], network=PairNet if recipe.config is PAIR else MemoryNet,
-            config=recipe.config, key_map=KeyMap(()), size_hw=SIZE_HW,
-        )  # fmt: skip
+            MODELS[recipe.parent], config=recipe.config, key_map=KeyMap(()), size_hw=SIZE_HW
+        )
         theirs = train_theirs(name, options.out / name, clips, cost["seconds"])
         done = run(name, recipe.aligner, theirs["weights"], options)
         rows.append(make_row(recipe.title, name, theirs, done))

@@ -21,6 +21,7 @@ from driv3r.geometry.transforms import invert
 from driv3r.network.losses import compute_point_loss
 from driv3r.network.pairs import PairConfig, PairNet
 from driv3r.network.priors import Known
+from driv3r.network.recurrent import stack_answers
 from driv3r.network.stream import fast_bf16
 from driv3r.pipelines.train import FIRST_CHECK_SEED
 from driv3r.world.clips import Clip, ClipRecipe, ensure_clip, read_clip
@@ -127,11 +128,9 @@ def keep(known: Known, parts: tuple[str, ...]) -> Known:
 
 def compute_loss(network: PairNet, batch: Pairs, known: Known) -> Tensor:
     """DUSt3R's loss of both images' points."""
-    answers = network(*batch.images, known)
-    points = torch.stack([answer.points for answer in answers], 1)
-    sure = torch.stack([answer.confidence for answer in answers], 1)
+    answer = stack_answers(list(network(*batch.images, known)))
     truth, valid = torch.stack(batch.points, 1), torch.stack(batch.valid, 1)
-    return compute_point_loss(points, sure, truth, valid)
+    return compute_point_loss(answer.points, answer.confidence, truth, valid)
 
 
 def train(network: PairNet, clips: list[Clip], steps: int) -> None:
