@@ -35,9 +35,12 @@ class Variant:
 VARIANTS = {
     "whole": Variant("whole"),
     "memory": Variant("no memory (the last image is still seen)", replace(WHOLE, memory=0)),
-    "rig": Variant("no attention across cameras", replace(WHOLE, rig=False)),
+    "rig": Variant(
+        "no attention across cameras, nor their images in the ladder", replace(WHOLE, rig=False)
+    ),
     "rays": Variant("rays not told to the tokens (sweeps know them)", replace(WHOLE, rays=False)),
     "sigma": Variant("no learned sigma", losses=LossWeights(motion=1.0, sigma=False)),
+    "pretrained": Variant("no pretrained features (XFeat)", replace(WHOLE, pretrained=False)),
     "matching": Variant("no matching evidence", replace(WHOLE, matching=False)),
 }
 

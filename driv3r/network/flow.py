@@ -7,8 +7,8 @@ from jaxtyping import Float, Float32, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from driv3r.network.lenses import STRIDE
 from driv3r.network.surround import Driv3r, normalise
-from driv3r.network.sweep import STRIDE
 
 REACH = 8  # cells that a match is searched for on each side, up, down, left and right
 OUTSIDE = -3.0  # as unlikely as the worst match inside of an image

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from driv3r.network.blocks import ConvBlock, silence
 
 TYPICAL_LOG_DEPTH = 2.7  # 15 m: where an untrained network starts
-START = (TYPICAL_LOG_DEPTH, -1.5, -3.0)  # log depth, log sigma, motion logit
+START = (TYPICAL_LOG_DEPTH, -1.5, -3.0, -2.0)  # log depth, log sigma, logits of motion and trust
 RATE_UNITS = (10.0, 10.0, 10.0, 0.3, 0.3, 0.3)  # m/s and rad/s that make an output of 1
 
 
@@ -20,25 +20,34 @@ class DenseHead(nn.Module):
         half, quarter, eighth = channels
         self.stage8 = ConvBlock(width + eighth, eighth)
         self.coarse = nn.Conv2d(eighth, 1, 1)
+        self.doubt = nn.Conv2d(eighth, 1, 1)
         self.stage4 = ConvBlock(eighth + quarter, quarter)
         self.stage2 = ConvBlock(quarter + half, half)
         self.out = nn.Conv2d(half, 3 * 4, 3, padding=1)
+        self.trust = nn.Conv2d(half, 4, 3, padding=1)
+        silence(self.doubt, self.trust)
 
     def begin(
         self, tokens: Float[Tensor, "b c y x"], eighth: Float[Tensor, "b d yy xx"]
-    ) -> tuple[Float[Tensor, "b d yy xx"], Float[Tensor, "b yy xx"]]:
-        """Features at stride 8, and the log depth that they hold before any matching."""
+    ) -> tuple[Float[Tensor, "b d yy xx"], Float[Tensor, "b 2 yy xx"]]:
+        """Features at stride 8; their log depth and log sigma before any matching."""
         x = self._grow(self.stage8, tokens, eighth)
-        return x, self.coarse(x)[:, 0].float() + TYPICAL_LOG_DEPTH
+        coarse = torch.cat([self.coarse(x), self.doubt(x)], 1).float()
+        return x, coarse + coarse.new_tensor(START[:2])[:, None, None]
 
     def finish(
-        self, x: Float[Tensor, "b d yy xx"], finer: list[Tensor]
+        self, x: Float[Tensor, "b d yy xx"], finer: list[Tensor], matched: Float[Tensor, "b h w"]
     ) -> Float[Tensor, "b 3 h w"]:
-        """Log depth, log sigma, motion logit."""
+        """Log depth, log sigma, motion logit.
+
+        Each pixel takes `matched` for its log depth as far as it trusts it.
+        """
         for skip, stage in zip(finer, (self.stage4, self.stage2), strict=True):
             x = self._grow(stage, x, skip)
-        out = F.pixel_shuffle(self.out(x).float(), 2)
-        return out + out.new_tensor(START)[:, None, None]
+        out = F.pixel_shuffle(torch.cat([self.out(x), self.trust(x)], 1).float(), 2)
+        depth, *rest, trust = (out + out.new_tensor(START)[:, None, None]).unbind(1)
+        depth = depth + trust.sigmoid() * (matched - depth)
+        return torch.stack([depth, *rest], 1)
 
     def _grow(self, stage: nn.Module, x: Tensor, skip: Tensor) -> Tensor:
         x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)

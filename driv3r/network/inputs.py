@@ -33,8 +33,8 @@ class Outputs:
     """Per pixel: log of depth in metres, log of its Laplace scale, logit of motion.
 
     `ego_rate` is the motion of the ego frame since the previous frame, in that frame, as velocity
-    (m/s) and rotation rate (rad/s). `coarse_log_depth` (stride 8) and `sweep_log_chance` (of the
-    ego hypotheses) are steps on the way that training looks at too.
+    (m/s) and rotation rate (rad/s). Steps on the way that training looks at too: the coarse depth
+    and its scale, chances of the rungs of depth (all at stride 8), and of the ego hypotheses.
     """
 
     log_depth: Float[Tensor, "b t v h w"]
@@ -42,6 +42,8 @@ class Outputs:
     motion_logit: Float[Tensor, "b t v h w"]
     ego_rate: Float[Tensor, "b t 6"]
     coarse_log_depth: Float[Tensor, "b t v y x"]
+    coarse_log_sigma: Float[Tensor, "b t v y x"]
+    rung_log_chance: Float[Tensor, "b t v r y x"]
     sweep_log_chance: Float[Tensor, "b t k"]
 
 

@@ -9,7 +9,9 @@ from torch.nn import functional as F
 
 from driv3r.network.heads import RATE_UNITS, START
 from driv3r.network.inputs import Outputs
-from driv3r.network.sweep import SPEEDS_MPS, STRIDE, YAW_RATES
+from driv3r.network.ladder import share_rungs
+from driv3r.network.lenses import STRIDE
+from driv3r.network.sweep import SPEEDS_MPS, YAW_RATES
 
 SKY_DEPTH_M = 200.0
 NEAREST_M = 0.5
@@ -40,6 +42,7 @@ class LossWeights:
     ego: float = 10.0
     sweep: float = 0.3
     coarse: float = 0.5
+    ladder: float = 0.2
     sky: float = 0.2
     sigma: bool = True
 
@@ -64,7 +67,14 @@ def compute_losses(
     unit = outputs.ego_rate.new_tensor(RATE_UNITS)
     ego = ((outputs.ego_rate - targets.ego_rate).abs() / unit).mean(-1) * has_last
     middle = (..., slice(STRIDE // 2, None, STRIDE), slice(STRIDE // 2, None, STRIDE))
-    coarse = (outputs.coarse_log_depth - truth[middle]).abs() * weight[middle]
+    near = weight[middle]
+    coarse = (outputs.coarse_log_depth - truth[middle]).abs()
+    log_b = outputs.coarse_log_sigma.clamp(-4.5, 1.0)
+    coarse = coarse + 0.2 * (coarse.detach() * (-log_b).exp() + log_b)
+    below, share = share_rungs(truth[middle])
+    chances = outputs.rung_log_chance
+    low, high = (chances.gather(3, (below + i)[:, :, :, None])[:, :, :, 0] for i in (0, 1))
+    ladder = -(low * (1 - share) + high * share)
     sweep = -(outputs.sweep_log_chance * share_out(targets.ego_rate)).sum(-1) * has_last
     terms = {
         "depth": weights.depth * laplace.sum() / weight.sum(),
@@ -73,7 +83,8 @@ def compute_losses(
         "motion": weights.motion * motion,
         "ego": weights.ego * ego.sum() / moves,
         "sweep": weights.sweep * sweep.sum() / moves,
-        "coarse": weights.coarse * coarse.sum() / weight[middle].sum(),
+        "coarse": weights.coarse * (coarse * near).sum() / near.sum(),
+        "ladder": weights.ladder * (ladder * near).sum() / near.sum(),
     }
     return {**terms, "total": torch.stack(list(terms.values())).sum()}
 

@@ -14,7 +14,7 @@ from driv3r.network.inputs import Inputs, encode_rays
 from driv3r.network.surround import Driv3r, StreamState
 from driv3r.types import Prediction, Rig
 
-LAST = ("last_images", "last_features", "last_rate")
+LAST = ("last_images", "last_features", "last_fine", "last_rate")
 Precision = Literal["auto", "bf16", "fp32"]
 
 

@@ -12,15 +12,20 @@ from driv3r.network.blocks import fourier
 from driv3r.network.encoders import PATCH, ConvStem
 from driv3r.network.heads import DenseHead, EgoHead
 from driv3r.network.inputs import Inputs, Outputs
-from driv3r.network.sweep import DepthSweep, EgoSweep, Matcher, drive, make_lenses
+from driv3r.network.ladder import NEIGHBOURS, DepthLadder, Views, look_up
+from driv3r.network.lenses import drive, make_lenses
+from driv3r.network.matcher import Matcher
+from driv3r.network.sweep import EgoSweep
+from driv3r.network.xfeat import FineFeatures
 
 
 @dataclass(frozen=True)
 class Driv3rConfig:
     """Sizes of our network. `size_hw` is the working resolution that it was trained at.
 
-    `rays`, `rig` and `matching` switch off, for ablations, what tells the tokens the calibration,
-    attention across cameras, and the evidence of correlations; no parameter goes with them.
+    For ablations `rays`, `rig`, `matching` and `pretrained` switch off what tells the tokens the
+    calibration, attention across cameras and neighbours' images in the ladder, all evidence of
+    correlations, and that of XFeat's features; no parameter goes with them.
     """
 
     size_hw: tuple[int, int] = (128, 224)
@@ -32,6 +37,7 @@ class Driv3rConfig:
     rays: bool = True
     rig: bool = True
     matching: bool = True
+    pretrained: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +47,7 @@ class StreamState:
     memory: Memory
     last_images: Float[Tensor, "b v 3 h w"]
     last_features: Float[Tensor, "b v d y x"]
+    last_fine: Float[Tensor, "b v e yy xx"]
     last_rate: Float[Tensor, "b 3"]
 
 
@@ -69,8 +76,9 @@ class Driv3r(nn.Module):
         self.dense = DenseHead(config.width, config.channels)
         self.ego = EgoHead(config.width)
         self.matcher = Matcher()
+        self.fine = FineFeatures()
         self.ego_sweep = EgoSweep(config.width)
-        self.depth_sweep = DepthSweep(config.channels[2])
+        self.ladder = DepthLadder(config.channels[2])
 
     def forward(
         self, inputs: Inputs, state: StreamState | None = None
@@ -79,31 +87,46 @@ class Driv3r(nn.Module):
         shape = inputs.present.shape
         here = inputs.present[..., None, None, None]
         images = normalise(inputs.images) * here
-        features = self.matcher(images) * here
         last_images = _shift(images, None if state is None else state.last_images)
-        last_features = _shift(features, None if state is None else state.last_features)
         told = inputs.calibrated & self.config.rays
         rays = (inputs.rays * told[..., None, None, None])[:, None]
         rays = rays.expand(*shape, *inputs.rays.shape[2:])
         grid, finer = self.stem(*(x.flatten(0, 2) for x in (images, last_images, rays)))
         tokens, memory = self._exchange(grid, inputs, None if state is None else state.memory)
         grid = tokens.flatten(0, 2).transpose(1, 2).unflatten(2, grid.shape[-2:])
-        x, coarse = (y.unflatten(0, shape) for y in self.dense.begin(grid, finer[0]))
-        proves = (inputs.gap_s > 0)[:, :, None] & inputs.calibrated[:, None] & self.config.matching
-        volume = self.matcher.correlate(features, last_features)
-        volume = volume * proves[..., None, None, None]
-        depth_m, lenses = coarse.detach().clamp(-1, 6).exp().flatten(3), make_lenses(inputs)
-        before = depth_m.new_zeros(shape[0], 3) if state is None else state.last_rate
+        x, coarse = self.dense.begin(grid, finer[0])
+        views = self._view(inputs, images, state)
+        log_depth, log_sigma = coarse.detach().clamp(-5, 6).unbind(1)
+        depth_m, doubt = (y.exp().flatten(1).unflatten(0, shape) for y in (log_depth, log_sigma))
+        before = inputs.gap_s.new_zeros(shape[0], 3) if state is None else state.last_rate
         swept, chances, before = self.ego_sweep(
-            tokens, volume, depth_m, lenses, inputs.gap_s, before
+            tokens, views.volume, depth_m, doubt, views.lenses, inputs.gap_s, before
         )
         last_T_ego = drive(swept[..., 0].detach(), swept[..., 1].detach(), inputs.gap_s)
-        x = self.depth_sweep(x, volume, depth_m, lenses, last_T_ego, proves)
-        depth, sigma, motion = self.dense.finish(x.flatten(0, 2), finer[1:]).unbind(1)
-        depth, sigma, motion = (y.unflatten(0, shape) for y in (depth, sigma, motion))
+        curves = look_up(views, depth_m, last_T_ego, NEIGHBOURS * self.config.rig)
+        x, rungs, matched = self.ladder(x, curves, log_depth, log_sigma.exp())
+        answers = self.dense.finish(x, finer[1:], matched)
+        depth, sigma, motion = (y.unflatten(0, shape) for y in answers.unbind(1))
         ego_rate = self.ego(tokens.flatten(2, 3), swept)
-        outputs = Outputs(depth, sigma, motion, ego_rate, coarse, chances)
-        return outputs, StreamState(memory, images[:, -1], features[:, -1], before)
+        steps = (y.unflatten(0, shape) for y in (*coarse.unbind(1), rungs))
+        outputs = Outputs(depth, sigma, motion, ego_rate, *steps, chances)
+        last = (x[:, -1] for x in (images, views.features, views.now))
+        return outputs, StreamState(memory, *last, before)
+
+    def _view(self, inputs: Inputs, images: Tensor, state: StreamState | None) -> Views:
+        """What cells may be looked for in; of missing images all features are 0."""
+        here = inputs.present[..., None, None, None]
+        features = self.matcher(images) * here
+        now = self.fine(images) * (here & self.config.pretrained)
+        last = _shift(now, None if state is None else state.last_fine)
+        told = inputs.calibrated & self.config.matching
+        known = inputs.present & told[:, None]
+        last_features = _shift(features, None if state is None else state.last_features)
+        there = last_features.flatten(3).any(-1) & (inputs.gap_s > 0)[..., None]
+        last_known = there & told[:, None]
+        volume = self.matcher.correlate(features, last_features)
+        volume = volume * (known & last_known)[..., None, None, None]
+        return Views(make_lenses(inputs), features, volume, now, last, told, known, last_known)
 
     def _exchange(
         self, grid: Float[Tensor, "_ c y x"], inputs: Inputs, memory: Memory | None

@@ -9,6 +9,7 @@ from driv3r.geometry.transforms import make_transform
 from driv3r.network.baselines import PositionalPrior, PriorFitter, predict_ground_plane
 from driv3r.network.checkpoints import load_weights, save_weights
 from driv3r.network.inputs import Inputs, encode_rays
+from driv3r.network.ladder import RUNGS
 from driv3r.network.losses import LossWeights, Targets, compute_losses
 from driv3r.network.stream import Streamer, StreamFrame, choose_device
 from driv3r.network.surround import Driv3r, Driv3rConfig
@@ -170,6 +171,12 @@ def test_parts_that_are_switched_off_are_not_felt(model):
         torch.testing.assert_close(loose(inputs)[0].log_depth, loose(zoomed)[0].log_depth)
         torch.testing.assert_close(lost(inputs)[0].log_depth, lost(turned)[0].log_depth)
         assert not torch.allclose(loose(inputs)[0].log_depth, loose(turned)[0].log_depth)
+        plain = Driv3r(dataclasses.replace(SMALL, pretrained=False)).eval()
+        plain.load_state_dict(state)
+        other = Driv3r(dataclasses.replace(SMALL, pretrained=False)).eval()
+        other.load_state_dict({k: -v if "fine" in k else v for k, v in state.items()})
+        torch.testing.assert_close(plain(inputs)[0].log_depth, other(inputs)[0].log_depth)
+        assert not torch.allclose(plain(inputs)[0].log_depth, model(inputs)[0].log_depth)
 
 
 def test_without_memory_only_the_last_frame_tells(model):
@@ -253,6 +260,8 @@ def test_perfect_answers_cost_less_than_any_other():
             torch.where(targets.moving, 8.0, -8.0),
             targets.ego_rate,
             (depth_m.log() + shift)[..., 4::8, 4::8],
+            torch.full_like(depth_m, -2.0)[..., 4::8, 4::8],
+            torch.zeros(1, 2, 2, RUNGS, 4, 6).log_softmax(3),
             torch.zeros(1, 2, len(SPEEDS_MPS) * len(YAW_RATES)).log_softmax(-1),
         )
         return float(compute_losses(outputs, targets, inputs.present, LossWeights())["total"])
@@ -277,7 +286,7 @@ def test_gradients_reach_every_parameter(model):
     )
     compute_losses(outputs, targets, inputs.present, LossWeights())["total"].backward()
     silent = [n for n, p in fresh.named_parameters() if p.grad is None or not p.grad.abs().any()]
-    assert silent == []
+    assert silent == [f"fine.{n}" for n, _ in fresh.fine.named_parameters()]  # XFeat stays
 
 
 def test_weights_round_trip_and_refuse_what_does_not_fit(model, tmp_path):

@@ -1,0 +1,42 @@
+"""Our own features for matching, trained with the network: what the ego sweep votes by."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from driv3r.network.blocks import ConvBlock
+
+
+class Matcher(nn.Module):
+    """Unit features of single images at stride 8, and their correlation with the last ones."""
+
+    def __init__(self, channels: int = 32):
+        super().__init__()
+        self.tower = nn.Sequential(
+            ConvBlock(3, 24, 2), ConvBlock(24, 48, 2), ConvBlock(48, 64, 2), ConvBlock(64, 64)
+        )
+        self.out = nn.Conv2d(64, channels, 1)
+        self.sharpness = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, images: Float[Tensor, "b t v 3 h w"]) -> Float[Tensor, "b t v c y x"]:
+        """Features."""
+        maps = self.out(self.tower(images.flatten(0, 2))).float()
+        return F.normalize(maps, dim=1).unflatten(0, images.shape[:3])
+
+    def correlate(
+        self, now: Float[Tensor, "b t v c y x"], last: Float[Tensor, "b t v c y x"]
+    ) -> Float[Tensor, "b t v n y x"]:
+        """Each cell now with each place then, scaled so that a softmax of it is decided."""
+        return correlate(now, last) * self.sharpness.exp()
+
+
+def correlate(
+    cells: Float[Tensor, "b t v c y x"], others: Float[Tensor, "b t v c yy xx"]
+) -> Float[Tensor, "b t v n yy xx"]:
+    """Each cell with each place of the others, less the cell's mean, so that 0 says nothing."""
+    there = others.flatten(-2)
+    there = there - there.mean(-1, keepdim=True)
+    with torch.autocast(cells.device.type, enabled=False):
+        volume = cells.flatten(-2).transpose(-1, -2) @ there
+    return volume.unflatten(-1, others.shape[-2:])
