@@ -2,7 +2,8 @@
 
 python tools/average_weights.py A.safetensors B.safetensors --out C.safetensors
 
-The card is the last one's. Fit sigma again afterwards (tools/fit_sigma.py).
+The network and the card are the last one's; a tensor that an earlier one lacks, or has of another
+shape, is the mean of those that have it. Fit sigma again afterwards (tools/fit_sigma.py).
 Wortsman et al., Model soups: averaging weights of multiple fine-tuned models, ICML 2022.
 """
 
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from driv3r.network.checkpoints import load_weights, save_weights
+from driv3r.network.checkpoints import load_weights, read_tensors, save_weights
 
 
 def main() -> None:
@@ -20,12 +21,12 @@ def main() -> None:
     parser.add_argument("weights", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    loaded = [load_weights(path) for path in options.weights]
-    states = [network.state_dict() for network, _ in loaded]
-    if any(network.config != loaded[0][0].config for network, _ in loaded):
-        raise SystemExit("the weights are of different networks; give those of one recipe")
-    mean = {k: torch.stack([s[k].float() for s in states]).mean(0) for k in states[0]}
-    network, card = loaded[-1]
+    network, card = load_weights(options.weights[-1])
+    states = [read_tensors(path)[0] for path in options.weights]
+    mean = {}
+    for name, last in network.state_dict().items():
+        same = [s[name].float() for s in states if name in s and s[name].shape == last.shape]
+        mean[name] = torch.stack(same).mean(0)
     save_weights(options.out, network.config, mean, card)
 
 
