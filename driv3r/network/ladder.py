@@ -75,6 +75,16 @@ class Curves:
     stray: Float[Tensor, "b t v n 4"]
 
 
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Images that each camera's cells are looked for in, and the ego frame's motion to them."""
+
+    lenses: Lenses
+    features: Float[Tensor, "b t v c y x"]
+    known: Bool[Tensor, "b t v"]
+    source_T_ego: Float[Tensor, "b t 1 4 4"]
+
+
 def look_up(
     views: Views,
     depth_m: Float[Tensor, "b t v n"],
@@ -95,23 +105,31 @@ def _look_around(
     """Mean curve and share of sources by the fine features; where each cell's rungs lie in the
     camera's last image, and how far apart; the best match there.
     """
-    cells, size_hw, alike, seen = pool(views.now), views.lenses.size_hw, 0.0, 0.0
+    cells, size_hw = pool(views.now), views.lenses.size_hw
     depth_m = rungs_like(cells).exp().expand(*expected_m.shape, -1)
     own, *others = list_sources(views, last_T_ego[:, :, None], neighbours)
-    for source in (*others, own):
-        pixels = look_into(source.lenses, views.lenses, source.source_T_ego, depth_m)
-        there = lies_inside(pixels, size_hw) & (views.known & source.known)[..., None, None]
-        volume = correlate(cells, source.features)
-        curve = read_volume(volume, pixels, size_hw) * there
-        alike, seen = alike + curve, seen + there.float()
+    curve, there, pixels, volume = _compare(cells, own, views, depth_m)
     parallax = (pixels[..., 1:, :] - pixels[..., :-1, :]).norm(dim=-1) / STRIDE
     parallax = F.pad(parallax.clamp(max=20), (0, 1)) * there.any(-1, keepdim=True)
+    alike, seen = curve, there.float()
+    for source in others:
+        another, there, _, _ = _compare(cells, source, views, depth_m)
+        alike, seen = alike + another, seen + there.float()
     expected = look_into(own.lenses, views.lenses, own.source_T_ego, expected_m[..., None])[
         ..., 0, :
     ]
     there = lies_inside(expected, size_hw) & (views.known & own.known)[..., None]
     stray = find_stray(volume, curve.amax(-1), expected) * there[..., None]
     return alike / seen.clamp(min=1), seen / (1 + len(others)), pixels, parallax, stray
+
+
+def _compare(cells: Tensor, source: Source, views: Views, depth_m: Tensor):
+    """Each rung's correlation, whether it is there to be seen, its pixel; the whole volume."""
+    pixels = look_into(source.lenses, views.lenses, source.source_T_ego, depth_m)
+    there = lies_inside(pixels, views.lenses.size_hw)
+    there = there & (views.known & source.known)[..., None, None]
+    volume = correlate(cells, source.features)
+    return read_volume(volume, pixels, views.lenses.size_hw) * there, there, pixels, volume
 
 
 def find_stray(
@@ -127,16 +145,6 @@ def find_stray(
     return torch.cat(
         [best[..., None], (best - along)[..., None], off.sign() * off.abs().log1p()], -1
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """Images that each camera's cells are looked for in, and the ego frame's motion to them."""
-
-    lenses: Lenses
-    features: Float[Tensor, "b t v c y x"]
-    known: Bool[Tensor, "b t v"]
-    source_T_ego: Float[Tensor, "b t 1 4 4"]
 
 
 def list_sources(

@@ -30,8 +30,10 @@ class Lenses:
 
     def take(self, index: Int[Tensor, "b v"]) -> "Lenses":
         """Another camera in each one's place."""
-        parts = (take_views(x, index, 1) for x in (self.rays_cam, self.K, self.ego_T_cam))
-        return Lenses(*parts, self.size_hw)
+        rays_cam, K, ego_T_cam = (
+            take_views(x, index, 1) for x in (self.rays_cam, self.K, self.ego_T_cam)
+        )
+        return Lenses(rays_cam, K, ego_T_cam, self.size_hw)
 
 
 def take_views(x: Tensor, index: Int[Tensor, "b v"], axis: int) -> Tensor:

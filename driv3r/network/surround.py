@@ -108,10 +108,10 @@ class Driv3r(nn.Module):
         answers = self.dense.finish(x, finer[1:], matched)
         depth, sigma, motion = (y.unflatten(0, shape) for y in answers.unbind(1))
         ego_rate = self.ego(tokens.flatten(2, 3), swept)
-        steps = (y.unflatten(0, shape) for y in (*coarse.unbind(1), rungs))
-        outputs = Outputs(depth, sigma, motion, ego_rate, *steps, chances)
-        last = (x[:, -1] for x in (images, views.features, views.now))
-        return outputs, StreamState(memory, *last, before)
+        first, doubt, rungs = (y.unflatten(0, shape) for y in (*coarse.unbind(1), rungs))
+        outputs = Outputs(depth, sigma, motion, ego_rate, first, doubt, rungs, chances)
+        last_images, features, fine = (y[:, -1] for y in (images, views.features, views.now))
+        return outputs, StreamState(memory, last_images, features, fine, before)
 
     def _view(self, inputs: Inputs, images: Tensor, state: StreamState | None) -> Views:
         """What cells may be looked for in; of missing images all features are 0."""
