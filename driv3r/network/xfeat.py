@@ -43,7 +43,7 @@ class XFeat(nn.Module):
     def pretrained(cls) -> "XFeat":
         """With its authors' weights, which are not trained further."""
         network = cls()
-        network.load_state_dict(load_file(PRETRAINED))
+        network.load_state_dict(load_file(PRETRAINED), assign=True)  # also on the meta device
         return network.requires_grad_(False)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 64 y x"]:

@@ -164,9 +164,12 @@ def test_two_processes_take_the_steps_that_one_takes_of_two_batches(clips, tmp_p
     assert done.returncode == 0, done.stderr
     pair, card = load_weights(clips / "pair" / "tiny.safetensors")
     assert card["steps"] == 3
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as theirs: AdamW makes whole steps of gradients that are rounding
     alone = dataclasses.replace(PAIRED, accumulate=2)
     one, _ = load_weights(train(alone, clips / "alone", helpers=0))
     single, _ = load_weights(train(PAIRED, clips / "single", helpers=0))
+    torch.set_num_threads(threads)
     assert distance(pair, one) < 0.02 * distance(single, one)
 
 
