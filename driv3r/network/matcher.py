@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from driv3r.network.blocks import ConvBlock
+from driv3r.network.lenses import exact
 
 
 class Matcher(nn.Module):
@@ -37,6 +38,6 @@ def correlate(
     """Each cell with each place of the others, less the cell's mean, so that 0 says nothing."""
     there = others.flatten(-2)
     there = there - there.mean(-1, keepdim=True)
-    with torch.autocast(cells.device.type, enabled=False):
+    with exact(cells):
         volume = cells.flatten(-2).transpose(-1, -2) @ there
     return volume.unflatten(-1, others.shape[-2:])

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 PRETRAINED = Path(__file__).parent.parent / "weights" / "xfeat.safetensors"
 CHANNELS = 64
-STRIDE = 8
 
 
 def chain(*layers: tuple[int, int, int, int]) -> nn.Sequential:
