@@ -2,7 +2,8 @@
 
 python tools/fit_sigma.py WEIGHTS [--clips runs/clips] [--count 24]
 
-The clips are rendered where they are not there; their seeds are neither trained on nor evaluated.
+The clips are rendered as those of training (finer cameras, shrunk) where they are not there; their
+seeds are neither trained on nor evaluated.
 Only pixels at the elevations that a LiDAR sweeps count, as only those are scored.
 The factor is written into the card inside of WEIGHTS.
 """
@@ -33,7 +34,7 @@ def main() -> None:
     model, card = load_weights(options.weights)
     ratios = []
     for i in range(options.count):
-        path = ensure_clip(options.clips / "check", FIRST_CHECK_SEED + i, ClipRecipe())
+        path = ensure_clip(options.clips / "check", FIRST_CHECK_SEED + i, ClipRecipe(finest=1.6))
         example = make_example(read_clip(path), 6, 0.0, np.random.default_rng(i), plain=True)
         inputs, targets = collate([example], torch.device("cpu"))
         with torch.no_grad():

@@ -10,6 +10,7 @@ from pathlib import Path
 from matplotlib import pyplot
 
 from driv3r.network.checkpoints import load_weights
+from driv3r.world.clips import FIRST_TRAIN_SEED
 
 SHOWN = ("abs_rel", "sq_rel", "rmse", "delta1")
 INTRO = """\
@@ -32,9 +33,9 @@ def describe_training(card: dict) -> list[str]:
         "## Training",
         "",
         f"- {card['parameters'] / 1e6:.2f} M parameters, {card['steps']} steps, "
-        f"{card['seconds']} s on 2 CPU cores shared with other work, bf16 autocast",
+        f"{card['seconds']} s on 2 CPU cores, bf16 autocast where they have it",
         f"- worlds of seeds {card['train_seeds'][0]} to {card['train_seeds'][1]}; evaluated worlds "
-        f"have seeds below {card['train_seeds'][0]}",
+        f"have seeds below {FIRST_TRAIN_SEED}",
         f"- {card['note']}" if "note" in card else "- one run, one recipe",
         f"- recipe: `{json.dumps(recipe)}`",
         "",

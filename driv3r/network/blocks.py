@@ -194,16 +194,30 @@ class CrossBlock(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Convolution, group norm, GELU; `stride` 2 halves the image."""
+    """Convolution, group norm, GELU; `stride` 2 halves the image, `dilation` looks further."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1):
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, dilation: int = 1):
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, bias=False)
         self.norm = nn.GroupNorm(8, outputs)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
         """One block."""
         return F.gelu(self.norm(self.conv(x)))
+
+
+class Residual(nn.Module):
+    """A map, and what two convolutions add to it: nothing before training."""
+
+    def __init__(self, channels: int, dilation: int = 1):
+        super().__init__()
+        self.first = ConvBlock(channels, channels, dilation=dilation)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        silence(self.second)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """One block."""
+        return x + self.second(self.first(x))
 
 
 def fourier(x: Float[Tensor, "*b c"], octaves: int) -> Float[Tensor, "*b d"]:

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from driv3r.network.blocks import ConvBlock, silence
+from driv3r.network.blocks import ConvBlock, Residual, silence
 
 TYPICAL_LOG_DEPTH = 2.7  # 15 m: where an untrained network starts
 START = (TYPICAL_LOG_DEPTH, -1.5, -3.0, -2.0)  # log depth, log sigma, logits of motion and trust
@@ -23,6 +23,8 @@ class DenseHead(nn.Module):
         self.doubt = nn.Conv2d(eighth, 1, 1)
         self.stage4 = ConvBlock(eighth + quarter, quarter)
         self.stage2 = ConvBlock(quarter + half, half)
+        self.sharpen4 = Residual(quarter)
+        self.sharpen2 = Residual(half)
         self.out = nn.Conv2d(half, 3 * 4, 3, padding=1)
         self.trust = nn.Conv2d(half, 4, 3, padding=1)
         silence(self.doubt, self.trust)
@@ -42,8 +44,8 @@ class DenseHead(nn.Module):
 
         Each pixel takes `matched` for its log depth as far as it trusts it.
         """
-        for skip, stage in zip(finer, (self.stage4, self.stage2), strict=True):
-            x = self._grow(stage, x, skip)
+        x = self.sharpen4(self._grow(self.stage4, x, finer[0]))
+        x = self.sharpen2(self._grow(self.stage2, x, finer[1]))
         out = F.pixel_shuffle(torch.cat([self.out(x), self.trust(x)], 1).float(), 2)
         depth, *rest, trust = (out + out.new_tensor(START)[:, None, None]).unbind(1)
         depth = depth + trust.sigmoid() * (matched - depth)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from driv3r.network.blocks import ConvBlock, silence
+from driv3r.network.blocks import ConvBlock, Residual, silence
 from driv3r.network.lenses import (
     STRIDE,
     Lenses,
@@ -31,6 +31,7 @@ RUNGS = 48
 NEAREST_M, FARTHEST_M = 0.7, 90.0
 RUNG_LOG_M = (math.log(NEAREST_M), math.log(FARTHEST_M))
 NEIGHBOURS = 2
+DILATIONS = (2, 4)
 
 
 def rungs_like(x: Tensor) -> Float[Tensor, "r"]:
@@ -109,7 +110,8 @@ def _look_around(
     depth_m = rungs_like(cells).exp().expand(*expected_m.shape, -1)
     own, *others = list_sources(views, last_T_ego[:, :, None], neighbours)
     curve, there, pixels, volume = _compare(cells, own, views, depth_m)
-    parallax = (pixels[..., 1:, :] - pixels[..., :-1, :]).norm(dim=-1) / STRIDE
+    step = pixels[..., 1:, :] - pixels[..., :-1, :]
+    parallax = step[..., 0].hypot(step[..., 1]) / STRIDE
     parallax = F.pad(parallax.clamp(max=20), (0, 1)) * there.any(-1, keepdim=True)
     alike, seen = curve, there.float()
     for source in others:
@@ -172,6 +174,7 @@ class DepthLadder(nn.Module):
         self.mix = nn.Sequential(
             ConvBlock(channels + 3 * RUNGS + 5, channels), ConvBlock(channels, channels)
         )
+        self.settle = nn.Sequential(*(Residual(channels, dilation) for dilation in DILATIONS))
         self.out = nn.Conv2d(channels, channels, 3, padding=1)
         self.judge = nn.Conv2d(channels, RUNGS, 3, padding=1)
         self.spread = nn.Conv2d(channels, 9 * STRIDE**2, 1)
@@ -200,6 +203,7 @@ class DepthLadder(nn.Module):
         mixed = self.mix(
             torch.cat([x, *(cue.to(x.dtype) for cue in (alike, seen, own, apart, stray))], 1)
         )
+        mixed = self.settle(mixed)
         trust = self.trust.exp()
         logits = self.judge(mixed).float() + trust[0] * alike + trust[1] * own + expected
         chances = logits.log_softmax(1)

@@ -16,7 +16,7 @@ from driv3r.network.ladder import NEIGHBOURS, DepthLadder, Views, look_up
 from driv3r.network.lenses import drive, make_lenses
 from driv3r.network.matcher import Matcher
 from driv3r.network.sweep import EgoSweep
-from driv3r.network.xfeat import FineFeatures
+from driv3r.network.xfeat import CHANNELS, FINE_STRIDE, FineFeatures
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Driv3r(nn.Module):
         if config.size_hw[0] % PATCH or config.size_hw[1] % PATCH:
             raise ConfigError(f"size_hw {config.size_hw} must be multiples of the patch, {PATCH}")
         self.config = config
-        self.stem = ConvStem(config.width, config.channels)
+        self.stem = ConvStem(config.width, config.channels, CHANNELS)
         self.gap = nn.Linear(1 + 2 * 4, config.width)
         self.missing = nn.Parameter(torch.zeros(config.width))
         self.aggregator = Alternating(
@@ -91,11 +91,12 @@ class Driv3r(nn.Module):
         told = inputs.calibrated & self.config.rays
         rays = (inputs.rays * told[..., None, None, None])[:, None]
         rays = rays.expand(*shape, *inputs.rays.shape[2:])
-        grid, finer = self.stem(*(x.flatten(0, 2) for x in (images, last_images, rays)))
+        fine = self._notice(images, inputs.present)
+        grid, finer = self.stem(*(x.flatten(0, 2) for x in (images, last_images, rays, fine)))
         tokens, memory = self._exchange(grid, inputs, None if state is None else state.memory)
         grid = tokens.flatten(0, 2).transpose(1, 2).unflatten(2, grid.shape[-2:])
         x, coarse = self.dense.begin(grid, finer[0])
-        views = self._view(inputs, images, state)
+        views = self._view(inputs, images, fine, state)
         log_depth, log_sigma = coarse.detach().clamp(-5, 6).unbind(1)
         depth_m, doubt = (y.exp().flatten(1).unflatten(0, shape) for y in (log_depth, log_sigma))
         before = inputs.gap_s.new_zeros(shape[0], 3) if state is None else state.last_rate
@@ -113,11 +114,18 @@ class Driv3r(nn.Module):
         last_images, features, fine = (y[:, -1] for y in (images, views.features, views.now))
         return outputs, StreamState(memory, last_images, features, fine, before)
 
-    def _view(self, inputs: Inputs, images: Tensor, state: StreamState | None) -> Views:
+    def _notice(self, images: Tensor, present: Tensor) -> Float[Tensor, "b t v e yy xx"]:
+        """Pretrained features, 0 of missing images."""
+        if self.config.pretrained:
+            return self.fine(images) * present[..., None, None, None]
+        h, w = images.shape[-2:]
+        return images.new_zeros(*present.shape, CHANNELS, h // FINE_STRIDE, w // FINE_STRIDE)
+
+    def _view(
+        self, inputs: Inputs, images: Tensor, now: Tensor, state: StreamState | None
+    ) -> Views:
         """What cells may be looked for in; of missing images all features are 0."""
-        here = inputs.present[..., None, None, None]
-        features = self.matcher(images) * here
-        now = self.fine(images) * (here & self.config.pretrained)
+        features = self.matcher(images) * inputs.present[..., None, None, None]
         last = _shift(now, None if state is None else state.last_fine)
         told = inputs.calibrated & self.config.matching
         known = inputs.present & told[:, None]

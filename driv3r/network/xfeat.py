@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 PRETRAINED = Path(__file__).parent.parent / "weights" / "xfeat.safetensors"
 CHANNELS = 64
+FINE_STRIDE = 4
 
 
 def chain(*layers: tuple[int, int, int, int]) -> nn.Sequential:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from driv3r.errors import ConfigError
 from driv3r.geometry import transforms
 from driv3r.network.inputs import Inputs, encode_rays
 from driv3r.network.losses import Targets
@@ -28,6 +29,8 @@ from driv3r.world.clips import (
 class DataRecipe:
     """Which clips a step may draw: `start` at first, then `per_step` more each step up to `most`.
 
+    They are numbered from `first` on.
+
     `shapes` are (clips, frames) of a batch, drawn in turn at random. With `fresh` each step
     renders clips that none before has seen, in memory, and nothing is kept on the disk. `jitter`
     is how wrong the told calibration is: degrees of each camera's turn, and percent of its focal
@@ -36,6 +39,7 @@ class DataRecipe:
     """
 
     clips: ClipRecipe = ClipRecipe()
+    first: int = 0
     start: int = 60
     per_step: float = 0.25
     most: int = 420
@@ -45,6 +49,13 @@ class DataRecipe:
     calibration_drop: float = 0.0
     seed: int = 0
     fresh: bool = False
+
+    def __post_init__(self):
+        if self.first < 0 or self.first + self.most > FIRST_TRAIN_SEED:
+            raise ConfigError(
+                f"clips {self.first} to {self.first + self.most}; expected numbers of 0 to "
+                f"{FIRST_TRAIN_SEED}: those after it are what training is judged by"
+            )
 
 
 def clip_cameras(clip: Clip, mirrored: bool) -> list[Camera]:
@@ -138,11 +149,11 @@ def make_batch(step: int, recipe: DataRecipe, folder: Path) -> list[dict[str, np
     rng = np.random.default_rng([recipe.seed, step])
     count, frames = recipe.shapes[rng.integers(len(recipe.shapes))]
     if recipe.fresh:
-        first = FIRST_TRAIN_SEED + step * max(clips for clips, _ in recipe.shapes)
+        first = FIRST_TRAIN_SEED + recipe.first + step * max(clips for clips, _ in recipe.shapes)
         clips = [render_clip(first + i, recipe.clips) for i in range(count)]
     else:
         pool = min(int(recipe.start + recipe.per_step * step), recipe.most)
-        seeds = FIRST_TRAIN_SEED + rng.integers(pool, size=count)
+        seeds = FIRST_TRAIN_SEED + recipe.first + rng.integers(pool, size=count)
         clips = [read_clip(ensure_clip(folder, int(seed), recipe.clips)) for seed in seeds]
     views = min(clip.K.shape[0] for clip in clips)
     chosen = [misjudge(choose_views(clip, views, rng), recipe.jitter, rng) for clip in clips]
@@ -200,4 +211,4 @@ def stream_batches(
 def render_ahead(folder: Path, recipe: DataRecipe) -> None:
     """Fill the pool in seed order: the body of a helper process."""
     for i in range(recipe.most):
-        ensure_clip(folder, FIRST_TRAIN_SEED + i, recipe.clips)
+        ensure_clip(folder, FIRST_TRAIN_SEED + recipe.first + i, recipe.clips)

@@ -319,15 +319,14 @@ def weights_path(recipe: TrainRecipe, folder: Path) -> Path:
 
 def release(run: Run, folder: Path) -> Path:
     """The averaged weights as safetensors, with the model card's facts inside and beside."""
+    data = run.recipe.data
+    first_seed = FIRST_TRAIN_SEED + data.first
     card = {
         "recipe": asdict(run.recipe),
         "steps": run.progress.step,
         "seconds": round(run.progress.seconds),
         "parameters": sum(p.numel() for p in run.model.parameters()),
-        "train_seeds": [
-            FIRST_TRAIN_SEED,
-            FIRST_TRAIN_SEED + run.recipe.data.most - 1,
-        ],
+        "train_seeds": [first_seed, first_seed + data.most - 1],
         "history": run.progress.history,
     }
     path = weights_path(run.recipe, folder)

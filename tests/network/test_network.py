@@ -7,6 +7,7 @@ import torch
 from driv3r.errors import CheckpointError, ConfigError
 from driv3r.geometry.transforms import make_transform
 from driv3r.network.baselines import PositionalPrior, PriorFitter, predict_ground_plane
+from driv3r.network.blocks import Residual
 from driv3r.network.checkpoints import load_weights, save_weights
 from driv3r.network.inputs import Inputs, encode_rays
 from driv3r.network.ladder import RUNGS
@@ -267,6 +268,19 @@ def test_perfect_answers_cost_less_than_any_other():
         return float(compute_losses(outputs, targets, inputs.present, LossWeights())["total"])
 
     assert cost(0.0) < min(cost(0.1), cost(-0.1))
+
+
+def test_a_residual_adds_nothing_before_training_and_then_looks_around():
+    torch.manual_seed(0)
+    block, x = Residual(8, dilation=4), torch.randn(1, 8, 16, 16)
+    torch.testing.assert_close(block(x), x, rtol=0, atol=0)
+    torch.nn.init.normal_(block.second.weight)
+    block.first.norm = torch.nn.Identity()  # which joins all places
+    x.requires_grad_()
+    (block(x) - x)[0, :, 8, 8].sum().backward()
+    assert x.grad is not None
+    reached = x.grad[0].abs().sum(0).nonzero() - 8
+    assert reached.abs().max() == 5
 
 
 def test_gradients_reach_every_parameter(model):

@@ -95,6 +95,18 @@ def test_batches_are_a_function_of_seed_and_step(clips):
     assert not np.array_equal(make_batch(6, DATA, clips / "clips")[0]["images"], a[0]["images"])
 
 
+def test_clips_are_drawn_from_the_first_one_on(clips):
+    late = dataclasses.replace(DATA, first=1, start=1, most=1)
+    clip = read_clip(clips / "clips" / f"{FIRST_TRAIN_SEED + 1}.npz")
+    for step in range(6):
+        (example,) = make_batch(step, late, clips / "clips")
+        shown = np.sort(example["depth_m"], axis=None)  # whichever way it is mirrored
+        np.testing.assert_array_equal(shown, np.sort(clip.depth_m, axis=None))
+    for first in (-1, FIRST_TRAIN_SEED):  # evaluated worlds, clips that training is judged by
+        with pytest.raises(ConfigError, match="expected numbers"):
+            dataclasses.replace(DATA, first=first)
+
+
 def test_a_mirrored_example_is_the_mirror_image(clips):
     path = clips / "clips" / f"{FIRST_TRAIN_SEED}.npz"
     plain = make_example(read_clip(path), 2, 0.0, np.random.default_rng(0), plain=True)

@@ -1,0 +1,176 @@
+"""Where our network's depth errs on held-out clips, and what its matching sees there.
+
+python tools/where_it_errs.py [WEIGHTS] [--clips runs/clips] [--count 8]
+
+The clips are those that training judges by (rendered where they are not there), three frames each.
+First Abs Rel to 80 m by what a pixel shows: of the answer, of the first depth before any matching,
+of truth at strides 4 and 8 made large again (what a decoder of that stride could do at best). Then,
+of the still things above the road by how far their depth spreads them over the camera's last image:
+the share of cells whose depth is within a rung by XFeat alone, by the ladder, before any matching,
+and in the answer.
+"""
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from driv3r.network.checkpoints import SHIPPED, load_weights
+from driv3r.network.inputs import Inputs
+from driv3r.network.ladder import RUNG_LOG_M, RUNGS, rungs_like
+from driv3r.network.lenses import STRIDE
+from driv3r.network.losses import SKY_DEPTH_M, Targets
+from driv3r.network.surround import Driv3r
+from driv3r.pipelines.batches import collate, make_example
+from driv3r.pipelines.train import FIRST_CHECK_SEED
+from driv3r.world.clips import ClipRecipe, ensure_clip, read_clip
+
+NEAREST_M, FARTHEST_M = 0.1, 80.0
+ROAD_M = 0.3  # what is less high above the ego frame's ground is the road
+EDGE_LOG_M = 0.25  # depth that changes so much within two pixels is an edge
+RUNG = (RUNG_LOG_M[1] - RUNG_LOG_M[0]) / (RUNGS - 1)
+PARALLAX = ((0, 2), (2, 10), (10, 1000))  # cells from the nearest rung to the farthest
+
+Sums = dict[tuple[str, str], np.ndarray]
+
+
+def sort_pixels(inputs: Inputs, targets: Targets) -> dict[str, Bool[Tensor, "b t v h w"]]:
+    """Which scored pixels are of the road, of still things above it and of moving ones.
+
+    The latter two by whether they lie at an edge of depth.
+    """
+    depth_m = targets.depth_m
+    scored = (depth_m > NEAREST_M) & (depth_m < FARTHEST_M)
+    road = find_height(inputs, depth_m).abs().lt(ROAD_M) & ~targets.moving
+    log_depth = to_log(depth_m).flatten(0, 1)
+    span = F.max_pool2d(log_depth, 5, 1, 2) + F.max_pool2d(-log_depth, 5, 1, 2)
+    edge = (span > EDGE_LOG_M).unflatten(0, depth_m.shape[:2])
+    still = ~road & ~targets.moving
+    return {
+        "all": scored,
+        "road": scored & road,
+        "still, inside": scored & still & ~edge,
+        "still, at edges": scored & still & edge,
+        "moving, inside": scored & targets.moving & ~edge,
+        "moving, at edges": scored & targets.moving & edge,
+    }
+
+
+def find_height(inputs: Inputs, depth_m: Float[Tensor, "b t v h w"]) -> Float[Tensor, "b t v h w"]:
+    """Metres above the ego frame's ground."""
+    h, w = depth_m.shape[-2:]
+    v, u = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
+    pixels = torch.stack([u, v, torch.ones_like(u)], -1)
+    upward = inputs.ego_T_cam[..., 2, None, :3] @ torch.linalg.inv(inputs.K)
+    rise = torch.einsum("bvij,hwj->bvhw", upward, pixels)
+    return rise[:, None] * depth_m + inputs.ego_T_cam[..., 2, 3][:, None, :, None, None]
+
+
+def to_log(depth_m: Tensor) -> Tensor:
+    """Log depth, of the sky as losses have it."""
+    return torch.where(depth_m > 0, depth_m.clamp(NEAREST_M), SKY_DEPTH_M).log()
+
+
+def coarsen(log_depth: Float[Tensor, "b t v h w"], stride: int) -> Float[Tensor, "b t v h w"]:
+    """Every `stride`-th value, made large again."""
+    middle = slice(stride // 2, None, stride)
+    return magnify(log_depth[..., middle, middle], log_depth.shape[-2:])
+
+
+def magnify(maps: Float[Tensor, "b t v y x"], size: torch.Size) -> Float[Tensor, "b t v h w"]:
+    """Bilinear."""
+    large = F.interpolate(maps.flatten(0, 1), tuple(size), mode="bilinear", align_corners=False)
+    return large.unflatten(0, maps.shape[:2])
+
+
+def tally_depths(
+    sums: Sums, depths: dict[str, Tensor], kinds: dict[str, Tensor], depth_m: Tensor
+) -> None:
+    """Add relative errors and counts of each way by each kind of pixel."""
+    for way, log_depth in depths.items():
+        error = (log_depth.exp() - depth_m).abs() / depth_m.clamp(NEAREST_M)
+        for kind, chosen in kinds.items():
+            sums[kind, way] += (error[chosen].sum().item(), chosen.sum().item())
+
+
+def tally_matches(
+    sums: Sums, ways: dict[str, Tensor], truth: Tensor, parallax: Tensor, chosen: Tensor
+) -> None:
+    """Add how many cells of each way are within a rung, and how many there are."""
+    for low, high in PARALLAX:
+        cells = chosen & (parallax >= low) & (parallax < high)
+        for way, log_depth in ways.items():
+            near = ((log_depth - truth).abs() < RUNG)[cells]
+            sums[f"{low} to {high} cells", way] += (near.sum().item(), near.numel())
+
+
+@torch.no_grad()
+def judge(model: Driv3r, path: Path, depths: Sums, matches: Sums) -> None:
+    """Run a clip and add to both tables."""
+    seen = {}
+    hook = model.ladder.register_forward_hook(
+        lambda _, given, found: seen.update(curves=given[1], chances=found[1])
+    )
+    example = make_example(read_clip(path), 3, 0.0, np.random.default_rng(0), plain=True)
+    inputs, targets = collate([example], torch.device("cpu"))
+    outputs, _ = model(inputs)
+    hook.remove()
+    kinds, truth = sort_pixels(inputs, targets), to_log(targets.depth_m)
+    ways = {
+        "answer": outputs.log_depth,
+        "before matching": magnify(outputs.coarse_log_depth, truth.shape[-2:]),
+        "truth at stride 4": coarsen(truth, 4),
+        "truth at stride 8": coarsen(truth, 8),
+    }
+    tally_depths(depths, ways, kinds, targets.depth_m)
+    middle = (..., slice(STRIDE // 2, None, STRIDE), slice(STRIDE // 2, None, STRIDE))
+    still = (kinds["still, inside"] | kinds["still, at edges"])[middle].flatten(-2)
+    still[:, 0] = False  # a first frame has no last image
+    curves, chances = seen["curves"], seen["chances"].unflatten(0, truth.shape[:3]).flatten(-2)
+    rungs = rungs_like(truth)
+    alike = torch.where(curves.seen > 0, curves.alike, -torch.inf)
+    cells = {
+        "XFeat alone": rungs[alike.argmax(-1)],
+        "ladder": rungs[chances.argmax(-2)],
+        "before matching": outputs.coarse_log_depth.flatten(-2),
+        "answer": outputs.log_depth[middle].flatten(-2),
+    }
+    tally_matches(matches, cells, truth[middle].flatten(-2), curves.parallax.sum(-1), still)
+
+
+def make_table(sums: Sums, total: float) -> str:
+    """Markdown: a line a kind, its share, a column a way."""
+    kinds, ways = (list(dict.fromkeys(key[i] for key in sums)) for i in (0, 1))
+    lines = [f"| | share | {' | '.join(ways)} |", "|---" * (2 + len(ways)) + "|"]
+    for kind in kinds:
+        means = " | ".join(f"{sums[kind, w][0] / max(sums[kind, w][1], 1):.3f}" for w in ways)
+        lines.append(f"| {kind} | {sums[kind, ways[0]][1] / total:.3f} | {means} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the network over the clips and print both tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("weights", type=Path, nargs="?", default=SHIPPED)
+    parser.add_argument("--clips", type=Path, default=Path("runs/clips"))
+    parser.add_argument("--count", type=int, default=8)
+    options = parser.parse_args()
+    model, _ = load_weights(options.weights)
+    depths, matches = (defaultdict(lambda: np.zeros(2)) for _ in range(2))
+    for i in range(options.count):
+        recipe = ClipRecipe(finest=1.6)
+        path = ensure_clip(options.clips / "check", FIRST_CHECK_SEED + i, recipe)
+        judge(model, path, depths, matches)
+    print(make_table(depths, depths["all", "answer"][1]), end="\n\n")
+    print(make_table(matches, sum(matches[k][1] for k in matches if k[1] == "answer")))
+
+
+if __name__ == "__main__":
+    main()
