@@ -210,7 +210,7 @@ class Journal:
         """A step's losses."""
         recipe, step = self.run.recipe, self.run.progress.step
         self.recent.append(losses)
-        if step % recipe.log_every == 0:
+        if step % recipe.log_every == 0 or step % recipe.check_every == 0:
             self._log(step)
         if time.monotonic() - self.saved_at > recipe.save_every_s or step == recipe.steps:
             save_checkpoint(self.run, self.folder)

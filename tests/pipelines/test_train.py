@@ -64,6 +64,14 @@ def test_a_cut_run_ends_with_the_weights_of_a_whole_one(clips):
         torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=0, atol=0)
 
 
+def test_the_network_is_judged_when_it_is_due_and_not_only_where_losses_are_told(clips):
+    rows: list[dict] = []
+    rare = dataclasses.replace(RECIPE, steps=5, log_every=2, check_every=5)
+    train(rare, clips / "rare", report=rows.append, helpers=0)
+    assert [row["step"] for row in rows] == [2, 4, 5]
+    assert [row["step"] for row in rows if "check_abs_rel" in row] == [5]
+
+
 def test_a_checkpoint_of_another_network_is_refused(clips):
     train(dataclasses.replace(RECIPE, steps=1), clips / "other", helpers=0)
     wider = dataclasses.replace(RECIPE, model=dataclasses.replace(SMALL, width=48, heads=3))
