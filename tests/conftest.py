@@ -3,8 +3,11 @@
 `driv3r.world` is left out: numba compiles its functions and can not see through a wrapper.
 """
 
+import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from jaxtyping import install_import_hook
@@ -23,6 +26,21 @@ CHECKED = (
 install_import_hook([f"driv3r.{room}" for room in CHECKED], "beartype.beartype")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def load_tool() -> Callable[[str], ModuleType]:
+    """Imports a script of tools/ by its name, as it is when it is run from there."""
+
+    def load(name: str) -> ModuleType:
+        tools = str(Path(__file__).parents[1] / "tools")
+        sys.path.insert(0, tools)
+        try:
+            return importlib.import_module(name)
+        finally:
+            sys.path.remove(tools)
+
+    return load
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,11 @@ def main() -> None:
     options = parser.parse_args()
     network, card = load_weights(options.weights[-1])
     states = [read_tensors(path)[0] for path in options.weights]
-    mean = {}
-    for name, last in network.state_dict().items():
+    own, mean = network.state_dict(), {}
+    for path, state in zip(options.weights, states, strict=True):
+        if not any(name in own and own[name].shape == x.shape for name, x in state.items()):
+            raise SystemExit(f"{path}: no tensor fits the last weights; give those of one network")
+    for name, last in own.items():
         same = [s[name].float() for s in states if name in s and s[name].shape == last.shape]
         mean[name] = torch.stack(same).mean(0)
     save_weights(options.out, network.config, mean, card)

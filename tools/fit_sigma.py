@@ -16,9 +16,8 @@ import numpy as np
 import torch
 
 from driv3r.network.checkpoints import load_weights, save_weights
-from driv3r.pipelines.batches import collate, make_example
-from driv3r.pipelines.train import FIRST_CHECK_SEED
-from driv3r.world.clips import ClipRecipe, ensure_clip, read_clip
+from driv3r.pipelines.recipe import find_recipe, load_recipe
+from driv3r.pipelines.train import TrainRecipe, read_checks
 from driv3r.world.lidar import ELEVATION_DEG
 
 NEAREST_M, FARTHEST_M = 0.1, 80.0
@@ -33,10 +32,9 @@ def main() -> None:
     options = parser.parse_args()
     model, card = load_weights(options.weights)
     ratios = []
-    for i in range(options.count):
-        path = ensure_clip(options.clips / "check", FIRST_CHECK_SEED + i, ClipRecipe(finest=1.6))
-        example = make_example(read_clip(path), 6, 0.0, np.random.default_rng(i), plain=True)
-        inputs, targets = collate([example], torch.device("cpu"))
+    recipe = load_recipe(find_recipe("driv3r-s", "train"), TrainRecipe).data.clips
+    held_out = read_checks(options.clips, recipe, options.count, 6, torch.device("cpu"))
+    for inputs, targets in held_out:
         with torch.no_grad():
             outputs, _ = model(inputs)
         depth_m = targets.depth_m

@@ -23,12 +23,11 @@ from torch.nn import functional as F
 from driv3r.network.checkpoints import SHIPPED, load_weights
 from driv3r.network.inputs import Inputs
 from driv3r.network.ladder import RUNG_LOG_M, RUNGS, rungs_like
-from driv3r.network.lenses import STRIDE
+from driv3r.network.lenses import pick_middles
 from driv3r.network.losses import SKY_DEPTH_M, Targets
 from driv3r.network.surround import Driv3r
-from driv3r.pipelines.batches import collate, make_example
-from driv3r.pipelines.train import FIRST_CHECK_SEED
-from driv3r.world.clips import ClipRecipe, ensure_clip, read_clip
+from driv3r.pipelines.recipe import find_recipe, load_recipe
+from driv3r.pipelines.train import TrainRecipe, read_checks
 
 NEAREST_M, FARTHEST_M = 0.1, 80.0
 ROAD_M = 0.3  # what is less high above the ego frame's ground is the road
@@ -78,8 +77,7 @@ def to_log(depth_m: Tensor) -> Tensor:
 
 def coarsen(log_depth: Float[Tensor, "b t v h w"], stride: int) -> Float[Tensor, "b t v h w"]:
     """Every `stride`-th value, made large again."""
-    middle = slice(stride // 2, None, stride)
-    return magnify(log_depth[..., middle, middle], log_depth.shape[-2:])
+    return magnify(pick_middles(log_depth, stride), log_depth.shape[-2:])
 
 
 def magnify(maps: Float[Tensor, "b t v y x"], size: torch.Size) -> Float[Tensor, "b t v h w"]:
@@ -110,14 +108,10 @@ def tally_matches(
 
 
 @torch.no_grad()
-def judge(model: Driv3r, path: Path, depths: Sums, matches: Sums) -> None:
+def judge(model: Driv3r, inputs: Inputs, targets: Targets, depths: Sums, matches: Sums) -> None:
     """Run a clip and add to both tables."""
-    seen = {}
-    hook = model.ladder.register_forward_hook(
-        lambda _, given, found: seen.update(curves=given[1], chances=found[1])
-    )
-    example = make_example(read_clip(path), 3, 0.0, np.random.default_rng(0), plain=True)
-    inputs, targets = collate([example], torch.device("cpu"))
+    given: list[tuple] = []
+    hook = model.ladder.register_forward_pre_hook(lambda _, arguments: given.append(arguments))
     outputs, _ = model(inputs)
     hook.remove()
     kinds, truth = sort_pixels(inputs, targets), to_log(targets.depth_m)
@@ -128,19 +122,17 @@ def judge(model: Driv3r, path: Path, depths: Sums, matches: Sums) -> None:
         "truth at stride 8": coarsen(truth, 8),
     }
     tally_depths(depths, ways, kinds, targets.depth_m)
-    middle = (..., slice(STRIDE // 2, None, STRIDE), slice(STRIDE // 2, None, STRIDE))
-    still = (kinds["still, inside"] | kinds["still, at edges"])[middle].flatten(-2)
+    still = pick_middles(kinds["still, inside"] | kinds["still, at edges"]).flatten(-2)
     still[:, 0] = False  # a first frame has no last image
-    curves, chances = seen["curves"], seen["chances"].unflatten(0, truth.shape[:3]).flatten(-2)
-    rungs = rungs_like(truth)
+    curves, rungs = given[0][1], rungs_like(truth)
     alike = torch.where(curves.seen > 0, curves.alike, -torch.inf)
     cells = {
         "XFeat alone": rungs[alike.argmax(-1)],
-        "ladder": rungs[chances.argmax(-2)],
+        "ladder": rungs[outputs.rung_log_chance.argmax(3).flatten(-2)],
         "before matching": outputs.coarse_log_depth.flatten(-2),
-        "answer": outputs.log_depth[middle].flatten(-2),
+        "answer": pick_middles(outputs.log_depth).flatten(-2),
     }
-    tally_matches(matches, cells, truth[middle].flatten(-2), curves.parallax.sum(-1), still)
+    tally_matches(matches, cells, pick_middles(truth).flatten(-2), curves.parallax.sum(-1), still)
 
 
 def make_table(sums: Sums, total: float) -> str:
@@ -164,10 +156,10 @@ def main() -> None:
     options = parser.parse_args()
     model, _ = load_weights(options.weights)
     depths, matches = (defaultdict(lambda: np.zeros(2)) for _ in range(2))
-    for i in range(options.count):
-        recipe = ClipRecipe(finest=1.6)
-        path = ensure_clip(options.clips / "check", FIRST_CHECK_SEED + i, recipe)
-        judge(model, path, depths, matches)
+    recipe = load_recipe(find_recipe("driv3r-s", "train"), TrainRecipe).data.clips
+    held_out = read_checks(options.clips, recipe, options.count, 3, torch.device("cpu"))
+    for inputs, targets in held_out:
+        judge(model, inputs, targets, depths, matches)
     print(make_table(depths, depths["all", "answer"][1]), end="\n\n")
     print(make_table(matches, sum(matches[k][1] for k in matches if k[1] == "answer")))
 

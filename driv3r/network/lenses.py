@@ -51,6 +51,12 @@ def thin(x: Tensor, size_hw: tuple[int, int], step: int, axis: int) -> Tensor:
     return picked.flatten(rows, columns)
 
 
+def pick_middles(maps: Tensor, stride: int = STRIDE) -> Tensor:
+    """The values [*b y x] of full-size maps [*b h w] where the rays of cells go through."""
+    middle = slice(stride // 2, None, stride)
+    return maps[..., middle, middle]
+
+
 def make_lenses(inputs: Inputs) -> Lenses:
     """Rays through the centres of the cells at stride 8."""
     h, w = inputs.images.shape[-2:]

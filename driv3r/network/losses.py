@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from driv3r.network.heads import RATE_UNITS, START
 from driv3r.network.inputs import Outputs
 from driv3r.network.ladder import share_rungs
-from driv3r.network.lenses import STRIDE
+from driv3r.network.lenses import pick_middles
 from driv3r.network.sweep import SPEEDS_MPS, YAW_RATES
 
 SKY_DEPTH_M = 200.0
@@ -66,12 +66,11 @@ def compute_losses(
     )
     unit = outputs.ego_rate.new_tensor(RATE_UNITS)
     ego = ((outputs.ego_rate - targets.ego_rate).abs() / unit).mean(-1) * has_last
-    middle = (..., slice(STRIDE // 2, None, STRIDE), slice(STRIDE // 2, None, STRIDE))
-    near = weight[middle]
-    coarse = (outputs.coarse_log_depth - truth[middle]).abs()
+    near, truth_near = pick_middles(weight), pick_middles(truth)
+    coarse = (outputs.coarse_log_depth - truth_near).abs()
     log_b = outputs.coarse_log_sigma.clamp(-4.5, 1.0)
     coarse = coarse + 0.2 * (coarse.detach() * (-log_b).exp() + log_b)
-    below, share = share_rungs(truth[middle])
+    below, share = share_rungs(truth_near)
     chances = outputs.rung_log_chance
     low, high = (chances.gather(3, (below + i)[:, :, :, None])[:, :, :, 0] for i in (0, 1))
     ladder = -(low * (1 - share) + high * share)

@@ -4,7 +4,7 @@ import json
 import math
 import multiprocessing
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from driv3r.pipelines.batches import (
     stream_batches,
 )
 from driv3r.pipelines.crew import Crew, choose_local_device, join_crew
-from driv3r.world.clips import FIRST_TRAIN_SEED, ensure_clip, read_clip
+from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip, read_clip
 
 FIRST_CHECK_SEED = 2 * FIRST_TRAIN_SEED
 ALONE = Crew()
@@ -271,15 +271,27 @@ def _take_batch(run: Run, inputs: Inputs, targets: Targets, share: float) -> dic
     return {k: float(v.detach()) for k, v in losses.items()}
 
 
+def read_checks(
+    clips: Path, recipe: ClipRecipe, count: int, frames: int, device: torch.device
+) -> Iterator[tuple[Inputs, Targets]]:
+    """The first frames of held-out clips as they are, rendered where they are not there.
+
+    Their seeds are neither trained on nor evaluated.
+    """
+    for i in range(count):
+        path = ensure_clip(clips / "check", FIRST_CHECK_SEED + i, recipe)
+        example = make_example(read_clip(path), frames, 0.0, np.random.default_rng(i), plain=True)
+        yield collate([example], device)
+
+
 @torch.no_grad()
 def check(run: Run, clips: Path) -> dict[str, float]:
     """Figures of the averaged network on held-out worlds: Abs Rel to 80 m, motion IoU, speed."""
     run.average.eval()
     errors, overlap, union, speed = [], 0, 0, []
-    for i in range(run.recipe.check_clips):
-        path = ensure_clip(clips / "check", FIRST_CHECK_SEED + i, run.recipe.data.clips)
-        example = make_example(read_clip(path), 3, 0.0, np.random.default_rng(i), plain=True)
-        inputs, targets = collate([example], run.device)
+    recipe = run.recipe
+    held_out = read_checks(clips, recipe.data.clips, recipe.check_clips, 3, run.device)
+    for inputs, targets in held_out:
         with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=run.has_bf16):
             outputs, _ = run.average(inputs)
         truth = targets.depth_m

@@ -1,8 +1,6 @@
 """The recipes that ours is compared with must be given true points: else the table flatters."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,14 +9,8 @@ from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, render_clip
 
 
 @pytest.fixture(scope="module")
-def compare():
-    tools = str(Path(__file__).parents[2] / "tools")
-    sys.path.insert(0, tools)
-    try:
-        import compare as module
-    finally:
-        sys.path.remove(tools)
-    return module
+def compare(load_tool):
+    return load_tool("compare")
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """What the tool says of errors must be so where the errors are known."""
 
-import sys
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,20 +10,14 @@ from driv3r.geometry.cameras import rays_of
 from driv3r.geometry.transforms import apply
 from driv3r.network.surround import Driv3r, Driv3rConfig
 from driv3r.pipelines.batches import clip_cameras, collate, make_example
-from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, render_clip, write_clip
+from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, render_clip
 
 SIZE_HW = (64, 112)
 
 
 @pytest.fixture(scope="module")
-def tool():
-    tools = str(Path(__file__).parents[2] / "tools")
-    sys.path.insert(0, tools)
-    try:
-        import where_it_errs as module
-    finally:
-        sys.path.remove(tools)
-    return module
+def tool(load_tool):
+    return load_tool("where_it_errs")
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +74,11 @@ def test_coarse_truth_is_right_on_planes_and_blurred_at_edges(tool):
     assert 0 < errors[0] < errors[1]
 
 
-def test_a_whole_run_gives_both_tables(tool, clip, tmp_path):
-    write_clip(clip, tmp_path / "clip.npz")
+def test_a_whole_run_gives_both_tables(tool, batch):
     torch.manual_seed(0)
     network = Driv3r(Driv3rConfig(SIZE_HW, 32, 2, 1, 2, (8, 16, 16))).eval()
     depths, matches = tables(), tables()
-    tool.judge(network, tmp_path / "clip.npz", depths, matches)
+    tool.judge(network, *batch, depths, matches)
     text = tool.make_table(depths, depths["all", "answer"][1])
     assert text.splitlines()[0].startswith("| | share | answer | before matching")
     assert text.splitlines()[2].startswith("| all | 1.000 |")
@@ -95,4 +86,4 @@ def test_a_whole_run_gives_both_tables(tool, clip, tmp_path):
         shares = [matches[kind, way] for way in ("XFeat alone", "ladder", "answer")]
         assert len({count for _, count in shares}) == 1
         assert all(0 <= near <= count for near, count in shares)
-    assert not network.ladder._forward_hooks
+    assert not network.ladder._forward_pre_hooks
