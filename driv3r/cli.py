@@ -97,6 +97,13 @@ def process(
     calibration: Annotated[
         str, typer.Option(help="given, or hidden from our network, which then answers without.")
     ] = "given",
+    refine: Annotated[
+        str,
+        typer.Option(
+            help="Hold depth and motion against tracked features: tracks, none, or own (ours yes, "
+            "a published system no)."
+        ),
+    ] = "own",
     protocol: Annotated[str | None, typer.Option(help="Default: the dataset's own.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Logs at once, one process each.")] = 2,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads a worker.")] = 1,
@@ -129,6 +136,7 @@ def process(
         flow=flow,
         ego_poses=ego_poses,
         calibration=calibration,
+        refine=refine,
         precision=precision,
         device=device,
         threads=threads,

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int, Int64, UInt8
 
 Scale = Literal["metric", "similarity", "affine"]
 EgoPoses = Literal["given", "predicted", "odometry"]
+Refine = Literal["own", "tracks", "none"]
 FlowName = Literal["dis", "matcher"]
 Told = Literal["given", "hidden"]
 Transform = Float[np.ndarray, "4 4"]

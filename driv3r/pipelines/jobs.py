@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from driv3r.network.stream import Precision
-from driv3r.types import EgoPoses, FlowName, Told
+from driv3r.types import EgoPoses, FlowName, Refine, Told
 
 PACKAGE = Path(__file__).parent.parent
 CODE_ROOMS = ("geometry", "network", "datasets", "align", "fusion", "scoring", "store", "pipelines")
@@ -18,7 +18,8 @@ class Settings:
     """Everything that decides what a run writes.
 
     `aligner` is a name or "own"; `second_weights` are those of a system's partner. `flow` tells
-    a published system what moves. A hidden calibration is not told to our network.
+    a published system what moves. A hidden calibration is not told to our network. `refine` by
+    tracks holds depth and motion against tracked features; "own" does so for our network.
     """
 
     dataset: str
@@ -36,6 +37,7 @@ class Settings:
     second_weights: str | None = None
     flow: FlowName = "dis"
     calibration: Told = "given"
+    refine: Refine = "own"
 
 
 @dataclass(frozen=True)

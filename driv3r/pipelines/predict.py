@@ -8,23 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from driv3r.align.odometry import RigOdometry
+from driv3r.geometry.transforms import invert
 from driv3r.network.stream import Streamer, StreamFrame
+from driv3r.pipelines.fine_look import FineLook
 from driv3r.pipelines.prepare import (
     WorkRig,
     camera_times_us,
     chain_ego_poses,
     given_ego_poses,
     prepare_images,
-    prepare_rig,
 )
 from driv3r.pipelines.seeds import SeedStreamer
 from driv3r.store.schema import FrameRecord, Status
 from driv3r.store.writer import LogWriter
-from driv3r.types import EgoPoses, Frame, Prediction, Scene, Transform
+from driv3r.types import EgoPoses, Frame, Scene, Transform
 
 SAVE_STATE_EVERY = 4
-ODOMETRY_HW = (256, 448)  # features need finer images than the network's
 AnyStreamer = Streamer | SeedStreamer
 Images = Sequence[UInt8[np.ndarray, "h w 3"] | None]
 
@@ -40,6 +39,10 @@ class Track:
         """Seconds since the last frame; 0 on the first."""
         return 0.0 if self.world_T_ego is None else (time_us - self.time_us) * 1e-6
 
+    def motion_to(self, world_T_ego: Transform) -> Transform | None:
+        """last_T_ego of a car that is known to be there now; None on the first."""
+        return None if self.world_T_ego is None else invert(self.world_T_ego) @ world_T_ego
+
 
 def predict_frames(
     scene: Scene,
@@ -47,23 +50,26 @@ def predict_frames(
     writer: LogWriter,
     streamer: AnyStreamer,
     ego_poses: EgoPoses,
+    tracks: bool,
     report: Callable[[int, int], None],
 ) -> None:
-    """Predict and write every frame that is not yet written, in order of time."""
-    fine = prepare_rig(scene, ODOMETRY_HW)
-    odometry = RigOdometry(fine.rig) if ego_poses == "odometry" else None
+    """Predict and write every frame that is not yet written, in order of time.
+
+    With `tracks` each prediction is held against features tracked in finer images.
+    """
+    fine = FineLook(scene, tracks, odometry=ego_poses == "odometry")
     track = Track()
-    first = _resume(writer, streamer, odometry, track)
+    first = _resume(writer, streamer, fine, track)
     for index in range(first, len(scene.frames)):
         since = time.monotonic()
         frame = scene.frames[index]
         images = prepare_images(frame, work)
         gap_s = track.gap_s(frame.time_us)
-        known = _know_cameras(frame, work) if ego_poses == "given" else None
-        prediction = streamer.step(StreamFrame(images, gap_s, known))
-        last_T_ego = prediction.last_T_ego
-        if odometry is not None:
-            last_T_ego = _measure_motion(odometry, prepare_images(frame, fine), prediction, gap_s)
+        given = ego_poses == "given"
+        cameras = _know_cameras(frame, work) if given else None
+        prediction = streamer.step(StreamFrame(images, gap_s, cameras))
+        known = track.motion_to(frame.world_T_ego) if given else None
+        prediction, last_T_ego = fine.look(frame, prediction, gap_s, known)
         track.world_T_ego, at_cameras = _locate(frame, work, track, ego_poses, last_T_ego, gap_s)
         track.time_us = frame.time_us
         seconds = time.monotonic() - since
@@ -79,7 +85,7 @@ def predict_frames(
         )
         writer.write_frame(index, record)
         if (index + 1) % SAVE_STATE_EVERY == 0:
-            _save(writer, streamer, odometry, track, index)
+            _save(writer, streamer, fine, track, index)
         report(index + 1, len(scene.frames))
 
 
@@ -87,16 +93,6 @@ def _know_cameras(frame: Frame, work: WorkRig) -> np.ndarray:
     """world_T_cam of each camera by the dataset's own poses; NaN where there is no image."""
     ego_T_cam = np.stack([camera.ego_T_cam for camera in work.rig.cameras])
     return given_ego_poses(frame, work.rig) @ ego_T_cam
-
-
-def _measure_motion(
-    odometry: RigOdometry, images: Images, prediction: Prediction, gap_s: float
-) -> Transform | None:
-    """Odometry's ego motion; the network's where odometry finds none that it trusts."""
-    found = odometry.step(
-        images, prediction.depth_m, prediction.sigma, prediction.motion, gap_s, prior=None
-    )
-    return prediction.last_T_ego if found is None else found
 
 
 def _locate(
@@ -138,35 +134,27 @@ def hash_images(images: Images) -> str:
 
 
 def _save(
-    writer: LogWriter,
-    streamer: AnyStreamer,
-    odometry: RigOdometry | None,
-    track: Track,
-    index: int,
+    writer: LogWriter, streamer: AnyStreamer, fine: FineLook, track: Track, index: int
 ) -> None:
     arrays = {f"network/{k}": v for k, v in streamer.save_state().items()}
-    if odometry is not None:
-        arrays |= {f"odometry/{k}": v for k, v in odometry.save_state().items()}
+    arrays |= {f"fine/{k}": v for k, v in fine.save_state().items()}
     arrays["track/world_T_ego"] = np.asarray(track.world_T_ego)
     arrays["track/time_us"] = np.array([track.time_us])
     writer.save_state(index, arrays)
 
 
-def _resume(
-    writer: LogWriter, streamer: AnyStreamer, odometry: RigOdometry | None, track: Track
-) -> int:
+def _resume(writer: LogWriter, streamer: AnyStreamer, fine: FineLook, track: Track) -> int:
     """Take up the state of a killed run; the first frame that is still to be predicted."""
     saved = writer.load_state()
     if saved is None or not set(range(saved[0] + 1)) <= writer.written():
         return 0
     index, arrays = saved
-    rooms: dict[str, dict[str, np.ndarray]] = {"network": {}, "odometry": {}, "track": {}}
+    rooms: dict[str, dict[str, np.ndarray]] = {"network": {}, "fine": {}, "track": {}}
     for name, array in arrays.items():
         room, leaf = name.split("/", 1)
         rooms[room][leaf] = array
     streamer.load_state(rooms["network"])
-    if odometry is not None:
-        odometry.load_state(rooms["odometry"])
+    fine.load_state(rooms["fine"])
     track.world_T_ego = rooms["track"]["world_T_ego"]
     track.time_us = int(rooms["track"]["time_us"][0])
     return index + 1

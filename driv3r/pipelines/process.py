@@ -11,7 +11,7 @@ from driv3r.errors import ConfigError, StoreError
 from driv3r.pipelines.jobs import Job, Settings, report_folder, run_key
 from driv3r.pipelines.recipe import build_recipe
 from driv3r.pipelines.results import LogResult, RunResult, load_log_result, save_result
-from driv3r.pipelines.systems import choose_partner, tell_scale
+from driv3r.pipelines.systems import choose_partner, choose_tracks, tell_scale
 from driv3r.scoring.merge import merge_scores
 from driv3r.store.commit import commit
 from driv3r.store.files import read_state
@@ -31,6 +31,7 @@ def process(
 ) -> RunResult:
     """Process every log of a split; a killed run goes on, a finished one is not done again."""
     choose_partner(settings)  # what can not be is said before any log is touched
+    choose_tracks(settings)
     scale, key = tell_scale(settings), run_key(settings)
     earlier = read_run(out)
     known = earlier is not None and earlier["key"] == key

@@ -89,6 +89,19 @@ def tell_scale(settings: Settings) -> str:
     return choose_ruler(aligner).source
 
 
+def choose_tracks(settings: Settings) -> bool:
+    """Whether predictions are held against tracked features; ConfigError where that can not be."""
+    if settings.refine == "own":
+        ours = choose_model(settings.model).network is Driv3r
+        return ours and settings.calibration == "given"
+    if settings.refine == "tracks" and settings.calibration == "hidden":
+        raise ConfigError(
+            "--refine tracks needs the calibration that --calibration hidden does not tell; leave "
+            "one of them out"
+        )
+    return settings.refine == "tracks"
+
+
 def choose_partner(settings: Settings) -> Entry | None:
     """The second network's entry where weights for one are given; ConfigError where none fits."""
     if settings.second_weights is None:

@@ -9,6 +9,7 @@ import pytest
 from jaxtyping import TypeCheckError
 
 from driv3r.align.odometry import OdometryConfig, RigOdometry
+from driv3r.align.tracking import TrackerConfig
 from driv3r.errors import ConfigError, GeometryError
 from driv3r.geometry.cameras import project, unproject
 from driv3r.geometry.pnp import Sightings, find_inliers, hypothesise_motions, refine_motion
@@ -178,7 +179,7 @@ def test_depth_of_another_size_gives_the_motion(street: Street):
 
 def test_smaller_working_width_gives_the_motion(street: Street):
     rig, frames, truth = street
-    found = run(rig, frames, rough(truth), OdometryConfig(max_width_px=300))
+    found = run(rig, frames, rough(truth), OdometryConfig(TrackerConfig(max_width_px=300)))
     assert_close(found, truth, share=0.08, turn_deg=0.6)
 
 
@@ -243,7 +244,7 @@ def test_bad_input_is_named(street: Street):
     with pytest.raises(GeometryError, match="start the log anew"):
         odometry.load_state({"grey": np.zeros((6, 2, 2), np.uint8)})
     with pytest.raises(ConfigError, match="max_depth_m"):
-        OdometryConfig(max_depth_m=-1.0)
+        TrackerConfig(max_depth_m=-1.0)
     odd = dataclasses.replace(rig.cameras[0], size_hw=(10, 10))
     with pytest.raises(GeometryError, match="one size"):
         RigOdometry(Rig((odd, *rig.cameras[1:])))

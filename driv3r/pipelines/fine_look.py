@@ -1,0 +1,55 @@
+"""What looks at images finer than the network's: refinement by tracks, and odometry."""
+
+import numpy as np
+
+from driv3r.align.odometry import RigOdometry
+from driv3r.align.refine import TrackRefiner
+from driv3r.pipelines.prepare import prepare_images, prepare_rig
+from driv3r.types import Frame, Prediction, Scene, Transform
+
+FINE_HW = (256, 448)  # features need finer images than the network's
+
+
+class FineLook:
+    """Refines a log's predictions and measures its motion, where either is asked for."""
+
+    def __init__(self, scene: Scene, tracks: bool, odometry: bool):
+        self.work = prepare_rig(scene, FINE_HW)
+        self.refiner = TrackRefiner(self.work.rig) if tracks else None
+        self.odometry = RigOdometry(self.work.rig) if odometry else None
+
+    def look(
+        self, frame: Frame, prediction: Prediction, gap_s: float, known: Transform | None
+    ) -> tuple[Prediction, Transform | None]:
+        """The prediction, and the last_T_ego to go by: odometry's where it finds one it trusts.
+
+        `known` is last_T_ego where the dataset's own is to be used.
+        """
+        if self.refiner is None and self.odometry is None:
+            return prediction, prediction.last_T_ego
+        images = prepare_images(frame, self.work)
+        if self.refiner is not None:
+            prediction = self.refiner.step(images, prediction, gap_s, known)
+        found = None
+        if self.odometry is not None:
+            found = self.odometry.step(
+                images, prediction.depth_m, prediction.sigma, prediction.motion, gap_s, prior=None
+            )
+        return prediction, prediction.last_T_ego if found is None else found
+
+    def save_state(self) -> dict[str, np.ndarray]:
+        """What the next frame needs as arrays, exactly."""
+        parts = {"refiner": self.refiner, "odometry": self.odometry}
+        return {
+            f"{name}.{key}": array
+            for name, part in parts.items()
+            if part is not None
+            for key, array in part.save_state().items()
+        }
+
+    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take up what `save_state` gave."""
+        for name, part in (("refiner", self.refiner), ("odometry", self.odometry)):
+            if part is not None:
+                own = {k.split(".", 1)[1]: v for k, v in arrays.items() if k.startswith(f"{name}.")}
+                part.load_state(own)
