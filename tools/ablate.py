@@ -1,6 +1,6 @@
 """What each part of our network is worth: one is left out at a time, all trained equally long.
 
-python tools/ablate.py [--out runs/ablations] [--steps 600] [--table docs/ablations.md]
+python tools/ablate.py [--steps 300] [--variants whole memory ...] [--table docs/ablations.md]
 
 Every variant starts from nothing with the same seed, sees the same batches of the same small clips
 (64 x 112, rendered where they are not there) and is judged on the same held-out worlds. A cut run
@@ -60,14 +60,15 @@ def main() -> None:
     """Train each variant and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--clips", type=int, default=120)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
     rows = []
-    for name, variant in VARIANTS.items():
+    for name in options.variants:
         folder = train_variant(name, options.out, options.steps, options.clips)
-        rows.append((variant.title, read_last(folder)))
+        rows.append((VARIANTS[name].title, read_last(folder)))
         print(*rows[-1], flush=True)
     table = make_table(rows, options.steps, options.clips)
     print(table)

@@ -12,8 +12,16 @@ from driv3r.align.odometry import OdometryConfig, RigOdometry
 from driv3r.align.tracking import TrackerConfig
 from driv3r.errors import ConfigError, GeometryError
 from driv3r.geometry.cameras import project, unproject
-from driv3r.geometry.pnp import Sightings, find_inliers, hypothesise_motions, refine_motion
-from driv3r.geometry.transforms import angle_rad, apply, from_rotvec, invert
+from driv3r.geometry.pnp import (
+    INDEPENDENT,
+    NOISE_PX,
+    Sightings,
+    find_inliers,
+    hypothesise_motions,
+    refine_motion,
+    tell_information,
+)
+from driv3r.geometry.transforms import angle_rad, apply, from_rotvec, invert, to_rotvec
 from driv3r.types import Rig
 from driv3r.world.clips import render_frame
 from driv3r.world.render import Renderer
@@ -248,3 +256,29 @@ def test_bad_input_is_named(street: Street):
     odd = dataclasses.replace(rig.cameras[0], size_hw=(10, 10))
     with pytest.raises(GeometryError, match="one size"):
         RigOdometry(Rig((odd, *rig.cameras[1:])))
+
+
+def test_what_is_believed_beforehand_holds_the_motion():
+    rig, seen = sight_points(np.random.default_rng(5), outliers=0.0)
+    given = rough(invert(MOTION))
+    free = refine_motion(rig, seen, given, PX * 20)
+    firm, loose = (
+        refine_motion(rig, seen, given, PX * 20, information=np.eye(6) * weight)
+        for weight in (1e12, 1e-6)
+    )
+    np.testing.assert_allclose(firm, given, atol=1e-5)
+    np.testing.assert_allclose(loose, free, atol=1e-5)
+
+
+def test_stated_information_is_that_of_repeated_draws():
+    """Covariance of many answers, against the inverse of what one says (without outliers)."""
+    answers, stated = [], []
+    for seed in range(60):
+        rig, seen = sight_points(np.random.default_rng(seed), noise_px=NOISE_PX, outliers=0.0)
+        found = refine_motion(rig, seen, invert(MOTION), PX)
+        off = found @ MOTION
+        answers.append(np.concatenate([to_rotvec(off), off[:3, 3]]))
+        stated.append(np.linalg.inv(tell_information(rig, seen, found, PX) / INDEPENDENT))
+    spread, told = np.std(answers, axis=0), np.sqrt(np.diag(np.mean(stated, axis=0)))
+    assert (told / spread > 0.6).all()
+    assert (told / spread < 1.9).all()

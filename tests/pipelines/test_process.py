@@ -18,6 +18,7 @@ from driv3r.errors import ConfigError, DatasetError, StoreError
 from driv3r.pipelines.jobs import report_folder
 from driv3r.pipelines.process import process, report_again
 from driv3r.pipelines.rescore import rescore
+from driv3r.pipelines.systems import choose_tracks
 from driv3r.store.reader import LogStore
 from driv3r.store.verify import verify
 
@@ -236,6 +237,20 @@ def test_impossible_requests_are_typed_errors(tiny_world, tmp_path):
     for wrong in ({"aligner": "sparse"}, {"second_weights": "x"}):
         with pytest.raises(ConfigError, match="driv3r-s (has own|runs alone)"):
             process(settings_for(tiny_world, **wrong), tmp_path / "w", inline=True)
+    unseen = settings_for(tiny_world, refine="tracks", calibration="hidden")
+    with pytest.raises(ConfigError, match="--refine tracks needs the calibration"):
+        process(unseen, tmp_path / "w", inline=True)
+
+
+def test_tracks_are_the_default_of_ours_and_can_be_left_out(finished, tiny_world, tmp_path):
+    plain = process(settings_for(tiny_world, refine="none"), tmp_path, inline=True)
+    tracked = finished[0]
+    for mine, other in zip(tracked.logs, plain.logs, strict=True):
+        a, b = (LogStore.open(Path(log.store)) for log in (mine, other))
+        np.testing.assert_array_equal(a.depth_m(0, 0), b.depth_m(0, 0))  # a log's first frame
+        assert (a.depth_m(1, 0) != b.depth_m(1, 0)).mean() > 0.5
+    assert not choose_tracks(settings_for(tiny_world, model="vggt"))
+    assert not choose_tracks(settings_for(tiny_world, calibration="hidden"))
 
 
 def test_real_recordings_go_through(recordings, tmp_path):
