@@ -6,7 +6,7 @@ pixels give the most probable error at all others, and what is left of its varia
 Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, section 2.2).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Float
@@ -43,6 +43,10 @@ class Places:
     log_depth: Float[np.ndarray, "n"]
     sigma: Float[np.ndarray, "n"]
 
+    def single(self) -> "Places":
+        """The same in single precision."""
+        return Places(*(getattr(self, f.name).astype(np.float32) for f in fields(self)))
+
 
 def krige(
     model: ErrorModel,
@@ -65,15 +69,16 @@ def krige(
         left = slack * np.linalg.solve(shared + np.diag(slack), error)
         slack = own * (1 + left**2 / own / STUDENT)
     inverse = np.linalg.inv(shared + np.diag(slack))
-    towards = covary(model, asked, measured) * measured.sigma
-    known = np.einsum("mn,mn->m", towards @ inverse, towards)
-    mean = asked.sigma * (towards @ (inverse @ error))
-    return mean, np.clip(1 - known / model.variance, 0.0, 1.0)
+    # many places are asked for: single precision, which is enough once the inverse is there
+    towards = covary(model, asked.single(), measured.single()) * measured.sigma.astype(np.float32)
+    known = np.einsum("mn,mn->m", towards @ inverse.astype(np.float32), towards)
+    mean = asked.sigma * (towards @ (inverse @ error).astype(np.float32))
+    return mean, np.clip(1 - known.astype(np.float64) / model.variance, 0.0, 1.0)
 
 
 def covary(model: ErrorModel, a: Places, b: Places) -> Float[np.ndarray, "n m"]:
     """Covariance of the errors of different pixels in units of sigma^2, without `alone`."""
-    square = ((a.uv**2).sum(1)[:, None] + (b.uv**2).sum(1) - 2 * a.uv @ b.uv.T).clip(min=0)
-    apart = np.sqrt(square) / model.reach
+    square = (a.uv**2).sum(1)[:, None] + (b.uv**2).sum(1) - 2 * (a.uv @ b.uv.T)
+    apart = np.sqrt(square.clip(min=0)) / model.reach
     apart += np.abs(a.log_depth[:, None] - b.log_depth) / model.depth_reach
     return model.everywhere + model.beside * np.exp(-apart)

@@ -36,8 +36,8 @@ def test_agrees_with_the_precision_of_the_joint_gaussian():
     mean = -np.linalg.solve(precision[n:, n:], precision[n:, :n] @ error)
     variance = np.diag(np.linalg.inv(precision[n:, n:])) / asked.sigma**2 + MODEL.alone
     got, left = krige(MODEL, measured, error, noise, common, asked)
-    np.testing.assert_allclose(got, mean, rtol=1e-3, atol=1e-9)
-    np.testing.assert_allclose(left, variance / MODEL.variance, rtol=1e-6)
+    np.testing.assert_allclose(got, mean, rtol=2e-3, atol=1e-7)
+    np.testing.assert_allclose(left, variance / MODEL.variance, rtol=1e-5)
 
 
 def test_sampled_errors_come_out_smaller_by_what_is_stated():
