@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from driv3r.geometry.transforms import invert
 from driv3r.network.stream import Streamer, StreamFrame
@@ -57,22 +57,17 @@ def predict_frames(
 
     With `tracks` each prediction is held against features tracked in finer images.
     """
-    fine = FineLook(scene, tracks, odometry=ego_poses == "odometry")
-    track = Track()
-    first = _resume(writer, streamer, fine, track)
-    for index in range(first, len(scene.frames)):
+    fine, track = FineLook(scene, tracks, ego_poses == "odometry"), Track()
+    for index in range(_resume(writer, streamer, fine, track), len(scene.frames)):
         since = time.monotonic()
         frame = scene.frames[index]
         images = prepare_images(frame, work)
         gap_s = track.gap_s(frame.time_us)
-        given = ego_poses == "given"
-        cameras = _know_cameras(frame, work) if given else None
+        cameras, known = _know(frame, work, track) if ego_poses == "given" else (None, None)
         prediction = streamer.step(StreamFrame(images, gap_s, cameras))
-        known = track.motion_to(frame.world_T_ego) if given else None
         prediction, last_T_ego = fine.look(frame, prediction, gap_s, known)
         track.world_T_ego, at_cameras = _locate(frame, work, track, ego_poses, last_T_ego, gap_s)
         track.time_us = frame.time_us
-        seconds = time.monotonic() - since
         record = FrameRecord(
             prediction=prediction,
             status=judge_frame(frame),
@@ -80,7 +75,7 @@ def predict_frames(
             time_cam_us=camera_times_us(frame),
             world_T_ego=track.world_T_ego,
             world_T_ego_cam=at_cameras,
-            seconds=seconds,
+            seconds=time.monotonic() - since,
             input_hash=hash_images(images),
         )
         writer.write_frame(index, record)
@@ -89,10 +84,12 @@ def predict_frames(
         report(index + 1, len(scene.frames))
 
 
-def _know_cameras(frame: Frame, work: WorkRig) -> np.ndarray:
-    """world_T_cam of each camera by the dataset's own poses; NaN where there is no image."""
+def _know(
+    frame: Frame, work: WorkRig, track: Track
+) -> tuple[Float[np.ndarray, "v 4 4"], Transform | None]:
+    """By the dataset: each camera's world_T_cam, NaN where there is no image; last_T_ego."""
     ego_T_cam = np.stack([camera.ego_T_cam for camera in work.rig.cameras])
-    return given_ego_poses(frame, work.rig) @ ego_T_cam
+    return given_ego_poses(frame, work.rig) @ ego_T_cam, track.motion_to(frame.world_T_ego)
 
 
 def _locate(
