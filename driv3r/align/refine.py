@@ -81,6 +81,7 @@ class TrackRefiner:
         now = self.tracker.glance(images, prediction.depth_m, prediction.sigma, prediction.motion)
         last, self._last = self._last, now
         if last is None or prediction.last_T_ego is None or gap_s <= 0:
+            self._marks = NO_LANDMARKS  # where they are now is not known
             return prediction
         features = self._find_features(now, last)
         if known_last_T_ego is None:
@@ -89,7 +90,7 @@ class TrackRefiner:
         else:
             last_T_ego = known_last_T_ego
         seen = self.tracker.track(features, now, last, last_T_ego)
-        return self._correct_depth(prediction, now, seen, last_T_ego)
+        return self._correct_depth(prediction, now, seen, last_T_ego, gap_s)
 
     def save_state(self) -> dict[str, np.ndarray]:
         """What the next frame needs as arrays, exactly; empty before a frame."""
@@ -131,11 +132,16 @@ class TrackRefiner:
         return found.last_T_ego
 
     def _correct_depth(
-        self, prediction: Prediction, now: Glance, seen: Sightings, last_T_ego: Transform
+        self,
+        prediction: Prediction,
+        now: Glance,
+        seen: Sightings,
+        last_T_ego: Transform,
+        gap_s: float,
     ) -> Prediction:
         """Depth and sigma of all cameras; the points that showed it are remembered."""
         config = self.config.triangulation
-        marks = carry_on(self._marks, last_T_ego, config)
+        marks = carry_on(self._marks, last_T_ego, gap_s, config)
         fresh: list[Landmarks] = []
         depth_m, sigma = prediction.depth_m.copy(), prediction.sigma.copy()
         for view in map(int, np.flatnonzero(now.present)):
@@ -164,7 +170,8 @@ class TrackRefiner:
         where = Places(uv / camera.size_hw[1], np.log(there_m), measured.sigma)
         rows, columns = np.mgrid[:h:STEP, :w:STEP].reshape(2, -1)
         middles = (np.stack([columns, rows], 1) + 0.5 * STEP) / w
-        log_depth = np.log(np.maximum(depth_m[rows, columns], NEAREST_M)).astype(np.float64)
+        there = np.nan_to_num(depth_m[rows, columns], nan=1.0)  # NaN stays NaN, and spreads not
+        log_depth = np.log(np.maximum(there, NEAREST_M)).astype(np.float64)
         asked = Places(middles, log_depth, np.ones(len(rows)))
         maps = krige(
             self.config.errors, where, measured.error, measured.noise, self.config.common, asked

@@ -23,7 +23,7 @@ class TriangulationConfig:
     and moves by more than `min_px` where depth grows e-fold; what its surface and the motion may be
     off by is `floor`, relative. Depths more than `farthest` times off are wrong tracks.
 
-    Points are remembered while their noise, which grows by `grow` a frame, is below `worst`, the
+    Points are remembered while their noise, which grows by `grow` a second, is below `worst`, the
     newest `most` of them. One counts again where the stated depth is off by less than `gate`
     standard deviations and `off` in log depth, else something hides it. Of all in a cell (`cells`
     of them along the image's width) the best counts.
@@ -34,9 +34,9 @@ class TriangulationConfig:
     min_px: float = 1.0
     floor: float = 0.03
     farthest: float = 4.5
-    grow: float = 1.3
+    grow: float = 1.69
     worst: float = 0.2
-    most: int = 6000
+    most: int = 20000
     gate: float = 2.5
     off: float = 0.3
     cells: int = 28
@@ -139,9 +139,12 @@ def remember(camera: Camera, measured: Measured) -> Landmarks:
     return Landmarks(apply(camera.ego_T_cam, points_cam), measured.noise)
 
 
-def carry_on(marks: Landmarks, last_T_ego: Transform, config: TriangulationConfig) -> Landmarks:
+def carry_on(
+    marks: Landmarks, last_T_ego: Transform, gap_s: float, config: TriangulationConfig
+) -> Landmarks:
     """Landmarks of the last frame in this one's ego frame."""
-    return Landmarks(apply(invert(last_T_ego), marks.points_ego), marks.noise * config.grow)
+    noise = marks.noise * config.grow**gap_s
+    return Landmarks(apply(invert(last_T_ego), marks.points_ego), noise)
 
 
 def gather(parts: Sequence[Landmarks], config: TriangulationConfig) -> Landmarks:

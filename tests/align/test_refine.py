@@ -148,6 +148,18 @@ def test_a_missing_camera_is_left_as_it_is(drive: Drive):
     assert np.isfinite(refined.depth_m[np.isfinite(gone)]).all()
 
 
+def test_pixels_without_depth_stay_without_and_cost_no_others(drive: Drive):
+    """Published systems give no depth of the sky."""
+    refiner = TrackRefiner(drive.rig)
+    for i in (0, 1):
+        holes = drive.predictions[i].depth_m.copy()
+        holes[:, :20] = np.nan
+        whole = replace(drive.predictions[i], depth_m=holes)
+        refined = refiner.step(drive.images[i], whole, GAP_S * i)
+    np.testing.assert_array_equal(np.isnan(refined.depth_m), np.isnan(holes))
+    assert (refined.depth_m != holes)[:, 20:].mean() > 0.5
+
+
 def test_nothing_to_see_leaves_depth_and_keeps_the_motion(drive: Drive):
     refiner = TrackRefiner(drive.rig)
     grey = [np.full((*SIZE_HW, 3), 90, np.uint8)] * 6
