@@ -6,7 +6,7 @@ Three networks of 2.2 M parameters are trained from nothing on the same clips (6
 whole one of tools/ablate.py) for some steps, DUSt3R's (pairs and global alignment) and Driv3R's (a
 memory for each camera's squares, and the rig) for the processor's seconds that ours took, which
 other work beside it does not lengthen. Then `driv3r process` runs each over a split of the
-generated world. What is trained already is not trained again.
+generated world. What is there already is not made again.
 """
 
 import argparse
@@ -173,7 +173,7 @@ def run(name: str, aligner: str, weights: str, options: argparse.Namespace) -> R
         weights=weights, ego_poses="predicted", precision="auto", device="cpu",
         threads=options.threads, protocol="nuscenes", aligner=aligner,
     )  # fmt: skip
-    done = process(settings, options.out / name / "logs", inline=True, replace_finished=True)
+    done = process(settings, options.out / name / f"logs-{Path(weights).stem}", inline=True)
     failed = [log for log in done.logs if log.state != "done"]
     if failed:
         raise SystemExit(f"{name}: {failed[0].log_id} failed: {failed[0].error}")
