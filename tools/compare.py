@@ -1,12 +1,13 @@
-"""Our network and the recipes it descends from, at equal size, on equal clips, equally long.
+"""Our network and the recipes it descends from, small, on equal clips, equally long.
 
 python tools/compare.py [--steps 300] [--threads 2] [--table docs/recipes.md]
 
-Three networks of 2.2 M parameters are trained from nothing on the same clips (64 x 112): ours (the
-whole one of tools/ablate.py) for some steps, DUSt3R's (pairs and global alignment) and Driv3R's (a
-memory for each camera's squares, and the rig) for the processor's seconds that ours took, which
-other work beside it does not lengthen. Then `driv3r process` runs each over a split of the
-generated world. What is there already is not made again.
+Three networks of 2.2 to 2.9 M trained parameters (ours sees XFeat's frozen features as well) are
+trained from nothing on the same clips (64 x 112): ours (the whole one of tools/ablate.py) for some
+steps, DUSt3R's (pairs and global alignment) and Driv3R's (a memory for each camera's squares, and
+the rig) for the processor's seconds that ours took, which other work beside it does not lengthen.
+Then `driv3r process` runs each over a split of the generated world. What is there already is not
+made again.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from driv3r.pipelines.batches import augment, clip_cameras
 from driv3r.pipelines.process import make_settings, process
 from driv3r.pipelines.results import RunResult
 from driv3r.pipelines.train import train
+from driv3r.types import Refine
 from driv3r.world.clips import Clip, read_clip
 
 FAR_M, RATE = 80.0, 8e-4
@@ -44,6 +46,7 @@ PAIR = PairConfig(
     width=128, depth=3, heads=4, cross_width=128, cross_depth=3, cross_heads=4, patch=8, dpt=None
 )
 MEMORY = MemoryNetConfig(replace(PAIR, cross_depth=2), value_depth=1, value_heads=4)
+OURS: dict[str, Refine] = {"ours": "own", "ours, the network alone (`--refine none`)": "none"}
 FIGURES = (
     ("Abs Rel", "abs_rel", "metric"), ("median-scaled", "abs_rel", "per_view"),
     ("delta1", "delta1", "metric"), ("ego RPE %", "rpe_percent", "se3"),
@@ -166,14 +169,17 @@ def train_theirs(name: str, folder: Path, clips: list[Clip], seconds: float) -> 
     return json.loads(note.read_text())
 
 
-def run(name: str, aligner: str, weights: str, options: argparse.Namespace) -> RunResult:
+def run(
+    name: str, aligner: str, weights: str, options: argparse.Namespace, refine: Refine = "own"
+) -> RunResult:
     """The system over the split, in this process."""
     settings = make_settings(
         dataset="nuscenes", root=str(options.root), split=options.split, sweeps=False, model=name,
         weights=weights, ego_poses="predicted", precision="auto", device="cpu",
-        threads=options.threads, protocol="nuscenes", aligner=aligner,
+        threads=options.threads, protocol="nuscenes", aligner=aligner, refine=refine,
     )  # fmt: skip
-    done = process(settings, options.out / name / f"logs-{Path(weights).stem}", inline=True)
+    folder = options.out / name / f"logs-{Path(weights).stem}-{refine}"
+    done = process(settings, folder, inline=True)
     failed = [log for log in done.logs if log.state != "done"]
     if failed:
         raise SystemExit(f"{name}: {failed[0].log_id} failed: {failed[0].error}")
@@ -188,7 +194,7 @@ def make_row(title: str, name: str, cost: dict, done: RunResult) -> tuple[str, f
               for s in done.scores if s.subject == name and s.camera == "all"}  # fmt: skip
     entry = MODELS[name]
     network = Driv3r(VARIANTS["whole"].model) if entry.network is Driv3r else entry.build()
-    size = sum(p.numel() for p in network.parameters()) / 1e6
+    size = sum(p.numel() for p in network.parameters() if p.requires_grad) / 1e6
     figures = " | ".join(f"{values[metric, scaling]:.3f}" for _, metric, scaling in FIGURES)
     return f"| {title} | {size:.2f} M | {cost['steps']} | {figures} | {seconds:.3f} |", seconds
 
@@ -207,7 +213,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cost = train_ours(options)
-    rows = [make_row("ours", "driv3r-s", cost, run("driv3r-s", "own", cost["weights"], options))]
+    rows = [
+        make_row(title, "driv3r-s", cost, run("driv3r-s", "own", cost["weights"], options, refine))
+        for title, refine in OURS.items()
+    ]
     paths = sorted((options.clips_beside / "clips").glob("*.npz"))[: options.clips]
     clips = [read_clip(path) for path in paths]
     for name, recipe in RECIPES.items():
@@ -227,7 +236,7 @@ def main() -> None:
 def make_table(rows: list[tuple[str, float]], cost: dict, options: argparse.Namespace) -> str:
     """Markdown."""
     heads = " | ".join(head for head, _, _ in FIGURES)
-    ratios = " and ".join(f"{seconds / rows[0][1]:.0f}" for _, seconds in rows[1:])
+    ratios = " and ".join(f"{seconds / rows[0][1]:.0f}" for _, seconds in rows[len(OURS) :])
     size = f"{SIZE_HW[0]} x {SIZE_HW[1]}"
     return "\n".join(
         [
@@ -241,7 +250,7 @@ def make_table(rows: list[tuple[str, float]], cost: dict, options: argparse.Name
             f"cameras, threads: {options.threads}, reading and resizing included: theirs are",
             f"{ratios} times ours.",
             "",
-            f"| | parameters | steps | {heads} | s a frame |",
+            f"| | trained parameters | steps | {heads} | s a frame |",
             "|---" * (4 + len(FIGURES)) + "|",
             *(line for line, _ in rows),
             "",

@@ -23,8 +23,8 @@ matched. No image of a driving dataset was seen in training.
 - input: up to any number of calibrated cameras, resized to 128 x 224; a camera may be missing
 - output: depth (m), Laplace scale of log depth, probability of motion, ego motion
 - code and weights: Apache-2.0, XFeat's too (XFEAT-LICENCE.txt)
-- figures of logs are those of `driv3r process` as it comes, where tracked features correct depth and
-  ego motion (docs/decisions/2026-11-26-second-look.md); `--refine none` gives the network's alone
+- figures of logs are those of `driv3r process` as it comes, where tracked features correct depth
+  and ego motion (docs/decisions/2026-11-26-second-look.md); `--refine none` leaves that out
 """
 
 
