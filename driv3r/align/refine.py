@@ -16,6 +16,7 @@ from driv3r.align.kriging import ErrorModel, Places, krige
 from driv3r.align.motion import MotionConfig, MotionFilter
 from driv3r.align.tracking import Features, Glance, Images, RigTracker, TrackerConfig
 from driv3r.align.triangulation import (
+    NEAREST_M,
     NO_LANDMARKS,
     Landmarks,
     Measured,
@@ -34,7 +35,6 @@ from driv3r.types import Camera, Prediction, Rig, Transform
 PASSES = 2  # tracked again with the first answer
 MIN_MEASURED = 3  # of a camera
 STEP = 2  # pixels between places where the error is reckoned
-NEAREST_M = 0.05
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class TrackRefiner:
         for view in map(int, np.flatnonzero(last.present & now.present)):
             heights_m = self.tracker.heights_m(now, view)
             ground = np.abs(heights_m) < self.config.motion.ground_m
-            features += [self.tracker.find_features(now, view, part) for part in (ground, ~ground)]
+            features.append(self.tracker.find_features(now, view, (ground, ~ground)))
         return features
 
     def _find_motion(

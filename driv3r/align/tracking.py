@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -25,6 +25,7 @@ ROUND_TRIP_PX = 1.5  # a feature tracked there and back must return this close
 MAX_BEND = 0.1  # of inverse depth, relative: flat surfaces have none, edges of things much
 LK: dict[str, Any] = {"winSize": (17, 17), "maxLevel": 3, "criteria": (3, 20, 0.03)}
 
+Rows = TypeVar("Rows", bound=Any)
 Images = Sequence[UInt8[np.ndarray, "h w 3"] | None]
 
 
@@ -110,34 +111,26 @@ class RigTracker:
         return Glance(grey, present, *maps)
 
     def find_features(
-        self, src: Glance, view: int, among: Bool[np.ndarray, "dh dw"] | None = None
+        self,
+        src: Glance,
+        view: int,
+        parts: Sequence[Bool[np.ndarray, "dh dw"]] | None = None,
     ) -> Features:
         """Corners of one camera's image on still, flat, near surfaces of certain depth.
 
-        Only pixels `among` count, of which the strongest corner sets the quality of the others.
+        Of each of `parts` apart, so that the strong corners of one do not hide the weak of another.
         """
-        config, camera = self.config, self.rig.cameras[view]
+        camera = self.rig.cameras[view]
         inverse = _invert_depth(src.depth_m[view])
-        usable = (
-            (inverse >= 1.0 / config.max_depth_m)
-            & (src.sigma[view] <= config.max_sigma)
-            & (src.motion[view] < config.moving_above)
-            & (np.abs(cv2.Laplacian(inverse, cv2.CV_32F)) < MAX_BEND * inverse)
-        )
-        if among is not None:
-            usable &= among
-        inner = cv2.erode(usable.astype(np.uint8), np.ones((3, 3), np.uint8))
+        usable = self._find_usable(src, view, inverse)
+        masks = [usable] if parts is None else [usable & part for part in parts]
+        pixels = np.concatenate([self._find_corners(src.grey[view], mask) for mask in masks])
         h, w = camera.size_hw
-        mask = cv2.resize(inner, (w, h), interpolation=cv2.INTER_NEAREST_EXACT)
-        found = cv2.goodFeaturesToTrack(
-            src.grey[view], config.max_features, config.quality, config.gap_px, mask=mask
-        )
-        pixels = np.zeros((0, 2), np.float32) if found is None else found[:, 0]
         column, row = pixels.astype(int).T
         depth_m = 1.0 / cv2.resize(inverse, (w, h), interpolation=cv2.INTER_LINEAR)[row, column]
         corners = pixels + np.float32(0.5)  # OpenCV counts pixel centres as integers
         points_cam = unproject(camera, corners.astype(np.float64)) * depth_m[:, None]
-        sigma = _sample_cells(src.sigma[view], corners, camera.size_hw)
+        sigma = sample_cells(src.sigma[view], corners, camera.size_hw)
         points_src = apply(camera.ego_T_cam, points_cam)
         return Features(view, inverse, corners, points_src, sigma.astype(np.float64))
 
@@ -197,6 +190,30 @@ class RigTracker:
             dataclasses.replace(camera, K=camera.K.astype(np.float32)) for camera in cameras
         )
 
+    def _find_usable(
+        self, src: Glance, view: int, inverse: Float32[np.ndarray, "dh dw"]
+    ) -> Bool[np.ndarray, "dh dw"]:
+        """Pixels of still, flat, near surfaces of certain depth."""
+        config = self.config
+        return (
+            (inverse >= 1.0 / config.max_depth_m)
+            & (src.sigma[view] <= config.max_sigma)
+            & (src.motion[view] < config.moving_above)
+            & (np.abs(cv2.Laplacian(inverse, cv2.CV_32F)) < MAX_BEND * inverse)
+        )
+
+    def _find_corners(
+        self, grey: UInt8[np.ndarray, "h w"], among: Bool[np.ndarray, "dh dw"]
+    ) -> Float32[np.ndarray, "n 2"]:
+        """Corners well inside of what is usable; the strongest sets the measure of the others."""
+        config, (h, w) = self.config, grey.shape
+        inner = cv2.erode(among.astype(np.uint8), np.ones((3, 3), np.uint8))
+        mask = cv2.resize(inner, (w, h), interpolation=cv2.INTER_NEAREST_EXACT)
+        found = cv2.goodFeaturesToTrack(
+            grey, config.max_features, config.quality, config.gap_px, mask=mask
+        )
+        return np.zeros((0, 2), np.float32) if found is None else found[:, 0]
+
     def _track_camera(
         self, features: Features, src: Glance, dst: Glance, dst_T_src: Transform
     ) -> Sightings:
@@ -205,7 +222,7 @@ class RigTracker:
         dst_T_cam = invert(camera.ego_T_cam) @ dst_T_src @ camera.ego_T_cam
         there = self._map_pixels(view, features.inverse_depth, dst_T_cam)
         uv, kept = _track_through(src.grey[view], dst.grey[view], features.corners, there)
-        kept &= _sample_cells(dst.motion[view], uv, camera.size_hw) < self.config.moving_above
+        kept &= sample_cells(dst.motion[view], uv, camera.size_hw) < self.config.moving_above
         return Sightings(
             features.points_src[kept],
             unproject(camera, uv[kept].astype(np.float64))[:, :2],
@@ -232,6 +249,12 @@ def check_positive(what: str, values: dict[str, Any], may_be_zero: tuple[str, ..
     for name, value in values.items():
         if not math.isfinite(value) or value < 0 or (value == 0 and name not in may_be_zero):
             raise ConfigError(f"{what}: {name} is {value}; expected a finite number above 0")
+
+
+def join_rows(parts: Sequence[Rows]) -> Rows:
+    """Dataclasses of arrays of one kind as one, row after row."""
+    names = [field.name for field in dataclasses.fields(parts[0])]
+    return type(parts[0])(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
 
 
 def _track_through(
@@ -267,9 +290,9 @@ def _invert_depth(depth_m: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h
     return np.divide(1.0, depth_m, out=np.zeros_like(depth_m), where=known)
 
 
-def _sample_cells(
+def sample_cells(
     values: Float32[np.ndarray, "dh dw"],
-    uv: Float32[np.ndarray, "n 2"],
+    uv: Float[np.ndarray, "n 2"],
     size_hw: tuple[int, int],
 ) -> Float32[np.ndarray, "n"]:
     """Values of a map at pixel positions of an image of another size; positions are clamped."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Float
 
-from driv3r.align.tracking import Glance
+from driv3r.align.tracking import Glance, join_rows, sample_cells
 from driv3r.geometry.cameras import project
 from driv3r.geometry.pnp import Sightings
 from driv3r.geometry.transforms import apply, invert
@@ -106,11 +106,9 @@ def find_again(
     points_cam = apply(invert(camera.ego_T_cam), marks.points_ego)
     uv, z, inside = project(camera, points_cam)
     points_cam, noise, uv, z = points_cam[inside], marks.noise[inside], uv[inside], z[inside]
-    h, w = now.depth_m[view].shape
-    scale = np.array([w / camera.size_hw[1], h / camera.size_hw[0]])
-    column, row = np.clip((uv * scale).astype(int), 0, [w - 1, h - 1]).T
     depth_m, sigma, motion = (
-        x[view][row, column].astype(np.float64) for x in (now.depth_m, now.sigma, now.motion)
+        sample_cells(x[view], uv, camera.size_hw).astype(np.float64)
+        for x in (now.depth_m, now.sigma, now.motion)
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.log(z / depth_m)
@@ -124,8 +122,7 @@ def find_again(
 
 def choose_best(camera: Camera, parts: Sequence[Measured], cells: int) -> Measured:
     """Of all in a cell that with the least noise, in a fixed order."""
-    names = [field.name for field in fields(Measured)]
-    joined = Measured(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
+    joined = join_rows(parts)
     uv, _, _ = project(camera, joined.points_cam)
     column, row = np.floor(uv / camera.size_hw[1] * cells).astype(int).T
     order = np.argsort(joined.noise, kind="stable")
@@ -149,7 +146,6 @@ def carry_on(
 
 def gather(parts: Sequence[Landmarks], config: TriangulationConfig) -> Landmarks:
     """What is worth remembering, the first parts first."""
-    points = np.concatenate([part.points_ego for part in parts])
-    noise = np.concatenate([part.noise for part in parts])
-    keep = np.flatnonzero(noise < config.worst)[: config.most]
-    return Landmarks(points[keep], noise[keep])
+    joined = join_rows(parts)
+    keep = np.flatnonzero(joined.noise < config.worst)[: config.most]
+    return Landmarks(joined.points_ego[keep], joined.noise[keep])

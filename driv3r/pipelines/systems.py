@@ -36,7 +36,8 @@ OURS_BLIND = "learned from metric depth; neither rays nor the rig's height were 
 class System:
     """A loaded network and what a log's header tells of it.
 
-    `partner` is the network that runs beside it, `weights_hash` of both.
+    `partner` is the network that runs beside it, `weights_hash` of both. With `tracks` its answers
+    are held against tracked features.
     """
 
     network: nn.Module
@@ -44,6 +45,7 @@ class System:
     weights_hash: str
     scale_source: str
     aligner: Aligner
+    tracks: bool
     sigma_scale: float = 1.0
     partner: nn.Module | None = None
 
@@ -116,12 +118,12 @@ def load_system(settings: Settings) -> System:
     """The network of a run with its weights; CheckpointError when they do not fit."""
     entry, weights = choose_model(settings.model), Path(settings.weights)
     aligner = choose_aligner(settings.model, settings.aligner)
-    source = tell_scale(settings)
+    source, tracks = tell_scale(settings), choose_tracks(settings)
     if entry.network is Driv3r:
         network, card = load_weights(weights)
         factor = float(card.get("sigma_scale", 1.0))
         size_hw = network.config.size_hw
-        return System(network, size_hw, hash_file(weights), source, aligner, factor)
+        return System(network, size_hw, hash_file(weights), source, aligner, tracks, factor)
     network, partner = load_official(entry, weights), None
     hashes = hash_file(weights)
     beside = choose_partner(settings)
@@ -129,7 +131,7 @@ def load_system(settings: Settings) -> System:
         second = Path(settings.second_weights)
         partner = load_official(beside, second)
         hashes = f"{hashes}+{hash_file(second)}"
-    return System(network, entry.size_hw, hashes, source, aligner, partner=partner)
+    return System(network, entry.size_hw, hashes, source, aligner, tracks, partner=partner)
 
 
 def make_looker(system: System, rig: Rig, settings: Settings, flow: Flow) -> Looker:

@@ -21,7 +21,7 @@ from driv3r.pipelines.prepare import WorkRig, prepare_rig
 from driv3r.pipelines.replay import Moment, fused_frame, replay
 from driv3r.pipelines.results import LogResult
 from driv3r.pipelines.score import LogScorer, Verdict
-from driv3r.pipelines.systems import System, choose_tracks, load_system
+from driv3r.pipelines.systems import System, load_system
 from driv3r.store.files import read_state
 from driv3r.store.schema import LogHeader, header_hash
 from driv3r.store.writer import LogWriter
@@ -68,8 +68,8 @@ class LogWorker:
         writer = LogWriter(job.staging, header)
         with _timed(seconds, "predict"):
             streamer = system.stream(work.rig, settings)
-            stage, tracks = _stage(report, "predict"), choose_tracks(settings)
-            predict_frames(scene, work, writer, streamer, settings.ego_poses, tracks, stage)
+            stage = _stage(report, "predict")
+            predict_frames(scene, work, writer, streamer, settings.ego_poses, system.tracks, stage)
         with _timed(seconds, "fuse and score"):
             scorer = LogScorer(settings.protocol, work.rig, settings.model, settings.ego_poses)
             painter = Painter(job, len(scene.frames))
@@ -123,7 +123,7 @@ def make_header(job: Job, scene: Scene, work: WorkRig, system: System) -> LogHea
         settings.ego_poses,
         settings.precision,
         settings.calibration,
-        choose_tracks(settings),
+        system.tracks,
     ]
     return LogHeader(
         log_id=scene.id,
