@@ -4,12 +4,14 @@ from pathlib import Path
 
 from driv3r.datasets.ddad import DdadReader
 from driv3r.datasets.nuscenes import NuScenesReader
+from driv3r.datasets.pandaset import PandaSetReader
 from driv3r.datasets.reader import Reader
 from driv3r.errors import ConfigError, DatasetError
 
-READERS: dict[str, type[NuScenesReader] | type[DdadReader]] = {
+READERS: dict[str, type[NuScenesReader] | type[DdadReader] | type[PandaSetReader]] = {
     "nuscenes": NuScenesReader,
     "ddad": DdadReader,
+    "pandaset": PandaSetReader,
 }
 
 

@@ -91,6 +91,7 @@ _AS_PUBLISHED = (
     DepthProtocol("nuscenes", 0.1, 80.0, keyframes_only=True),
     DepthProtocol("ddad", 0.0, 200.0),
     DepthProtocol("kitti", 0.0, 80.0, crop="garg"),
+    DepthProtocol("pandaset", 0.1, 80.0),
 )
 PROTOCOLS: dict[str, DepthProtocol] = {
     protocol.name: protocol for given in _AS_PUBLISHED for protocol in (given, given.unfiltered())

@@ -1,0 +1,365 @@
+"""PandaSet folders: JSON poses in world coordinates, JPEGs, and point clouds as pickled tables.
+
+A sequence is `<id>/{camera/<name>,lidar,annotations/cuboids}`; moment number i of each sensor is
+entry i of its `timestamps.json` and `poses.json` and its file `<ii>.jpg` or `<ii>.pkl.gz`.
+"""
+
+import gzip
+import io
+import math
+import pickle
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from driv3r.datasets.images import read_file
+from driv3r.datasets.reader import (
+    PLAIN_NAME,
+    Datum,
+    FrameSources,
+    make_camera,
+    make_pose,
+    make_scene,
+    place_ego,
+    read_json,
+    resolve_inside,
+)
+from driv3r.errors import ConfigError, DatasetError
+from driv3r.geometry.transforms import (
+    apply,
+    from_rotvec,
+    interpolate,
+    invert,
+    make_transform,
+    to_rotvec,
+)
+from driv3r.types import Camera, Repair, Rig, Scene, Transform
+
+CAMERAS = (
+    "front_camera",
+    "front_right_camera",
+    "right_camera",
+    "back_camera",
+    "left_camera",
+    "front_left_camera",
+)
+SIZE_HW = (1080, 1920)  # of all six; no table says it
+LIDAR_HEIGHT_M = 0.33  # of the LiDAR poses' origin above the road; they look along +y
+EGO_T_LIDAR = from_rotvec(np.array([0.0, 0.0, -np.pi / 2]), np.array([0.0, 0.0, LIDAR_HEIGHT_M]))
+SPINNING, FORWARD = 0, 1  # the two LiDARs' numbers in the tables
+TABLE = ("pkl.gz", "pkl")
+GZIP_START = b"\x1f\x8b"
+# All that a pickled table of numbers and strings names, by the pandas of PandaSet's makers or ours.
+GLOBALS = frozenset(
+    {
+        ("builtins", "slice"),
+        ("numpy", "dtype"),
+        ("numpy", "ndarray"),
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy.core.numeric", "_frombuffer"),
+        ("numpy._core.numeric", "_frombuffer"),
+        ("pandas", "DataFrame"),
+        ("pandas", "Index"),
+        ("pandas", "RangeIndex"),
+        ("pandas._libs.internals", "_unpickle_block"),
+        ("pandas.core.frame", "DataFrame"),
+        ("pandas.core.indexes.base", "Index"),
+        ("pandas.core.indexes.base", "_new_Index"),
+        ("pandas.core.indexes.range", "RangeIndex"),
+        ("pandas.core.internals.managers", "BlockManager"),
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Cuboids:
+    """The n boxes annotated at one moment, in world coordinates.
+
+    `size_m` is across, along and upward: the box's own x, y, z, turned by `yaw_rad` about world z.
+    `uuid` names an object through its sequence; `is_stationary` says that it never moves in it.
+    """
+
+    label: tuple[str, ...]
+    uuid: tuple[str, ...]
+    center_world: Float[np.ndarray, "n 3"]
+    size_m: Float[np.ndarray, "n 3"]
+    yaw_rad: Float[np.ndarray, "n"]
+    is_stationary: Bool[np.ndarray, "n"]
+
+
+class PandaSetReader:
+    """Sequences of a PandaSet folder by id. Every moment is a keyframe: `sweeps` adds nothing."""
+
+    def __init__(self, root: Path, sweeps: bool = False) -> None:
+        self._root = root.resolve()
+        self._sequences = tuple(
+            sorted(
+                path.parent.name
+                for path in self._root.glob("*/lidar")
+                if path.is_dir() and PLAIN_NAME.fullmatch(path.parent.name)
+            )
+        )
+        if not self._sequences:
+            raise DatasetError(
+                f"{root} holds no PandaSet sequence: expected folders such as 001 with lidar/ and "
+                "camera/ in them; give the folder that holds those"
+            )
+
+    def scenes(self, split: str) -> tuple[str, ...]:
+        """Sequence ids of `all`, or the one that is named: PandaSet has no official split.
+
+        Raises ConfigError on anything else.
+        """
+        if split == "all":
+            return self._sequences
+        if split not in self._sequences:
+            raise ConfigError(
+                f"unknown split {split!r}; PandaSet has none of its own: take all, or one sequence "
+                f"of {', '.join(self._sequences)}"
+            )
+        return (split,)
+
+    def read(self, scene_id: str) -> Scene:
+        """One sequence by its id; its JSON is resolved now, its files when frames are indexed.
+
+        Raises DatasetError on an unknown sequence or tables that do not hold together,
+        UnsafePathError on files outside.
+        """
+        self._check(scene_id)
+        lidar = _read_data(self._root, f"{scene_id}/lidar", "lidar", TABLE)
+        held = [name for name in CAMERAS if (self._root / scene_id / "camera" / name).is_dir()]
+        if not held:
+            raise DatasetError(
+                f"{self._root / scene_id}/camera holds none of {', '.join(CAMERAS)}; fetch them"
+            )
+        repairs = [
+            Repair(name, f"left out of the rig: {scene_id}/camera has no such folder")
+            for name in CAMERAS
+            if name not in held
+        ]
+        data = {
+            name: _read_data(self._root, f"{scene_id}/camera/{name}", name, ("jpg",), len(lidar))
+            for name in held
+        }
+        cameras = tuple(
+            _make_camera(self._root, scene_id, name, data[name], lidar, repairs) for name in held
+        )
+        rig = Rig(cameras, EGO_T_LIDAR)
+        records = _make_records(rig, data, lidar)
+        poses = {datum.path: datum.world_T_sensor for datum in lidar if isinstance(datum, Datum)}
+        read = partial(read_points, world_T_lidar_of=poses)
+        return make_scene(scene_id, rig, records, read, repairs)
+
+    def read_cuboids(self, scene_id: str, frame: int) -> Cuboids:
+        """The boxes of one moment, counted as the scene's frames are.
+
+        Boxes made for the forward LiDAR are left out where the spinning one's twin is given: its
+        points are not read. Raises DatasetError on an unknown sequence or a missing or broken file.
+        """
+        self._check(scene_id)
+        path = _find_file(self._root, f"{scene_id}/annotations/cuboids", frame, TABLE)
+        axes = [f"{of}.{axis}" for of in ("position", "dimensions") for axis in "xyz"]
+        table = read_table(path, ["label", "uuid", "yaw", "stationary", "cuboids.sensor_id"] + axes)
+        kept = table["cuboids.sensor_id"] != FORWARD
+        label, uuid = (tuple(map(str, table[name][kept])) for name in ("label", "uuid"))
+        numbers = _floats(table, [*axes, "yaw"], path)[kept]
+        stationary = table["stationary"][kept].astype(bool)
+        return Cuboids(label, uuid, numbers[:, :3], numbers[:, 3:6], numbers[:, 6], stationary)
+
+    def _check(self, scene_id: str) -> None:
+        if scene_id not in self._sequences:
+            raise DatasetError(
+                f"no sequence {scene_id!r} in {self._root}: {', '.join(self._sequences)}"
+            )
+
+
+def read_points(path: Path, world_T_lidar_of: Mapping[Path, Transform]) -> Float[np.ndarray, "n 3"]:
+    """x, y, z (metres, LiDAR frame) of the spinning LiDAR's points, which the file gives in world.
+
+    They are freed of the car's own motion already. Raises DatasetError on a missing or broken file.
+    """
+    table = read_table(path, ["x", "y", "z", "d"])
+    points_world = _floats(table, ["x", "y", "z"], path)[table["d"] == SPINNING]
+    return apply(invert(world_T_lidar_of[path]), points_world).astype(np.float32)
+
+
+def read_table(path: Path, columns: Sequence[str]) -> dict[str, np.ndarray]:
+    """The asked columns of a pickled DataFrame, gzipped or plain.
+
+    Raises DatasetError where the file is missing or broken, lacks a column, or names a global
+    beyond the few that such a table needs: an unchecked pickle runs whatever its writer wished.
+    """
+    import pandas  # only this dataset needs it, and it is slow to import
+
+    data = read_file(path)
+    try:
+        data = gzip.decompress(data) if data.startswith(GZIP_START) else data
+    except (OSError, EOFError, zlib.error) as error:
+        raise DatasetError(f"the table can not be inflated: {path}: {error}") from error
+    try:
+        frame = _TableUnpickler(io.BytesIO(data)).load()
+    except DatasetError as error:
+        raise DatasetError(f"{error}: {path}") from error
+    except Exception as error:  # what a damaged pickle raises is up to numpy and pandas
+        raise DatasetError(f"the pickled table can not be read: {path}: {error!r}") from error
+    if not isinstance(frame, pandas.DataFrame):
+        raise DatasetError(f"expected a pickled DataFrame, got a {type(frame).__name__}: {path}")
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise DatasetError(f"the table lacks {', '.join(missing)} of {', '.join(columns)}: {path}")
+    return {name: frame[name].to_numpy() for name in columns}
+
+
+class _TableUnpickler(pickle.Unpickler):
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        if (module_name, global_name) not in GLOBALS:
+            raise DatasetError(
+                f"the pickle asks for {module_name}.{global_name}, which no table of numbers and "
+                "strings needs; it was not run. Fetch the original file"
+            )
+        return super().find_class(module_name, global_name)
+
+
+def _floats(
+    table: Mapping[str, np.ndarray], columns: Sequence[str], path: Path
+) -> Float[np.ndarray, "n c"]:
+    try:
+        return np.stack([table[name].astype(np.float64) for name in columns], axis=-1)
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{', '.join(columns)} are not all numbers: {path}: {error}") from error
+
+
+def _find_file(root: Path, folder: str, moment: int, suffixes: Sequence[str]) -> Path:
+    """A moment's file by the first suffix that is there, else by the first (and missing)."""
+    paths = [resolve_inside(root, f"{folder}/{moment:02d}.{suffix}") for suffix in suffixes]
+    return next((path for path in paths if path.exists()), paths[0])
+
+
+def _read_data(
+    root: Path, folder: str, name: str, suffixes: Sequence[str], expected: int | None = None
+) -> list[Datum | Repair]:
+    """What a sensor wrote, moment by moment; a broken pose is a Repair.
+
+    Raises DatasetError where times are broken or the tables differ in length.
+    """
+    times_s, poses = (
+        _read_list(resolve_inside(root, f"{folder}/{table}.json"))
+        for table in ("timestamps", "poses")
+    )
+    counts = {len(times_s), len(poses)} | ({expected} if expected is not None else set())
+    if len(counts) != 1:
+        raise DatasetError(
+            f"{root / folder}: {len(times_s)} timestamps and {len(poses)} poses, expected "
+            f"{expected or 'as many'} of each, one a LiDAR sweep; fetch the tables again"
+        )
+    data: list[Datum | Repair] = []
+    for i, (time_s, pose) in enumerate(zip(times_s, poses, strict=True)):
+        time_us = _to_us(time_s, f"{root / folder}/timestamps.json entry {i}")
+        try:
+            world_T_sensor = _parse_pose(pose, f"{root / folder}/poses.json entry {i}")
+        except DatasetError as error:
+            data.append(Repair(name, f"left out: {error}"))
+        else:
+            data.append(Datum(_find_file(root, folder, i, suffixes), time_us, world_T_sensor))
+    return data
+
+
+def _read_list(path: Path) -> list[Any]:
+    content = read_json(path)
+    if not isinstance(content, list):
+        raise DatasetError(f"{path}: expected a list, got a {type(content).__name__}")
+    return content
+
+
+def _to_us(time_s: Any, where: str) -> int:
+    if not isinstance(time_s, int | float) or not math.isfinite(time_s):
+        raise DatasetError(f"{where}: {time_s!r} is no time in seconds; fetch the table again")
+    return round(time_s * 1e6)
+
+
+def _parse_pose(pose: Any, where: str) -> Transform:
+    try:
+        wxyz = [pose["heading"][axis] for axis in "wxyz"]
+        xyz = [pose["position"][axis] for axis in "xyz"]
+    except (KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{where}: expected a heading w, x, y, z and a position x, y, z, got {pose!r}"
+        ) from error
+    return make_pose(wxyz, xyz, where)
+
+
+def _make_camera(
+    root: Path,
+    scene_id: str,
+    name: str,
+    data: Sequence[Datum | Repair],
+    lidar: Sequence[Datum | Repair],
+    repairs: list[Repair],
+) -> Camera:
+    path = resolve_inside(root, f"{scene_id}/camera/{name}/intrinsics.json")
+    lens = read_json(path)
+    try:
+        fx, fy, cx, cy = (float(lens[key]) for key in ("fx", "fy", "cx", "cy"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"{path}: expected numbers fx, fy, cx, cy, got {lens!r}") from error
+    K = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+    exposures = [datum for datum in data if isinstance(datum, Datum)]
+    sweeps = [datum for datum in lidar if isinstance(datum, Datum)]
+    if not exposures or not sweeps:
+        raise DatasetError(
+            f"{root / scene_id}: {name} has {len(exposures)} usable poses and the LiDAR "
+            f"{len(sweeps)}: no place of the camera on the car follows; fetch the poses again"
+        )
+    ego_T_cam, gap_us = estimate_place(exposures, sweeps)
+    if gap_us:
+        reason = f"placed on the car by a LiDAR pose {gap_us} us off: none is around its exposures"
+        repairs.append(Repair(name, reason))
+    return make_camera(name, K, SIZE_HW, ego_T_cam)
+
+
+def estimate_place(exposures: Sequence[Datum], sweeps: Sequence[Datum]) -> tuple[Transform, int]:
+    """ego_T_cam as the median over the exposures, and how far off (us) the ego poses used are.
+
+    That is 0 where exposures lie between two LiDAR poses: only those are counted then, their ego
+    pose interpolated. Raises DatasetError where the sweeps run backwards in time.
+    """
+    known_us, at_us = _times_us(sweeps), _times_us(exposures)
+    back = np.flatnonzero(np.diff(known_us) <= 0)
+    if len(back):
+        raise DatasetError(
+            f"LiDAR times run backwards: {known_us[back[0]]} us is followed by "
+            f"{known_us[back[0] + 1]} us before {sweeps[back[0] + 1].path}; repair timestamps.json"
+        )
+    world_T_ego = np.stack([sweep.world_T_sensor for sweep in sweeps]) @ invert(EGO_T_LIDAR)
+    world_T_cam = np.stack([exposure.world_T_sensor for exposure in exposures])
+    ego_T_cam = invert(interpolate(known_us, world_T_ego, at_us)) @ world_T_cam
+    gap_us = np.abs(np.clip(at_us, known_us[0], known_us[-1]) - at_us)
+    ego_T_cam = ego_T_cam[gap_us == gap_us.min()]
+    # Rotations differ by fractions of a degree, so that medians of their rotation vectors serve.
+    turn_rad = to_rotvec(invert(ego_T_cam[0]) @ ego_T_cam)
+    turn = from_rotvec(np.median(turn_rad, axis=0), np.zeros(3))
+    rotation = ego_T_cam[0, :3, :3] @ turn[:3, :3]
+    place = np.median(ego_T_cam[:, :3, 3], axis=0)
+    return make_transform(rotation, place), int(gap_us.min())
+
+
+def _times_us(data: Sequence[Datum]) -> Int[np.ndarray, "t"]:
+    return np.array([datum.time_us for datum in data], np.int64)
+
+
+def _make_records(
+    rig: Rig, data: Mapping[str, Sequence[Datum | Repair]], lidar: Sequence[Datum | Repair]
+) -> list[FrameSources]:
+    records = []
+    for i, sweep in enumerate(lidar):
+        cameras = tuple(data[camera.name][i] for camera in rig.cameras)
+        time_us, world_T_ego = place_ego(rig, cameras, sweep)
+        records.append(FrameSources(time_us, world_T_ego, cameras, sweep, True))
+    return records

@@ -1,0 +1,323 @@
+"""The PandaSet reader against a small sequence with a known rig, and broken copies of it."""
+
+import gzip
+import json
+import os
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from driv3r.datasets import open_dataset
+from driv3r.datasets.pandaset import CAMERAS, SIZE_HW, PandaSetReader
+from driv3r.errors import ConfigError, DatasetError, UnsafePathError
+from driv3r.geometry.transforms import apply, from_rotvec, to_quaternion
+from driv3r.types import Frame, Transform
+
+MOMENTS = 4
+SPEED_MPS = 10.0
+START_US = 1_557_539_956_500_022
+CAMERA_LEAD_US = dict(zip(CAMERAS, (50_000, 40_000, 20_000, 100_000, 80_000, 60_000), strict=True))
+LENS = {"fx": 930.0, "fy": 931.0, "cx": 959.5, "cy": 539.5}
+EGO_T_LIDAR = from_rotvec(np.array([0, 0, -np.pi / 2]), np.array([0, 0, 0.33]))
+# A camera looking along ego x: its x is -y of ego, its y is -z.
+LEVEL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+POINTS_EGO = np.array([[10.0, 0, 0], [5, 2, 1], [-8, -3, 0.5], [0, 20, 2]])
+
+
+def ego_T_cam_of(name: str) -> Transform:
+    i = CAMERAS.index(name)
+    return from_rotvec(np.array([0, 0, -i * np.pi / 3]), np.array([1 - i / 4, 0.1 * i, 2])) @ LEVEL
+
+
+def world_T_ego_at(time_us: int) -> Transform:
+    """The car drives along its x, which points 30 degrees left of the world's."""
+    ahead_m = SPEED_MPS * (time_us - START_US) * 1e-6
+    turn = from_rotvec(np.array([0, 0, np.pi / 6]), np.array([3.0, -2, 0.5]))
+    return turn @ from_rotvec(np.zeros(3), np.array([ahead_m, 0, 0]))
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def edit(path: Path, *keys: Any, value: Any) -> None:
+    content = entry = json.loads(path.read_text())
+    for key in keys[:-1]:
+        entry = entry[key]
+    entry[keys[-1]] = value
+    path.write_text(json.dumps(content))
+
+
+def write_tables(folder: Path, times_us: list[int], ego_T_sensor: Transform) -> None:
+    poses = []
+    for time_us in times_us:
+        world_T_sensor = world_T_ego_at(time_us) @ ego_T_sensor
+        heading = dict(zip("wxyz", to_quaternion(world_T_sensor).tolist(), strict=True))
+        position = dict(zip("xyz", world_T_sensor[:3, 3].tolist(), strict=True))
+        poses.append({"position": position, "heading": heading})
+    write_json(folder / "poses.json", poses)
+    write_json(folder / "timestamps.json", [time_us / 1e6 for time_us in times_us])
+
+
+def write_pickle(path: Path, content: Any, protocol: int = 3) -> None:
+    """As PandaSet's makers did: before pandas 3, names of columns were plain objects."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, pd.DataFrame):
+        content.columns = pd.Index(content.columns, dtype=object)
+    data = pickle.dumps(content, protocol=protocol)
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+def make_cloud(time_us: int) -> pd.DataFrame:
+    """POINTS_EGO in the world, and one point of the forward LiDAR."""
+    points_world = apply(world_T_ego_at(time_us), np.concatenate([POINTS_EGO, [[99.0, 9, 9]]]))
+    cloud = pd.DataFrame(points_world, columns=list("xyz"))
+    return cloud.assign(i=7.0, t=time_us * 1e-6, d=[0] * len(POINTS_EGO) + [1])
+
+
+def make_cuboids() -> pd.DataFrame:
+    """A car that both LiDARs saw, its forward twin, and a pedestrian."""
+    rows: list[tuple[Any, ...]] = [
+        ("a", "Car", 0.5, True, (10.0, 5, 1), (1.9, 4.6, 1.6), 0),
+        ("b", "Car", 0.5, True, (10.1, 5, 1), (1.9, 4.6, 1.6), 1),
+        ("c", "Pedestrian", -1.0, False, (3.0, 2, 1), (0.6, 0.7, 1.8), -1),
+    ]
+    table: dict[str, Any] = {
+        name: pd.Series([row[i] for row in rows], dtype=object if i < 2 else None)
+        for i, name in enumerate(("uuid", "label", "yaw", "stationary"))
+    }
+    for i, of in ((4, "position"), (5, "dimensions")):
+        table |= {f"{of}.{axis}": [row[i][j] for row in rows] for j, axis in enumerate("xyz")}
+    return pd.DataFrame(table | {"cuboids.sensor_id": [row[6] for row in rows]})
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Four moments of six cameras and a LiDAR; the car drives 10 m/s along x."""
+    root = tmp_path / "root"
+    times_us = [START_US + 100_000 * i for i in range(MOMENTS)]
+    image = cv2.imencode(".jpg", np.full((*SIZE_HW, 3), 90, np.uint8))[1].tobytes()
+    for name in CAMERAS:
+        folder = root / "002" / "camera" / name
+        exposed_us = [time_us - CAMERA_LEAD_US[name] for time_us in times_us]
+        write_tables(folder, exposed_us, ego_T_cam_of(name))
+        write_json(folder / "intrinsics.json", LENS)
+        for i in range(MOMENTS):
+            (folder / f"{i:02d}.jpg").write_bytes(image)
+    write_tables(root / "002" / "lidar", times_us, EGO_T_LIDAR)
+    for i, time_us in enumerate(times_us):
+        write_pickle(root / "002" / "lidar" / f"{i:02d}.pkl.gz", make_cloud(time_us))
+        write_pickle(root / f"002/annotations/cuboids/{i:02d}.pkl.gz", make_cuboids())
+    return root
+
+
+def first_frame(root: Path) -> Frame:
+    return open_dataset("pandaset", root).read("002").frames[0]
+
+
+def test_a_scene_holds_what_was_written(root: Path) -> None:
+    scene = open_dataset("pandaset", root, sweeps=True).read("002")
+    assert scene.repairs == ()
+    assert [camera.name for camera in scene.rig.cameras] == list(CAMERAS)
+    np.testing.assert_array_equal(scene.time_us, START_US + 100_000 * np.arange(MOMENTS))
+    assert scene.rig.ego_T_lidar is not None
+    np.testing.assert_allclose(scene.rig.ego_T_lidar, EGO_T_LIDAR, atol=1e-12)
+    for camera in scene.rig.cameras:
+        np.testing.assert_array_equal(camera.K, [[930, 0, 960], [0, 931, 540], [0, 0, 1]])
+        assert (camera.size_hw, camera.distortion) == ((1080, 1920), ())
+        np.testing.assert_allclose(camera.ego_T_cam, ego_T_cam_of(camera.name), atol=1e-6)
+    frame = scene.frames[2]
+    assert frame.repairs == ()
+    np.testing.assert_allclose(frame.world_T_ego, world_T_ego_at(frame.time_us), atol=1e-9)
+    for name, view in zip(CAMERAS, frame.views, strict=True):
+        assert view is not None
+        assert view.time_us == frame.time_us - CAMERA_LEAD_US[name]
+        world_T_cam = world_T_ego_at(view.time_us) @ ego_T_cam_of(name)
+        np.testing.assert_allclose(view.world_T_cam, world_T_cam, atol=1e-9)
+    assert frame.sweep is not None
+    assert frame.sweep.time_us == frame.time_us
+    points_ego = apply(EGO_T_LIDAR, frame.sweep.points_lidar)
+    np.testing.assert_allclose(points_ego, POINTS_EGO, atol=1e-5)
+
+
+def test_splits(root: Path) -> None:
+    reader = open_dataset("pandaset", root)
+    assert reader.scenes("all") == reader.scenes("002") == ("002",)
+    with pytest.raises(ConfigError, match="take all, or one sequence of 002"):
+        reader.scenes("val")
+    with pytest.raises(DatasetError, match="no sequence '003'.*002"):
+        reader.read("003")
+    with pytest.raises(DatasetError, match="folders such as 001"):
+        open_dataset("pandaset", root / "002")
+
+
+def test_a_lone_pose_far_off_does_not_move_the_rig(root: Path) -> None:
+    edit(root / "002/camera/front_camera/poses.json", 2, "position", "x", value=500.0)
+    front = open_dataset("pandaset", root).read("002").rig.cameras[0]
+    np.testing.assert_allclose(front.ego_T_cam, ego_T_cam_of("front_camera"), atol=1e-6)
+
+
+def test_cuboids_leave_out_the_forward_lidars_twins(root: Path) -> None:
+    reader = PandaSetReader(root)
+    cuboids = reader.read_cuboids("002", 1)
+    assert (cuboids.label, cuboids.uuid) == (("Car", "Pedestrian"), ("a", "c"))
+    np.testing.assert_array_equal(cuboids.center_world, [[10, 5, 1], [3, 2, 1]])
+    np.testing.assert_array_equal(cuboids.size_m, [[1.9, 4.6, 1.6], [0.6, 0.7, 1.8]])
+    np.testing.assert_array_equal(cuboids.yaw_rad, [0.5, -1])
+    np.testing.assert_array_equal(cuboids.is_stationary, [True, False])
+    with pytest.raises(DatasetError, match=r"missing.*09\.pkl\.gz"):
+        reader.read_cuboids("002", 9)
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_plain_pickles_of_any_protocol_are_read(root: Path, protocol: int) -> None:
+    (root / "002/lidar/00.pkl.gz").unlink()
+    write_pickle(root / "002/lidar/00.pkl", make_cloud(START_US), protocol)
+    sweep = first_frame(root).sweep
+    assert sweep is not None
+    np.testing.assert_allclose(apply(EGO_T_LIDAR, sweep.points_lidar), POINTS_EGO, atol=1e-5)
+
+
+class Harm:
+    """Makes a folder when it is unpickled without a check."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_that_runs_code_is_refused(root: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    cloud = make_cloud(START_US).astype({"i": object})
+    cloud.loc[0, "i"] = Harm(made)
+    write_pickle(root / "002/lidar/00.pkl.gz", cloud)
+    frame = first_frame(root)
+    assert frame.sweep is None
+    assert [repair.where for repair in frame.repairs] == ["lidar"]
+    assert f"{os.mkdir.__module__}.mkdir" in frame.repairs[0].reason
+    write_pickle(root / "002/annotations/cuboids/00.pkl.gz", Harm(made))
+    with pytest.raises(DatasetError, match=r"asks for \w+\.mkdir.*it was not run.*00\.pkl\.gz"):
+        PandaSetReader(root).read_cuboids("002", 0)
+    assert not made.exists()
+
+
+def test_a_broken_cloud_is_left_out(root: Path) -> None:
+    path = root / "002/lidar/00.pkl.gz"
+    whole = path.read_bytes()
+    cut = gzip.compress(gzip.decompress(whole)[:-40])
+    texts = make_cloud(START_US)
+    texts["x"] = pd.Series(["far"] * len(texts), dtype=object)
+    broken: list[tuple[Any, str]] = [
+        (whole[:100], "inflated"),
+        (cut, "can not be read"),
+        (b"", "can not be read"),
+        (make_cloud(START_US).drop(columns="z"), "lacks z"),
+        ([1, 2], "got a list"),
+        (texts, "not all numbers"),
+        (make_cloud(START_US).assign(d=1), "no finite point"),
+        (None, "missing"),
+    ]
+    for content, reason in broken:
+        if content is None:
+            path.unlink()
+        elif isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            write_pickle(path, content)
+        frame = first_frame(root)
+        assert frame.sweep is None
+        assert [repair.where for repair in frame.repairs] == ["lidar"]
+        assert reason in frame.repairs[0].reason
+
+
+def test_lost_images_and_broken_poses_cost_one_view(root: Path) -> None:
+    camera = root / "002" / "camera"
+    (camera / "front_camera" / "00.jpg").unlink()
+    cut = camera / "left_camera" / "00.jpg"
+    cut.write_bytes(cut.read_bytes()[:-50])
+    small = cv2.imencode(".jpg", np.full((54, 96, 3), 90, np.uint8))[1].tobytes()
+    (camera / "right_camera" / "00.jpg").write_bytes(small)
+    heading = dict.fromkeys("wxyz", 0.0)
+    edit(camera / "back_camera" / "poses.json", 0, "heading", value=heading)
+    edit(camera / "front_left_camera" / "poses.json", 0, value={})
+    frame = first_frame(root)
+    reasons = {repair.where: repair.reason for repair in frame.repairs}
+    given = dict(zip(CAMERAS, frame.views, strict=True))
+    assert [name for name in CAMERAS if given[name] is not None] == ["front_right_camera"]
+    for name, reason in (
+        ("front_camera", "missing"),
+        ("left_camera", "cut short"),
+        ("right_camera", "(54, 96)"),
+        ("back_camera", "quaternion"),
+        ("front_left_camera", "expected a heading"),
+    ):
+        assert reason in reasons[name]
+
+
+def test_a_sweep_without_pose_leaves_the_first_cameras(root: Path) -> None:
+    edit(root / "002/lidar/poses.json", 1, "heading", "w", value="up")
+    scene = open_dataset("pandaset", root).read("002")
+    frame = scene.frames[1]
+    assert frame.sweep is None
+    assert [repair.where for repair in frame.repairs] == ["lidar"]
+    assert frame.time_us == START_US + 100_000 - CAMERA_LEAD_US["front_camera"]
+    np.testing.assert_allclose(frame.world_T_ego, world_T_ego_at(frame.time_us), atol=1e-6)
+
+
+def test_a_camera_without_folder_is_a_counted_repair(root: Path) -> None:
+    (root / "002/camera/back_camera").rename(root / "elsewhere")
+    scene = open_dataset("pandaset", root).read("002")
+    assert len(scene.rig.cameras) == len(scene.frames[0].views) == 5
+    assert [repair.where for repair in scene.repairs] == ["back_camera"]
+
+
+def test_files_outside_are_refused(root: Path, tmp_path: Path) -> None:
+    image = root / "002/camera/front_camera/00.jpg"
+    image.rename(tmp_path / "outside.jpg")
+    image.symlink_to(tmp_path / "outside.jpg")
+    with pytest.raises(UnsafePathError):
+        open_dataset("pandaset", root).read("002")
+
+
+FRONT = "002/camera/front_camera"
+BROKEN: list[tuple[str, tuple, Any, str]] = [
+    (f"{FRONT}/timestamps.json", (0,), "noon", "'noon' is no time"),
+    (f"{FRONT}/timestamps.json", (0,), float("nan"), "nan is no time"),
+    (f"{FRONT}/intrinsics.json", ("fx",), 0.0, "no usable K"),
+    (f"{FRONT}/intrinsics.json", ("fx",), "wide", "expected numbers fx"),
+    ("002/lidar/timestamps.json", (1,), START_US / 1e6, "backwards"),
+]
+
+
+@pytest.mark.parametrize(("file", "keys", "value", "reason"), BROKEN)
+def test_broken_tables_are_named(
+    root: Path, file: str, keys: tuple, value: Any, reason: str
+) -> None:
+    edit(root / file, *keys, value=value)
+    with pytest.raises(DatasetError, match=reason):
+        open_dataset("pandaset", root).read("002")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        (f"{FRONT}/poses.json", [], "4 timestamps and 0 poses, expected 4"),
+        (f"{FRONT}/poses.json", {}, "expected a list, got a dict"),
+        (f"{FRONT}/poses.json", [{}] * MOMENTS, "front_camera has 0 usable poses"),
+        ("002/lidar/poses.json", [{}] * MOMENTS, "the LiDAR 0"),
+        (f"{FRONT}/intrinsics.json", [], "expected numbers fx"),
+    ],
+)
+def test_replaced_tables_are_named(root: Path, file: str, content: Any, reason: str) -> None:
+    write_json(root / file, content)
+    with pytest.raises(DatasetError, match=re.escape(reason)):
+        open_dataset("pandaset", root).read("002")
