@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from driv3r.errors import ConfigError, DatasetError
-from driv3r.types import Rig
+from driv3r.types import Camera, Rig
 from driv3r.world.render import Renderer, ViewTruth
 from driv3r.world.rig import make_rig, trigger_offset_us
 from driv3r.world.scene import make_world
@@ -49,6 +49,13 @@ class Clip:
     world_T_ego: Float[np.ndarray, "t 4 4"]
     world_T_cam: Float[np.ndarray, "t v 4 4"]
     time_us: Int[np.ndarray, "t"]
+
+    @property
+    def cameras(self) -> list[Camera]:
+        """The rig's cameras, without names."""
+        size_hw = (self.depth_m.shape[-2], self.depth_m.shape[-1])
+        pairs = zip(self.K, self.ego_T_cam, strict=True)
+        return [Camera("", K, size_hw, ego_T_cam) for K, ego_T_cam in pairs]
 
 
 def render_clip(seed: int, recipe: ClipRecipe) -> Clip:

@@ -1,20 +1,23 @@
-"""Who is on the road: the ego car's drive, traffic about it, walkers, and parked cars."""
+"""Who is on the road: the ego car's drive, traffic about it, and walkers."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from driv3r.world import props
-from driv3r.world.mesh import Material, Mesh, at
+from driv3r.world.mesh import Mesh
+from driv3r.world.parking import EGO_BACK_M, EGO_FRONT_M
 from driv3r.world.road import LANE_M, Road
 from driv3r.world.streets import STOP_BACK_M, Signals, Streets, turning_road
-from driv3r.world.traffic import Actor, Drive, Flow, drive_along, follow, stand_at
+from driv3r.world.traffic import Actor, Drive, Flow, drive_along, follow
 
+JAM = 0.18
 RUN_MPS = 3.0  # who would have to go faster does not cross
 TURN_RADPS = 0.42  # how fast the car turns at a crossing
-EGO_FRONT_M, EGO_BACK_M = 3.8, 1.1  # from the rear axle, where the ego frame is
+ASIDE_M, SWAY_M = 0.58, 0.12  # how far the ego car keeps from its lane's middle, and sways
+JAM_REACH_M = (-50.0, 110.0)  # where a lane beside the ego car stands still, if one does
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +30,10 @@ class Traffic:
 
 @dataclass(frozen=True, eq=False)
 class Lanes:
-    """One direction of a road: lateral places of its lanes, its lights, and whether s falls."""
+    """One direction of a road: lateral places of its lanes, its lights, and whether s falls.
+
+    `jam` is the chance of a lane that the ego car does not use to be a queue that hardly moves.
+    """
 
     road: Road
     d: tuple[float, ...]
@@ -38,6 +44,7 @@ class Lanes:
     spacing_m: float
     reach_m: tuple[float, float]
     keep_clear: tuple[tuple[float, float], ...] = ()
+    jam: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +100,15 @@ def line_up(rng: np.random.Generator, lanes: Lanes, plan: Plan | None) -> Queue:
     """Place cars lane by lane, foremost first; with a plan the ego car at s = 0 among them."""
     queue = Queue([], [], [], [], [])
     for d in lanes.d:
-        spacing = rng.uniform(0.5, 2.0) * lanes.spacing_m
+        spacing, reach = rng.uniform(0.5, 2.0) * lanes.spacing_m, lanes.reach_m
         own = plan is not None and abs(d - plan.d) < 1.0
         changes = plan is not None and plan.lane_change_m != 0
         pace = plan.wish_mps if plan and changes else float(rng.uniform(*lanes.wish_mps))
+        if not own and not changes and rng.random() < lanes.jam:
+            spacing, pace, reach = float(rng.uniform(0.2, 1.5)), 0.0, _jam_reach(lanes)
         clear = [*lanes.keep_clear, *([(-16.0, 18.0)] if changes and not own else [])]
-        s, leader, placed = lanes.reach_m[1] - rng.uniform(0, spacing), -1, not own
-        while s > lanes.reach_m[0] or not placed:
+        s, leader, placed = reach[1] - rng.uniform(0, spacing), -1, not own
+        while s > reach[0] or not placed:
             vehicle = choose_vehicle(rng)
             back, front = (float((k * vehicle[1].vertices[:, 0]).max()) for k in (-1, 1))
             if not placed and s - back < EGO_FRONT_M + 3:
@@ -110,8 +119,14 @@ def line_up(rng: np.random.Generator, lanes: Lanes, plan: Plan | None) -> Queue:
                 wish = pace * rng.uniform(0.9, 1.1)
                 _append(queue, vehicle, s, wish, leader, d)
                 leader = len(queue.d) - 1
-            s -= back + front + 3.0 + rng.exponential(spacing)
+            s -= back + front + (3.0 if pace else 1.2) + rng.exponential(spacing)
     return queue
+
+
+def _jam_reach(lanes: Lanes) -> tuple[float, float]:
+    """The stretch of s in which a lane stands still, as its own direction counts s."""
+    low, high = JAM_REACH_M
+    return (-high, -low) if lanes.backwards else (low, high)
 
 
 def _append(queue: Queue, vehicle, start_m: float, wish_mps: float, leader: int, d: float) -> None:
@@ -151,9 +166,10 @@ def drive_lanes(
 
 
 def _drive_ego(rng: np.random.Generator, plan: Plan, time_s, s) -> Drive:
-    """The ego car on its path: sways a little, changes lane where planned."""
-    sway = 0.12 * np.sin(s * rng.uniform(0.03, 0.1) + rng.uniform(0, 6))
-    d = sway + (0.0 if np.isfinite(plan.turn_m) else plan.d)
+    """The ego car on its path: left or right of the middle, sways, changes lane where planned."""
+    sway = SWAY_M * np.sin(s * rng.uniform(0.03, 0.1) + rng.uniform(0, 6))
+    aside = float(np.clip(rng.normal(0, 0.35), -ASIDE_M, ASIDE_M))
+    d = aside + sway + (0.0 if np.isfinite(plan.turn_m) else plan.d)
     if plan.lane_change_m:
         start_m = s[-1] * rng.uniform(0.0, 0.5)
         ease = np.clip((s - start_m) / max(3.5 * plan.wish_mps, 25.0), 0, 1)
@@ -172,11 +188,14 @@ def populate_road(rng: np.random.Generator, road: Road, time_s, top_mps: float, 
     plan = Plan(lanes_d[own], float(rng.uniform(0.4, 1.0)) * top_mps, road, lane_change_m=change)
     stop_m, red = stops
     wish, ahead = (0.5 * top_mps, top_mps), 190.0
-    forth = Lanes(road, lanes_d, stop_m - STOP_BACK_M, red, False, wish, 28.0, (-90.0, ahead))
+    jam = 0.0 if top_mps > 20 else JAM
+    forth = Lanes(
+        road, lanes_d, stop_m - STOP_BACK_M, red, False, wish, 28.0, (-90.0, ahead), jam=jam
+    )
     actors, ego = drive_lanes(rng, forth, time_s, plan)
     back = Lanes(
         road, tuple(-d for d in lanes_d), np.sort(-stop_m - STOP_BACK_M), red[:, ::-1], True, wish,
-        28.0, (-ahead - top_mps * duration_s, 90.0),
+        28.0, (-ahead - top_mps * duration_s, 90.0), jam=jam,
     )  # fmt: skip
     actors += drive_lanes(rng, back, time_s)[0]
     assert ego is not None
@@ -206,12 +225,12 @@ def populate_streets(
     clear = tuple((float(x) - half - 6, float(x) + half + 3) for x in streets.cross_m)
     back_clear = tuple((-b, -a) for a, b in clear)
     line_m = streets.cross_m - half - STOP_BACK_M
-    forth = Lanes(main, lanes_d, line_m, red, False, wish, 22.0, (-90.0, 190.0), clear)
+    forth = Lanes(main, lanes_d, line_m, red, False, wish, 22.0, (-90.0, 190.0), clear, JAM)
     actors, ego = drive_lanes(rng, forth, time_s, plan)
     line_m = -streets.cross_m - half - STOP_BACK_M
     back = Lanes(
         main, tuple(-d for d in lanes_d), line_m, oncoming, True, wish, 22.0,
-        (-190.0 - top_mps * float(time_s[-1]), 90.0), back_clear,
+        (-190.0 - top_mps * float(time_s[-1]), 90.0), back_clear, JAM,
     )  # fmt: skip
     actors += drive_lanes(rng, back, time_s)[0]
     for k, cross in enumerate(streets.cross):
@@ -253,7 +272,8 @@ def walk_along(rng: np.random.Generator, road: Road, time_s, reach_m, spacing_m)
             cyclist = bool(rng.random() < 0.12)
             category, phases, pace = _gait(rng, cyclist)
             backwards = bool(side > 0) if cyclist else bool(rng.random() < 0.5)
-            offset = -0.7 if cyclist else rng.uniform(0.5, max(pave - 0.3, 0.7))
+            beside = -0.3 - road.style.parking_m  # of the kerb, or of the parked cars
+            offset = beside if cyclist else rng.uniform(0.5, max(pave - 0.3, 0.7))
             s = s0 + (-1 if backwards else 1) * pace * time_s
             d = np.full_like(s, side * (half + offset))
             drive = drive_along(road, time_s, s, d, backwards, 0.4)
@@ -283,38 +303,3 @@ def walk_across(rng: np.random.Generator, road: Road, s_m: float, red, time_s) -
             left = np.cross(np.array([0.0, 0, 1.0]), side)
             drive = Drive(time_s, here, side, left)
             yield Actor("human.pedestrian.adult", phases, drive, span(*phases), 1.45)
-
-
-def park_along(
-    rng: np.random.Generator, road: Road, side: int, s_range: tuple[float, float], time_s
-) -> Iterator[Actor]:
-    """Cars in a parking strip, nose to tail with gaps."""
-    s, last = s_range
-    busy = rng.uniform(0.2, 0.95)
-    while (s := s + 6.0) < last:
-        if rng.random() > busy:
-            continue
-        mesh = props.car(int(rng.integers(props.CARS)))
-        if np.ptp(mesh.vertices[:, 0]) > 5.6:
-            continue
-        turned = bool(side > 0) != bool(rng.random() < 0.05)
-        d = side * (road.style.half_width_m - 1.15 + rng.normal(0, 0.08))
-        yield parked_car(rng, mesh, road, s + rng.normal(0, 0.2), d, turned, time_s)
-
-
-def parked_car(rng, mesh: Mesh, road: Road, s, d, turned: bool, time_s, turn=0.0) -> Actor:
-    """A still car at (s, d) of a road, nearly parallel to it, or turned from that."""
-    still = np.full(len(time_s), float(s))
-    drive = drive_along(road, time_s, still, np.full(len(time_s), float(d)), turned)
-    frame = drive.world_T_ego(0.0)
-    frame = frame @ at(0.0, 0.0, 0.0, turn + rng.normal(0, 0.03))
-    return Actor("vehicle.car", (switch_off(mesh),), stand_at(frame, time_s), span(mesh))
-
-
-def switch_off(mesh: Mesh) -> Mesh:
-    """The mesh with lamps that do not shine."""
-    dark = {Material.HEADLIGHT: Material.GLASS, Material.TAILLIGHT: Material.PLAIN}
-    material = mesh.material.copy()
-    for lit, unlit in dark.items():
-        material[mesh.material == lit] = unlit
-    return replace(mesh, material=material)

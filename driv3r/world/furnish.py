@@ -38,7 +38,10 @@ def furnish_side(
 ) -> Iterator[Mesh]:
     """One side of a stretch of road: house fronts, trees, furniture, green."""
     edge = road.style.half_width_m + road.style.pavement_m
-    yield from _house_row(rng, road, side, ends, kind)
+    fenced = rng.random() < {"city": 0.35, "suburb": 0.6, "highway": 0.0}[kind]
+    if fenced:
+        yield from _edge_row(rng, road, side, ends)
+    yield from _house_row(rng, road, side, ends, kind, fenced)
     gaps = {"city": (7, 24), "suburb": (5, 18), "highway": (10, 40)}[kind]
     if rng.random() < 0.85:
         for s in spots(rng, ends[0], ends[1], gaps[0], gaps[1]):
@@ -52,10 +55,26 @@ def furnish_side(
         yield from _green(rng, road, side, ends)
 
 
-def _house_row(rng, road: Road, side: int, ends: tuple[float, float], kind: str) -> Iterator[Mesh]:
+def _edge_row(rng, road: Road, side: int, ends: tuple[float, float]) -> Iterator[Mesh]:
+    """Hedges, fences or walls right at the pavement's edge, with gaps for gates and drives."""
+    edge = road.style.half_width_m + road.style.pavement_m
+    kind, gate = int(rng.choice([0, 1, 1])), rng.uniform(0.05, 0.3)
+    piece = props.lengthy(rng, kind)
+    for s in np.arange(ends[0] + 3.0, ends[1] - 3.0, 6.0):
+        if rng.random() < 0.25:
+            kind = int(rng.choice([0, 1, 1]))
+            piece = props.lengthy(rng, kind)
+        if rng.random() > gate:
+            yield stand(road, piece, float(s), side * (edge + (0.55 if kind == 0 else 0.12)))
+
+
+def _house_row(
+    rng, road: Road, side: int, ends: tuple[float, float], kind: str, fenced: bool = False
+) -> Iterator[Mesh]:
     """Fronts in a row with gaps, and blocks or woods far behind so that gaps are not empty."""
     edge = road.style.half_width_m + road.style.pavement_m
     back = {"city": (0.0, 2.0), "suburb": (4.0, 14.0), "highway": (18.0, 60.0)}[kind]
+    back = (2.0, 5.0) if fenced and kind == "city" else back
     store = {"city": props.city_house, "suburb": props.detached_house, "highway": props.hall}[kind]
     closed = rng.random() < 0.6
     s = ends[0]

@@ -27,7 +27,7 @@ from driv3r.world.casting import (
     velocities,
 )
 from driv3r.world.glow import SKY_STEP, gather, image_motion, mark_edges, sky_rays, sun_rays
-from driv3r.world.lens import develop, make_lens
+from driv3r.world.lens import develop, make_lens, sun_before
 from driv3r.world.lidar import Scan, scan
 from driv3r.world.mesh import Material
 from driv3r.world.scene import World
@@ -112,7 +112,8 @@ class Renderer:
         )  # fmt: skip
         size, of_lens = camera.size_hw, np.random.default_rng([self.world.seed, 5, look])
         lens = make_lens(of_lens, self.world.light.mood == "night", self.jpeg)
-        image = develop(rgb.reshape(*size, 3), flow.reshape(*size, 2), lens, shot.rng)
+        sun = sun_before(world_T_cam, self.world.light)
+        image = develop(rgb.reshape(*size, 3), flow.reshape(*size, 2), lens, shot.rng, sun)
         depth_m = np.where(hits.kind > 0, hits.range_m * depth_per_range, 0.0)
         instance = self._instances(hits)
         moving = (hits.kind == ACTOR) & (instance != EGO_INSTANCE)

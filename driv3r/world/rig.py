@@ -4,6 +4,7 @@ import numpy as np
 
 from driv3r.geometry.transforms import make_transform
 from driv3r.types import Camera, Rig
+from driv3r.world.layouts import HIGH_M, LOW_M, survey_cameras
 
 # name, yaw (degrees, left positive), ego_T_cam translation (metres), focal length / image width
 NUSCENES_LIKE = (
@@ -14,6 +15,7 @@ NUSCENES_LIKE = (
     ("CAM_BACK_LEFT", 108.0, (1.04, 0.48, 1.59), 0.785),
     ("CAM_FRONT_LEFT", 55.0, (1.52, 0.49, 1.51), 0.795),
 )
+RIG_SHARES = {"surveyed": 0.35, "near": 0.26, "turned": 0.2275, "spread": 0.1625}
 TURN_S = 0.05  # of the LiDAR
 EGO_T_LIDAR = make_transform(
     np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]]), np.array([0.94, 0.0, 1.84])
@@ -38,16 +40,20 @@ def make_rig(
 ) -> Rig:
     """The nuScenes-like rig; with `rng` its places, angles and focal lengths vary.
 
-    Some random rigs stay near the original; some turn the whole ring and change height, pitch and
-    focal length freely, so that a network has to read the rays instead of the position; some have
-    three to eight cameras spread about the car. With `lenses` they distort radially.
+    Some random rigs take after the cars of other data sets (layouts.py); some stay near the
+    original; some turn the whole ring and change height, pitch and focal length freely, so that a
+    network has to read the rays instead of the position; some have three to eight cameras spread
+    about the car. All cameras of random rigs hang LOW_M to HIGH_M over the road. With `lenses`
+    they distort radially.
     """
     if rng is None:
         return _assemble(size_hw, NUSCENES_LIKE, None, 0.0, lenses)
-    kind = rng.random()
-    if kind < 0.4:
+    kind = str(rng.choice(list(RIG_SHARES), p=list(RIG_SHARES.values())))
+    if kind == "surveyed":
+        return _assemble(size_hw, survey_cameras(rng), rng, 0.0, lenses)
+    if kind == "near":
         return _assemble(size_hw, NUSCENES_LIKE, rng, 0.2, lenses)
-    if kind < 0.75:
+    if kind == "turned":
         return _assemble(size_hw, NUSCENES_LIKE, rng, 1.0, lenses)
     return _assemble(size_hw, spread_cameras(rng), rng, 0.5, lenses)
 
@@ -71,16 +77,19 @@ def _assemble(
 ) -> Rig:
     """Cameras of rows like NUSCENES_LIKE; `spread` scales how far they stray from them."""
     height, width = size_hw
-    lift = rng.uniform(-0.3, 0.9) * spread if rng is not None else 0.0
-    tilt = rng.normal(0, 3.0) * spread if rng is not None else 0.0
+    lift = rng.uniform(-0.3, 0.8) * spread if rng is not None else 0.0
+    tilt = rng.normal(0, 3.0) * max(spread, 0.3) if rng is not None else 0.0
     out = []
     for name, yaw, place, focal in cameras:
         pitch = roll = 0.0
         if rng is not None:
             yaw = yaw + spread * rng.normal(0, 10.0)
-            pitch, roll = tilt + spread * rng.normal(0, 2.0), spread * rng.normal(0, 1.0)
-            focal = focal * (rng.uniform(0.65, 1.4) if spread == 1 else rng.uniform(0.94, 1.06))
+            sway = max(spread, 0.4)
+            pitch, roll = tilt + sway * rng.normal(0, 2.0), sway * rng.normal(0, 1.0)
+            if spread:
+                focal *= rng.uniform(0.65, 1.4) if spread == 1 else rng.uniform(0.94, 1.06)
             place = np.asarray(place) + spread * rng.normal(0, 0.15, 3) + (0, 0, lift)
+            place[2] = np.clip(place[2], LOW_M, HIGH_M)
         f = focal * width
         K = np.array([[f, 0, width / 2], [0, f, height / 2], [0, 0, 1.0]])
         bend = ()

@@ -9,6 +9,7 @@ from driv3r.world.mesh import Material, Mesh, join, make_mesh
 from driv3r.world.terrain import KERB_M, Terrain
 
 LANE_M = 3.5
+STRIP_M = 2.4  # a parking strip
 BEFORE_M, AFTER_M = 130, 160
 
 

@@ -10,8 +10,6 @@ from driv3r.errors import ConfigError
 from driv3r.world import cars, furnish, props
 from driv3r.world.crowd import (
     Traffic,
-    park_along,
-    parked_car,
     populate_road,
     populate_streets,
     span,
@@ -20,7 +18,9 @@ from driv3r.world.crowd import (
 )
 from driv3r.world.light import Light, make_light
 from driv3r.world.mesh import Material, Mesh, join, place
+from driv3r.world.parking import keep_clear, park_along, parked_car
 from driv3r.world.road import (
+    STRIP_M,
     Road,
     RoadStyle,
     make_ground,
@@ -112,8 +112,10 @@ def make_world(seed: int, duration_s: float, kind: str | None = None) -> World:
 def _choose_style(rng: np.random.Generator, kind: str) -> RoadStyle:
     lanes = int(rng.integers(2, 4)) if kind == "highway" else int(rng.integers(1, 3))
     lanes = 1 if kind == "suburb" else lanes
-    parking = 2.4 if kind in ("city", "suburb", "streets") and rng.random() < 0.7 else 0.0
-    pavement = 0.6 if kind in ("highway", "tunnel") else float(rng.uniform(1.8, 4.8))
+    parking = STRIP_M if kind in ("city", "suburb", "streets") and rng.random() < 0.8 else 0.0
+    narrow = kind in ("city", "suburb", "streets") and rng.random() < 0.4
+    pavement = float(rng.uniform(*((0.7, 1.8) if narrow else (1.8, 4.8))))
+    pavement = 0.6 if kind in ("highway", "tunnel") else pavement
     grass = kind == "highway" or rng.random() < (0.9 if kind == "suburb" else 0.4)
     return RoadStyle(
         lanes, parking, pavement, bool(rng.random() < 0.45), bool(grass), bool(rng.random() < 0.25)
@@ -153,7 +155,7 @@ def _make_streets(rng: np.random.Generator, seed: int, kind: str, time_s) -> Par
             for s_m in (x - half - 2.7, x + half + 2.7):
                 walkers += walk_across(rng, streets.main, s_m, signals.main[:, k], time_s)
     walkers += walk_along(rng, streets.main, time_s, (-40.0, 110.0), rng.uniform(3, 25))
-    traffic = Traffic(traffic.ego, (*traffic.actors, *walkers))
+    traffic, parked = _part(traffic, walkers, parked)
     ground = [make_street_ground(streets)]
     table = street_table(streets, seed)
     points = np.concatenate(lamps or [NOBODY])
@@ -175,13 +177,20 @@ def _make_road_scene(rng: np.random.Generator, seed: int, kind: str, time_s) -> 
         walkers += walk_along(rng, road, time_s, (-40.0, 110.0), rng.uniform(4, 30))
         for s_m, red in zip(stops[0], stops[1].T, strict=True):
             walkers += walk_across(rng, road, float(s_m), red, time_s)
-    traffic = Traffic(traffic.ego, (*traffic.actors, *walkers))
+    traffic, parked = _part(traffic, walkers, parked)
     row = [
         style.lanes, style.half_width_m, float(style.yellow_centre), style.parking_m, crossing,
         0.0, 0.0, style.pavement_m, 0.0, float(style.grass_beyond), seed % 97, 0.0,
     ]  # fmt: skip
     ground = [make_ground(road, palette, 0)]
     return Parts((road,), ground, things, lamps, traffic, parked, np.array([row]))
+
+
+def _part(traffic: Traffic, walkers: list[Actor], parked: list[Actor]):
+    """All who move, and the parked cars, without those that the ego car would touch."""
+    ego = traffic.ego
+    clear = keep_clear(ego, [*traffic.actors, *walkers], 0.05)
+    return Traffic(ego, tuple(clear)), keep_clear(ego, parked, 0.15)
 
 
 def _line_road(rng: np.random.Generator, road: Road, kind: str, time_s):
@@ -257,7 +266,7 @@ def _make_car_park(rng: np.random.Generator, seed: int, kind: str, time_s) -> Pa
         make_strip(road, edges, Material.GRASS, palette.land, (-149.0, 318.0), 6.0)
         for edges in land
     ]
-    traffic = Traffic(ego, tuple(actors))
+    traffic, parked = _part(Traffic(ego, tuple(actors)), [], parked)
     return Parts((road,), ground, things, NOBODY, traffic, parked, np.zeros((1, 12)))
 
 

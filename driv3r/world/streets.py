@@ -10,6 +10,7 @@ from driv3r.world.road import (
     AFTER_M,
     BEFORE_M,
     LANE_M,
+    STRIP_M,
     Palette,
     Road,
     RoadStyle,
@@ -51,7 +52,7 @@ class Signals:
 def make_streets(rng: np.random.Generator, style: RoadStyle, length_m: float) -> Streets:
     """A straight main street as long as a drive, with crossings 55 to 130 m apart."""
     lanes = int(rng.integers(1, 3))
-    parking = 2.4 if lanes == 1 and rng.random() < 0.5 else 0.0
+    parking = STRIP_M if rng.random() < (0.7 if lanes == 1 else 0.4) else 0.0
     cross_style = RoadStyle(
         lanes, parking, style.pavement_m, style.yellow_centre, style.grass_beyond
     )

@@ -1,11 +1,8 @@
-"""Who walks and who stands: people keep to their light, parked cars shine nowhere."""
+"""Who walks and who stands: people keep to their light."""
 
 import numpy as np
 
-from driv3r.geometry.transforms import invert
-from driv3r.world import props
-from driv3r.world.crowd import RUN_MPS, park_along, walk_across
-from driv3r.world.mesh import Material
+from driv3r.world.crowd import RUN_MPS, walk_across
 from driv3r.world.road import Road, RoadStyle
 from driv3r.world.traffic import drive_times
 
@@ -31,14 +28,3 @@ def test_people_are_on_the_carriageway_only_while_cars_wait():
             assert speed_mps.max() < RUN_MPS + 1e-6
             walked += bool(on_road.any())
     assert walked > 20
-
-
-def test_parked_cars_do_not_shine_and_stand_still():
-    shining = {Material.HEADLIGHT, Material.TAILLIGHT}
-    assert shining & set(props.car(0).material.tolist())
-    cars = list(park_along(np.random.default_rng(0), make_road(), 1, (-50.0, 50.0), TIME_S))
-    assert len(cars) > 3
-    for car in cars:
-        assert not shining & set(car.phases[0].material.tolist())
-        moved = invert(car.drive.world_T_ego(0.0)) @ car.drive.world_T_ego(30.0)
-        np.testing.assert_allclose(moved, np.eye(4), atol=1e-9)
