@@ -233,16 +233,28 @@ def train(
     recipe: Annotated[str, typer.Argument(help="A name in configs/train, or a YAML file.")],
     out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/<name>.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
-    helpers: Annotated[int, typer.Option(help="0 or 1 process that renders clips ahead.")] = 1,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Processes that render clips ahead; 0: all before the first step."
+        ),
+    ] = 1,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Train so long instead of the recipe's steps.")
+    ] = 0.0,
 ) -> None:
     """Train a network on generated worlds. A cut run continues with the same command."""
-    from driv3r.pipelines.recipe import find_recipe, load_recipe
-    from driv3r.pipelines.train import TrainRecipe
-    from driv3r.pipelines.train import train as run_training
+    from dataclasses import replace
 
-    parsed = load_recipe(find_recipe(recipe, "train"), TrainRecipe)
-    folder = out or Path("runs") / parsed.name
-    path = run_training(parsed, folder, device, lambda row: print(row, flush=True), helpers)
+    from driv3r.pipelines.recipe import find_recipe, load_recipe
+    from driv3r.training.config import TrainConfig
+    from driv3r.training.trainer import train as run_training
+
+    config = load_recipe(find_recipe(recipe, "train"), TrainConfig)
+    if seconds:
+        config = replace(config, steps=0, seconds=seconds)
+    folder = out or Path("runs") / config.name
+    path = run_training(config, folder, device, lambda row: print(row, flush=True), workers)
     print(f"weights: {path}")
 
 

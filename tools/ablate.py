@@ -14,13 +14,13 @@ from pathlib import Path
 
 from driv3r.network.losses import LossWeights
 from driv3r.network.surround import Driv3rConfig
-from driv3r.pipelines.batches import DataRecipe
-from driv3r.pipelines.train import TrainRecipe, train
+from driv3r.training.config import DataConfig, TrainConfig
+from driv3r.training.trainer import train
 from driv3r.world.clips import ClipRecipe
 
 SIZE_HW = (64, 112)
 WHOLE = Driv3rConfig(size_hw=SIZE_HW, width=128, heads=2, stages=2, memory=4)
-FIGURES = ("check_abs_rel", "check_motion_iou", "check_velocity_mps")
+FIGURES = ("val_abs_rel", "val_motion_iou", "val_velocity_mps")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ VARIANTS = {
     "whole": Variant("whole"),
     "memory": Variant("no memory (the last image is still seen)", replace(WHOLE, memory=0)),
     "rig": Variant(
-        "no attention across cameras, nor their images in the ladder", replace(WHOLE, rig=False)
+        "no attention across cameras, nor their images in the depth sweep",
+        replace(WHOLE, rig=False),
     ),
     "rays": Variant("rays not told to the tokens (sweeps know them)", replace(WHOLE, rays=False)),
     "sigma": Variant("no learned sigma", losses=LossWeights(motion=1.0, sigma=False)),
@@ -45,14 +46,14 @@ VARIANTS = {
 }
 
 
-def make_recipe(variant: Variant, steps: int, clips: int) -> TrainRecipe:
+def make_recipe(variant: Variant, steps: int, clips: int) -> TrainConfig:
     """The common recipe with a variant's network."""
-    data = DataRecipe(
-        ClipRecipe(size_hw=SIZE_HW), start=clips, per_step=0.0, most=clips, shapes=((2, 4), (3, 3))
+    data = DataConfig(
+        ClipRecipe(size_hw=SIZE_HW), min_clips=clips, max_clips=clips, shapes=((2, 4), (3, 3))
     )
-    return TrainRecipe(
-        "variant", variant.model, data, variant.losses, steps=steps, rate=8e-4, ema=0.99,
-        check_every=steps, check_clips=16,
+    return TrainConfig(
+        "variant", variant.model, data, variant.losses, steps=steps, learning_rate=8e-4, ema_decay=0.99,
+        validate_every=steps, validation_clips=16,
     )  # fmt: skip
 
 
@@ -80,7 +81,7 @@ def train_variant(name: str, out: Path, steps: int, clips: int) -> Path:
     """The folder of a variant's run, trained if it is not yet."""
     folder = out / f"{name}-{steps}"
     if not (folder / "card.json").is_file():
-        train(make_recipe(VARIANTS[name], steps, clips), folder, helpers=0)
+        train(make_recipe(VARIANTS[name], steps, clips), folder, workers=0)
     return folder
 
 

@@ -34,10 +34,11 @@ from driv3r.network.points import PointAnswer
 from driv3r.network.recurrent import MemoryNetConfig, stack_answers
 from driv3r.network.stream import fast_bf16
 from driv3r.network.surround import Driv3r
-from driv3r.pipelines.batches import augment, clip_cameras
 from driv3r.pipelines.process import make_settings, process
 from driv3r.pipelines.results import RunResult
-from driv3r.pipelines.train import train
+from driv3r.training.augmentation import DeviceRandom, vary_appearance
+from driv3r.training.config import AugmentationConfig
+from driv3r.training.trainer import train
 from driv3r.types import Refine
 from driv3r.world.clips import Clip, read_clip
 
@@ -85,6 +86,13 @@ RECIPES = {
 }  # fmt: skip
 
 
+def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Images [f h w 3] in 0..1 that vary as those of our network's training do."""
+    random = DeviceRandom(int(rng.integers(2**62)), torch.device("cpu"))
+    clip = torch.from_numpy(images).movedim(-1, 1)[None, :, None].float() / 255
+    return vary_appearance(clip, AugmentationConfig(), random)[0, :, 0].movedim(1, -1).numpy()
+
+
 def draw_sequence(clip: Clip, recipe: Recipe, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Successive images of one camera, in either order or mirrored; points in the first's camera.
 
@@ -95,8 +103,8 @@ def draw_sequence(clip: Clip, recipe: Recipe, rng: np.random.Generator) -> tuple
     x0 = int(rng.integers(SIZE_HW[1] - recipe.columns + 1))
     order = np.arange(start, start + frames)[:: 1 if rng.random() < 0.5 else -1]
     window = slice(x0, x0 + recipe.columns)
-    images = augment(clip.images[order, v][:, None].astype(np.float32) / 255, rng)[:, 0]
-    rays = rays_of(clip_cameras(clip, mirrored=False)[v])
+    images = augment(clip.images[order, v], rng)
+    rays = rays_of(clip.cameras[v])
     depth_m = clip.depth_m[order, v].astype(np.float64)
     first_T_cam = invert(clip.world_T_cam[order[0], v]) @ clip.world_T_cam[order, v]
     points = np.stack(
@@ -152,7 +160,7 @@ def train_ours(options: argparse.Namespace) -> dict:
     if not note.is_file():
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was cut the seconds are not known
         since = time.process_time()
-        train(make_recipe(VARIANTS["whole"], options.steps, options.clips), folder, helpers=0)
+        train(make_recipe(VARIANTS["whole"], options.steps, options.clips), folder, workers=0)
         cost = {"weights": str(weights), "steps": options.steps}
         note.write_text(json.dumps(cost | {"seconds": time.process_time() - since}))
     return json.loads(note.read_text())

@@ -17,7 +17,8 @@ import torch
 
 from driv3r.network.checkpoints import load_weights, save_weights
 from driv3r.pipelines.recipe import find_recipe, load_recipe
-from driv3r.pipelines.train import TrainRecipe, read_checks
+from driv3r.training.config import TrainConfig
+from driv3r.training.validation import validation_batches
 from driv3r.world.lidar import ELEVATION_DEG
 
 NEAREST_M, FARTHEST_M = 0.1, 80.0
@@ -32,8 +33,8 @@ def main() -> None:
     options = parser.parse_args()
     model, card = load_weights(options.weights)
     ratios = []
-    recipe = load_recipe(find_recipe("driv3r-s", "train"), TrainRecipe).data.clips
-    held_out = read_checks(options.clips, recipe, options.count, 6, torch.device("cpu"))
+    recipe = load_recipe(find_recipe("driv3r-s", "train"), TrainConfig).data.clips
+    held_out = validation_batches(options.clips, recipe, options.count, 6, torch.device("cpu"))
     for inputs, targets in held_out:
         with torch.no_grad():
             outputs, _ = model(inputs)

@@ -45,23 +45,23 @@ def describe_training(card: dict) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for row in history:
-        if "check_abs_rel" in row or row is history[-1]:
-            cells = ("step", "seconds", "total", "check_abs_rel", "check_motion_iou")
-            values = [str(row.get(c, "-")) for c in (*cells, "check_velocity_mps")]
+        if "val_abs_rel" in row or row is history[-1]:
+            cells = ("step", "seconds", "total", "val_abs_rel", "val_motion_iou")
+            values = [str(row.get(c, "-")) for c in (*cells, "val_velocity_mps")]
             lines.append(f"| {' | '.join(values)} |")
     return lines
 
 
 def draw_curves(history: list[dict], path: Path) -> None:
     """Training loss, and held-out figures where they were measured, over the steps."""
-    checks = [row for row in history if "check_abs_rel" in row]
+    checks = [row for row in history if "val_abs_rel" in row]
     figure, panels = pyplot.subplots(1, 3, figsize=(10, 2.6), layout="constrained")
     steps = [row["step"] for row in history]
     panels[0].plot(steps, [row["total"] for row in history])
     panels[0].set_title("training loss")
     for panel, key, title in (
-        (panels[1], "check_abs_rel", "held-out Abs Rel"),
-        (panels[2], "check_velocity_mps", "held-out velocity error, m/s"),
+        (panels[1], "val_abs_rel", "held-out Abs Rel"),
+        (panels[2], "val_velocity_mps", "held-out velocity error, m/s"),
     ):
         panel.plot([row["step"] for row in checks], [row[key] for row in checks], marker="o")
         panel.set_title(title)

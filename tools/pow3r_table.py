@@ -23,7 +23,7 @@ from driv3r.network.pairs import PairConfig, PairNet
 from driv3r.network.priors import Known
 from driv3r.network.recurrent import stack_answers
 from driv3r.network.stream import fast_bf16
-from driv3r.pipelines.train import FIRST_CHECK_SEED
+from driv3r.training.config import FIRST_VAL_SEED
 from driv3r.world.clips import Clip, ClipRecipe, ensure_clip, read_clip
 
 SMALL = PairConfig(
@@ -189,7 +189,7 @@ def main() -> None:
     options = parser.parse_args()
     paths = sorted(options.clips.glob("*.npz"))[:160]
     held_out = [
-        ensure_clip(options.clips / "check", FIRST_CHECK_SEED + i, ClipRecipe()) for i in range(8)
+        ensure_clip(options.clips / "check", FIRST_VAL_SEED + i, ClipRecipe()) for i in range(8)
     ]
     torch.manual_seed(0)
     network, since = PairNet(SMALL), time.monotonic()

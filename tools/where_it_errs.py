@@ -6,7 +6,8 @@ The clips are those that training judges by (rendered where they are not there),
 First Abs Rel to 80 m by what a pixel shows: of the answer, of the first depth before any matching,
 of truth at strides 4 and 8 made large again (what a decoder of that stride could do at best). Then,
 of the still things above the road by how far their depth spreads them over the camera's last image:
-the share of cells whose depth is within a rung by XFeat alone, by the ladder, before any matching,
+the share of cells whose depth is within a bin by XFeat alone, by the sweep features
+alone, by the depth sweep, before any matching,
 and in the answer.
 """
 
@@ -21,19 +22,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from driv3r.network.checkpoints import SHIPPED, load_weights
+from driv3r.network.cost_volume import DEPTH_RANGE_LOG_M, NUM_DEPTHS, depth_hypotheses
 from driv3r.network.inputs import Inputs
-from driv3r.network.ladder import RUNG_LOG_M, RUNGS, rungs_like
 from driv3r.network.lenses import pick_middles
-from driv3r.network.losses import SKY_DEPTH_M, Targets
+from driv3r.network.losses import ROAD_M, SKY_DEPTH_M, Targets
 from driv3r.network.surround import Driv3r
 from driv3r.pipelines.recipe import find_recipe, load_recipe
-from driv3r.pipelines.train import TrainRecipe, read_checks
+from driv3r.training.config import TrainConfig
+from driv3r.training.validation import validation_batches
 
 NEAREST_M, FARTHEST_M = 0.1, 80.0
-ROAD_M = 0.3  # what is less high above the ego frame's ground is the road
 EDGE_LOG_M = 0.25  # depth that changes so much within two pixels is an edge
-RUNG = (RUNG_LOG_M[1] - RUNG_LOG_M[0]) / (RUNGS - 1)
-PARALLAX = ((0, 2), (2, 10), (10, 1000))  # cells from the nearest rung to the farthest
+BIN = (DEPTH_RANGE_LOG_M[1] - DEPTH_RANGE_LOG_M[0]) / (NUM_DEPTHS - 1)
+PARALLAX = ((0, 2), (2, 10), (10, 1000))  # cells from the nearest hypothesis to the farthest
 
 Sums = dict[tuple[str, str], np.ndarray]
 
@@ -45,7 +46,7 @@ def sort_pixels(inputs: Inputs, targets: Targets) -> dict[str, Bool[Tensor, "b t
     """
     depth_m = targets.depth_m
     scored = (depth_m > NEAREST_M) & (depth_m < FARTHEST_M)
-    road = find_height(inputs, depth_m).abs().lt(ROAD_M) & ~targets.moving
+    road = targets.height_m.abs().lt(ROAD_M) & ~targets.moving
     log_depth = to_log(depth_m).flatten(0, 1)
     span = F.max_pool2d(log_depth, 5, 1, 2) + F.max_pool2d(-log_depth, 5, 1, 2)
     edge = (span > EDGE_LOG_M).unflatten(0, depth_m.shape[:2])
@@ -58,16 +59,6 @@ def sort_pixels(inputs: Inputs, targets: Targets) -> dict[str, Bool[Tensor, "b t
         "moving, inside": scored & targets.moving & ~edge,
         "moving, at edges": scored & targets.moving & edge,
     }
-
-
-def find_height(inputs: Inputs, depth_m: Float[Tensor, "b t v h w"]) -> Float[Tensor, "b t v h w"]:
-    """Metres above the ego frame's ground."""
-    h, w = depth_m.shape[-2:]
-    v, u = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
-    pixels = torch.stack([u, v, torch.ones_like(u)], -1)
-    upward = inputs.ego_T_cam[..., 2, None, :3] @ torch.linalg.inv(inputs.K)
-    rise = torch.einsum("bvij,hwj->bvhw", upward, pixels)
-    return rise[:, None] * depth_m + inputs.ego_T_cam[..., 2, 3][:, None, :, None, None]
 
 
 def to_log(depth_m: Tensor) -> Tensor:
@@ -99,11 +90,11 @@ def tally_depths(
 def tally_matches(
     sums: Sums, ways: dict[str, Tensor], truth: Tensor, parallax: Tensor, chosen: Tensor
 ) -> None:
-    """Add how many cells of each way are within a rung, and how many there are."""
+    """Add how many cells of each way are within a bin, and how many there are."""
     for low, high in PARALLAX:
         cells = chosen & (parallax >= low) & (parallax < high)
         for way, log_depth in ways.items():
-            near = ((log_depth - truth).abs() < RUNG)[cells]
+            near = ((log_depth - truth).abs() < BIN)[cells]
             sums[f"{low} to {high} cells", way] += (near.sum().item(), near.numel())
 
 
@@ -124,15 +115,17 @@ def judge(model: Driv3r, inputs: Inputs, targets: Targets, depths: Sums, matches
     tally_depths(depths, ways, kinds, targets.depth_m)
     still = pick_middles(kinds["still, inside"] | kinds["still, at edges"]).flatten(-2)
     still[:, 0] = False  # a first frame has no last image
-    curves, rungs = given[0][1], rungs_like(truth)
-    alike = torch.where(curves.seen > 0, curves.alike, -torch.inf)
+    costs, depths_log_m = given[0][1], depth_hypotheses(truth)
+    seen = costs.seen > 0
+    xfeat, swept = (torch.where(seen, c, -torch.inf) for c in (costs.correlation, costs.sweep_mean))
     cells = {
-        "XFeat alone": rungs[alike.argmax(-1)],
-        "ladder": rungs[outputs.rung_log_chance.argmax(3).flatten(-2)],
+        "XFeat alone": depths_log_m[xfeat.argmax(-1)],
+        "sweep features alone": depths_log_m[swept.argmax(-1)],
+        "depth sweep": depths_log_m[outputs.depth_log_prob.argmax(3).flatten(-2)],
         "before matching": outputs.coarse_log_depth.flatten(-2),
         "answer": pick_middles(outputs.log_depth).flatten(-2),
     }
-    tally_matches(matches, cells, pick_middles(truth).flatten(-2), curves.parallax.sum(-1), still)
+    tally_matches(matches, cells, pick_middles(truth).flatten(-2), costs.parallax.sum(-1), still)
 
 
 def make_table(sums: Sums, total: float) -> str:
@@ -156,8 +149,8 @@ def main() -> None:
     options = parser.parse_args()
     model, _ = load_weights(options.weights)
     depths, matches = (defaultdict(lambda: np.zeros(2)) for _ in range(2))
-    recipe = load_recipe(find_recipe("driv3r-s", "train"), TrainRecipe).data.clips
-    held_out = read_checks(options.clips, recipe, options.count, 3, torch.device("cpu"))
+    recipe = load_recipe(find_recipe("driv3r-s", "train"), TrainConfig).data.clips
+    held_out = validation_batches(options.clips, recipe, options.count, 3, torch.device("cpu"))
     for inputs, targets in held_out:
         judge(model, inputs, targets, depths, matches)
     print(make_table(depths, depths["all", "answer"][1]), end="\n\n")

@@ -88,7 +88,7 @@ def make_mlp(width: int, hidden: int, outputs: int | None = None) -> nn.Sequenti
     return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), last)
 
 
-def silence(*layers: nn.Linear | nn.Conv1d | nn.Conv2d) -> None:
+def zero_init(*layers: nn.Linear | nn.Conv1d | nn.Conv2d) -> None:
     """Let layers begin at zero, so that what they are added to is not disturbed."""
     for layer in layers:
         nn.init.zeros_(layer.weight)
@@ -213,7 +213,7 @@ class Residual(nn.Module):
         super().__init__()
         self.first = ConvBlock(channels, channels, dilation=dilation)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        silence(self.second)
+        zero_init(self.second)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """One block."""

@@ -1,217 +1,100 @@
-"""Depth by matching: a ladder of depths, and what other images say of each of its rungs.
+"""Depth from matching costs: a distribution over depth hypotheses, cell by cell.
 
-A cell of known depth was, or is, at a known place of the camera's last image and of its neighbours'
-last and present ones; where the depth is right they look alike (plane sweep, Collins 1996). From
-these curves and what the tokens expect comes a distribution over the rungs, cell by cell.
+From what the images say of each hypothesis (cost_volume.py) and what the tokens expect comes a
+distribution over the hypotheses, and its mean at full resolution.
 """
 
-import math
 from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from driv3r.network.blocks import ConvBlock, Residual, silence
-from driv3r.network.lenses import (
-    STRIDE,
-    Lenses,
-    exact,
-    find_neighbours,
-    lies_inside,
-    look_into,
-    read_volume,
-    take_views,
+from driv3r.network.blocks import ConvBlock, Residual, zero_init
+from driv3r.network.cost_volume import (
+    DEPTH_RANGE_LOG_M,
+    NUM_DEPTHS,
+    MatchingCosts,
+    depth_hypotheses,
 )
-from driv3r.network.matcher import correlate
-from driv3r.network.xfeat import pool
+from driv3r.network.lenses import STRIDE
 
-RUNGS = 48
-NEAREST_M, FARTHEST_M = 0.7, 90.0
-RUNG_LOG_M = (math.log(NEAREST_M), math.log(FARTHEST_M))
-NEIGHBOURS = 2
 DILATIONS = (2, 4)
 
 
-def rungs_like(x: Tensor) -> Float[Tensor, "r"]:
-    """Log depths of the rungs."""
-    return torch.linspace(*RUNG_LOG_M, RUNGS, device=x.device)
-
-
 @dataclass(frozen=True, eq=False)
-class Views:
-    """What cells may be looked for in.
-
-    Our matcher's features and their correlation with each camera's last image (stride 8); fine
-    features of now and of the frame before (stride 4). `told` are cameras whose calibration is
-    told, `known` those of their images that are there.
+class SweptDepth:
+    """`features` with the evidence worked in, log probabilities of the depth hypotheses, and their
+    mean log depth at full resolution: a convex combination of the cells around (RAFT, Teed & Deng
+    2020, section 3.3). `matching_log_prob` is of the sweep features' correlation alone, which
+    training supervises, `seen` the share of the sources in which a hypothesis lies.
     """
 
-    lenses: Lenses
-    features: Float[Tensor, "b t v d y x"]
-    volume: Float[Tensor, "b t v n y x"]
-    now: Float[Tensor, "b t v c yy xx"]
-    last: Float[Tensor, "b t v c yy xx"]
-    told: Bool[Tensor, "b v"]
-    known: Bool[Tensor, "b t v"]
-    last_known: Bool[Tensor, "b t v"]
+    features: Float[Tensor, "b c y x"]
+    log_prob: Float[Tensor, "b r y x"]
+    log_depth: Float[Tensor, "b h w"]
+    matching_log_prob: Float[Tensor, "b r y x"]
+    seen: Float[Tensor, "b r y x"]
 
 
-@dataclass(frozen=True, eq=False)
-class Curves:
-    """What the images say of each cell at each rung.
-
-    Its mean correlation where it would be seen, and in which share of the images that is; that of
-    our own matcher with the camera's last image, and how far apart there rungs lie, in cells.
-    `stray` is of each cell's best match anywhere in that image, which is not of a still thing where
-    it is better than all rungs or far away: its correlation, by how much that exceeds the rungs',
-    and how many cells right and down it is from where the expected depth has it (signed log1p).
-    """
-
-    alike: Float[Tensor, "b t v n r"]
-    seen: Float[Tensor, "b t v n r"]
-    own: Float[Tensor, "b t v n r"]
-    parallax: Float[Tensor, "b t v n r"]
-    stray: Float[Tensor, "b t v n 4"]
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """Images that each camera's cells are looked for in, and the ego frame's motion to them."""
-
-    lenses: Lenses
-    features: Float[Tensor, "b t v c y x"]
-    known: Bool[Tensor, "b t v"]
-    source_T_ego: Float[Tensor, "b t 1 4 4"]
-
-
-def look_up(
-    views: Views,
-    depth_m: Float[Tensor, "b t v n"],
-    last_T_ego: Float[Tensor, "b t 4 4"],
-    neighbours: int = NEIGHBOURS,
-) -> Curves:
-    """Curves of all cells, which are expected at `depth_m`; only our matcher learns from them."""
-    with exact(views.volume):
-        alike, seen, pixels, parallax, stray = _look_around(views, depth_m, last_T_ego, neighbours)
-        own = read_volume(views.volume, pixels, views.lenses.size_hw)
-    return Curves(alike, seen, own, parallax, stray)
-
-
-@torch.no_grad()
-def _look_around(
-    views: Views, expected_m: Tensor, last_T_ego: Float[Tensor, "b t 4 4"], neighbours: int
-):
-    """Mean curve and share of sources by the fine features; where each cell's rungs lie in the
-    camera's last image, and how far apart; the best match there.
-    """
-    cells, size_hw = pool(views.now), views.lenses.size_hw
-    depth_m = rungs_like(cells).exp().expand(*expected_m.shape, -1)
-    own, *others = list_sources(views, last_T_ego[:, :, None], neighbours)
-    curve, there, pixels, volume = _compare(cells, own, views, depth_m)
-    step = pixels[..., 1:, :] - pixels[..., :-1, :]
-    parallax = step[..., 0].hypot(step[..., 1]) / STRIDE
-    parallax = F.pad(parallax.clamp(max=20), (0, 1)) * there.any(-1, keepdim=True)
-    alike, seen = curve, there.float()
-    for source in others:
-        another, there, _, _ = _compare(cells, source, views, depth_m)
-        alike, seen = alike + another, seen + there.float()
-    expected = look_into(own.lenses, views.lenses, own.source_T_ego, expected_m[..., None])[
-        ..., 0, :
-    ]
-    there = lies_inside(expected, size_hw) & (views.known & own.known)[..., None]
-    stray = find_stray(volume, curve.amax(-1), expected) * there[..., None]
-    return alike / seen.clamp(min=1), seen / (1 + len(others)), pixels, parallax, stray
-
-
-def _compare(cells: Tensor, source: Source, views: Views, depth_m: Tensor):
-    """Each rung's correlation, whether it is there to be seen, its pixel; the whole volume."""
-    pixels = look_into(source.lenses, views.lenses, source.source_T_ego, depth_m)
-    there = lies_inside(pixels, views.lenses.size_hw)
-    there = there & (views.known & source.known)[..., None, None]
-    volume = correlate(cells, source.features)
-    return read_volume(volume, pixels, views.lenses.size_hw) * there, there, pixels, volume
-
-
-def find_stray(
-    volume: Float[Tensor, "b t v n y x"],
-    along: Float[Tensor, "b t v n"],
-    expected: Float[Tensor, "b t v n 2"],
-) -> Float[Tensor, "b t v n 4"]:
-    """`stray` of Curves, of volumes at stride 4: `along` is the best of the rungs."""
-    best, place = volume.flatten(-2).max(-1)
-    columns = volume.shape[-1]
-    found = torch.stack([place % columns, place // columns], -1) + 0.5
-    off = found / 2 - expected / STRIDE
-    return torch.cat(
-        [best[..., None], (best - along)[..., None], off.sign() * off.abs().log1p()], -1
-    )
-
-
-def list_sources(
-    views: Views, last_T_ego: Float[Tensor, "b t 1 4 4"], neighbours: int
-) -> list[Source]:
-    """The camera's own last image, then each neighbour's last and present ones."""
-    still = torch.eye(4, device=last_T_ego.device).expand_as(last_T_ego)
-    sources = [Source(views.lenses, views.last, views.last_known, last_T_ego)]
-    for index in find_neighbours(views.lenses.ego_T_cam, views.told, neighbours):
-        lenses = views.lenses.take(index)
-        for features, known, motion in (
-            (views.last, views.last_known, last_T_ego),
-            (views.now, views.known, still),
-        ):
-            features, known = take_views(features, index, 2), take_views(known, index, 2)
-            sources.append(Source(lenses, features, known, motion))
-    return sources
-
-
-class DepthLadder(nn.Module):
-    """Chances of the rungs: what curves and surroundings say times what was expected."""
+class PlaneSweepDepth(nn.Module):
+    """Log probabilities of depth hypotheses: what the costs and surroundings say, times a prior."""
 
     def __init__(self, channels: int):
         super().__init__()
         self.mix = nn.Sequential(
-            ConvBlock(channels + 3 * RUNGS + 5, channels), ConvBlock(channels, channels)
+            ConvBlock(channels + 3 * NUM_DEPTHS + 5, channels), ConvBlock(channels, channels)
+        )
+        self.sweep = nn.Sequential(
+            ConvBlock(channels + 3 * NUM_DEPTHS, channels), nn.Conv2d(channels, channels, 3, 1, 1)
         )
         self.settle = nn.Sequential(*(Residual(channels, dilation) for dilation in DILATIONS))
         self.out = nn.Conv2d(channels, channels, 3, padding=1)
-        self.judge = nn.Conv2d(channels, RUNGS, 3, padding=1)
+        self.judge = nn.Conv2d(channels, NUM_DEPTHS, 3, padding=1)
         self.spread = nn.Conv2d(channels, 9 * STRIDE**2, 1)
         self.trust = nn.Parameter(torch.tensor([2.0, -1.0]))
-        silence(self.out, self.judge, self.spread)
+        self.sharpness = nn.Parameter(torch.tensor([2.3, 1.0]))
+        zero_init(self.sweep[1], self.out, self.judge, self.spread)
 
     def forward(
         self,
         x: Float[Tensor, "b c y x"],
-        curves: Curves,
+        costs: MatchingCosts,
         log_depth: Float[Tensor, "b y x"],
-        doubt: Float[Tensor, "b y x"],
-    ) -> tuple[Float[Tensor, "b c y x"], Float[Tensor, "b r y x"], Float[Tensor, "b h w"]]:
-        """`x` with the evidence worked in, log chances of the rungs, and their mean log depth.
-
-        `log_depth` and its Laplace scale `doubt` are what was expected; the mean is brought to full
-        resolution as a convex mix of the cells around (RAFT, Teed & Deng 2020, section 3.3).
-        """
-        rungs = rungs_like(x)[:, None, None]
-        alike, seen, own, parallax, stray = (
-            getattr(curves, field.name).flatten(0, 2).transpose(-1, -2).unflatten(-1, x.shape[-2:])
-            for field in fields(curves)
-        )
-        expected = -(rungs - log_depth[:, None]).abs() / doubt[:, None]
-        apart = (expected.softmax(1) * parallax).sum(1, keepdim=True).log1p()
+        log_scale: Float[Tensor, "b y x"],
+    ) -> SweptDepth:
+        """`log_depth` and its log Laplace scale are the prior, from the tokens alone."""
+        maps = {f.name: to_maps(getattr(costs, f.name), x) for f in fields(costs)}
+        depths = depth_hypotheses(x)[:, None, None]
+        prior = -(depths - log_depth[:, None]).abs() / log_scale.exp()[:, None]
+        parallax = (prior.softmax(1) * maps["parallax"]).sum(1, keepdim=True).log1p()
+        seen = (maps["correlation"], maps["seen"], maps["prev_correlation"], parallax)
         mixed = self.mix(
-            torch.cat([x, *(cue.to(x.dtype) for cue in (alike, seen, own, apart, stray))], 1)
+            torch.cat([x, *(m.to(x.dtype) for m in seen), maps["best_match_offset"].to(x.dtype)], 1)
         )
-        mixed = self.settle(mixed)
-        trust = self.trust.exp()
-        logits = self.judge(mixed).float() + trust[0] * alike + trust[1] * own + expected
-        chances = logits.log_softmax(1)
-        mean = (chances.exp() * rungs).sum(1)
-        return x + self.out(mixed), chances, enlarge(mean, self.spread(mixed).float())
+        swept = [maps[name].to(x.dtype) for name in ("sweep_mean", "sweep_best", "sweep_prev")]
+        mixed = self.settle(mixed + self.sweep(torch.cat([x, *swept], 1)))
+        trust, sharpness = self.trust.exp(), self.sharpness.exp()
+        evidence = trust[0] * maps["correlation"] + trust[1] * maps["prev_correlation"]
+        evidence = evidence + sharpness[1] * maps["sweep_mean"]
+        log_prob = (self.judge(mixed).float() + evidence + prior).log_softmax(1)
+        mean = (log_prob.exp() * depths).sum(1)
+        return SweptDepth(
+            x + self.out(mixed),
+            log_prob,
+            convex_upsample(mean, self.spread(mixed).float()),
+            (sharpness[0] * maps["sweep_mean"]).log_softmax(1),
+            maps["seen"],
+        )
 
 
-def enlarge(
+def to_maps(cost: Float[Tensor, "b t v n k"], like: Tensor) -> Float[Tensor, "_ k y x"]:
+    """Cells as maps of the size of `like`."""
+    return cost.flatten(0, 2).transpose(-1, -2).unflatten(-1, like.shape[-2:])
+
+
+def convex_upsample(
     coarse: Float[Tensor, "b y x"], logits: Float[Tensor, "b k y x"]
 ) -> Float[Tensor, "b h w"]:
     """Full resolution: every pixel its own convex mix of the 3 x 3 cells around."""
@@ -221,9 +104,11 @@ def enlarge(
     return F.pixel_shuffle((shares * around).sum(1), STRIDE)[:, 0]
 
 
-def share_rungs(log_depth: Float[Tensor, "*s"]) -> tuple[Int[Tensor, "*s"], Float[Tensor, "*s"]]:
-    """The rung below a log depth, and the share of the one above; ends hold what lies outside."""
-    low, high = RUNG_LOG_M
-    at = ((log_depth - low) / (high - low) * (RUNGS - 1)).clamp(0, RUNGS - 1 - 1e-4)
+def soft_bin_targets(
+    log_depth: Float[Tensor, "*s"],
+) -> tuple[Int[Tensor, "*s"], Float[Tensor, "*s"]]:
+    """The hypothesis below a log depth, and the share of the one above; ends hold what lies outside."""
+    low, high = DEPTH_RANGE_LOG_M
+    at = ((log_depth - low) / (high - low) * (NUM_DEPTHS - 1)).clamp(0, NUM_DEPTHS - 1 - 1e-4)
     below = at.floor()
     return below.long(), at - below

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -138,7 +139,7 @@ class Dpt(nn.Module):
     def _embed(self, x: Tensor, size_hw: tuple[int, int]) -> Tensor:
         if not self.config.embed_uv:
             return x
-        return x + 0.1 * embed_uv(x.shape[1], (x.shape[-2], x.shape[-1]), size_hw).to(x)
+        return x + 0.1 * embed_uv(x.shape[1], (x.shape[-2], x.shape[-1]), size_hw, x.device).to(x)
 
 
 def enlarge(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -146,10 +147,14 @@ def enlarge(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
 
+@lru_cache(maxsize=8)
 def embed_uv(
-    channels: int, size: tuple[int, int], size_hw: tuple[int, int]
+    channels: int, size: tuple[int, int], size_hw: tuple[int, int], device: torch.device
 ) -> Float[Tensor, "c y x"]:
-    """Sines and cosines of each cell's place, measured in the image's half diagonal (VGGT)."""
+    """Sines and cosines of each cell's place, measured in the image's half diagonal (VGGT).
+
+    They are the same for every image of a size, so the last few are kept.
+    """
     aspect = size_hw[1] / size_hw[0]
     spans = torch.tensor([1.0, aspect], dtype=torch.float64) / (1 + aspect**2) ** 0.5
     axes = [
@@ -161,4 +166,4 @@ def embed_uv(
     frequency = 100.0 ** -(torch.arange(quarter, dtype=torch.float64) / quarter)
     angles = torch.cat([axis * frequency[:, None, None] for axis in (u, v)])
     halves = angles.unflatten(0, (2, quarter))
-    return torch.cat([halves.sin(), halves.cos()], dim=1).flatten(0, 1).float()
+    return torch.cat([halves.sin(), halves.cos()], dim=1).flatten(0, 1).float().to(device)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from driv3r.network.blocks import Block, BlockStyle, ConvBlock, silence
+from driv3r.network.blocks import Block, BlockStyle, ConvBlock, zero_init
 from driv3r.network.inputs import RAY_CHANNELS
 from driv3r.network.rope import Spin, grid_positions, make_spin
 
@@ -27,7 +27,7 @@ class ConvStem(nn.Module):
         self.stage2 = ConvBlock(6 + RAY_CHANNELS, half, 2)
         self.stage4 = nn.Sequential(ConvBlock(half, quarter, 2), ConvBlock(quarter, quarter))
         self.fine = nn.Conv2d(fine_channels, quarter, 1)
-        silence(self.fine)
+        zero_init(self.fine)
         self.stage8 = nn.Sequential(ConvBlock(quarter, eighth, 2), ConvBlock(eighth, eighth))
         self.tokens = nn.Conv2d(eighth, width, 3, 2, 1)
 

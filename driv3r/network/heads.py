@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from driv3r.network.blocks import ConvBlock, Residual, silence
+from driv3r.network.blocks import ConvBlock, Residual, zero_init
 
 TYPICAL_LOG_DEPTH = 2.7  # 15 m: where an untrained network starts
 START = (TYPICAL_LOG_DEPTH, -1.5, -3.0, -2.0)  # log depth, log sigma, logits of motion and trust
@@ -27,7 +27,7 @@ class DenseHead(nn.Module):
         self.sharpen2 = Residual(half)
         self.out = nn.Conv2d(half, 3 * 4, 3, padding=1)
         self.trust = nn.Conv2d(half, 4, 3, padding=1)
-        silence(self.doubt, self.trust)
+        zero_init(self.doubt, self.trust)
 
     def begin(
         self, tokens: Float[Tensor, "b c y x"], eighth: Float[Tensor, "b d yy xx"]
@@ -64,7 +64,7 @@ class EgoHead(nn.Module):
         self.score = nn.Linear(width, 8)
         self.hidden = nn.Linear(8 * width + 2, width)
         self.out = nn.Linear(width, 6)
-        silence(self.out)
+        zero_init(self.out)
 
     def forward(
         self, tokens: Float[Tensor, "b t m c"], swept: Float[Tensor, "b t 2"]

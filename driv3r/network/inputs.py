@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
@@ -33,8 +34,10 @@ class Outputs:
     """Per pixel: log of depth in metres, log of its Laplace scale, logit of motion.
 
     `ego_rate` is the motion of the ego frame since the previous frame, in that frame, as velocity
-    (m/s) and rotation rate (rad/s). Steps on the way that training looks at too: the coarse depth
-    and its scale, chances of the rungs of depth (all at stride 8), and of the ego hypotheses.
+    (m/s) and rotation rate (rad/s). Intermediate answers that training supervises too: the coarse
+    depth and its scale, log probabilities of the depth hypotheses, those of the sweep features'
+    correlation alone and the share of the sources that see each (all at stride 8), and log
+    probabilities of the ego hypotheses.
     """
 
     log_depth: Float[Tensor, "b t v h w"]
@@ -43,7 +46,9 @@ class Outputs:
     ego_rate: Float[Tensor, "b t 6"]
     coarse_log_depth: Float[Tensor, "b t v y x"]
     coarse_log_sigma: Float[Tensor, "b t v y x"]
-    rung_log_chance: Float[Tensor, "b t v r y x"]
+    depth_log_prob: Float[Tensor, "b t v r y x"]
+    matching_log_prob: Float[Tensor, "b t v r y x"]
+    matching_seen: Float[Tensor, "b t v r y x"]
     sweep_log_chance: Float[Tensor, "b t k"]
 
 
@@ -61,3 +66,19 @@ def encode_rays(camera: Camera) -> Float32[np.ndarray, "5 h w"]:
     unit = rays_ego / np.linalg.norm(rays_ego, axis=-1, keepdims=True)
     tall = np.full(ground.shape, height_m)
     return np.stack([*np.moveaxis(unit, -1, 0), ground, tall]).astype(np.float32)
+
+
+def encode_ray_maps(
+    K: Float[Tensor, "*b 3 3"], ego_T_cam: Float[Tensor, "*b 4 4"], size_hw: tuple[int, int]
+) -> Float[Tensor, "*b 5 h w"]:
+    """`encode_rays` of many pinhole cameras on their device."""
+    h, w = size_hw
+    rows, columns = (torch.arange(n, device=K.device, dtype=torch.float64) + 0.5 for n in size_hw)
+    v, u = torch.meshgrid(rows, columns, indexing="ij")
+    pixels = torch.stack([u, v, torch.ones_like(u)]).flatten(1)
+    R = ego_T_cam[..., :3, :3].double()
+    rays_ego = (R @ torch.linalg.inv(K.double()) @ pixels).unflatten(-1, (h, w))
+    height_m = ego_T_cam[..., 2, 3].double().clamp(min=0.2)[..., None, None, None]
+    ground = (-rays_ego[..., 2:3, :, :] / height_m).clamp(0, 2) * 10
+    unit = rays_ego / rays_ego.norm(dim=-3, keepdim=True)
+    return torch.cat([unit, ground, height_m.expand_as(ground)], -3).float()

@@ -28,6 +28,12 @@ class Lenses:
         rays_cam = thin(self.rays_cam, self.size_hw, step, -2)
         return Lenses(rays_cam, self.K, self.ego_T_cam, self.size_hw)
 
+    def repeat(self, frames: int) -> "Lenses":
+        """Each sample's cameras `frames` times, as of samples of one frame each."""
+        tensors = (self.rays_cam, self.K, self.ego_T_cam)
+        rays_cam, K, ego_T_cam = (x.repeat_interleave(frames, 0) for x in tensors)
+        return Lenses(rays_cam, K, ego_T_cam, self.size_hw)
+
     def take(self, index: Int[Tensor, "b v"]) -> "Lenses":
         """Another camera in each one's place."""
         rays_cam, K, ego_T_cam = (

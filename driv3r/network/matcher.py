@@ -22,14 +22,15 @@ class Matcher(nn.Module):
 
     def forward(self, images: Float[Tensor, "b t v 3 h w"]) -> Float[Tensor, "b t v c y x"]:
         """Features."""
-        maps = self.out(self.tower(images.flatten(0, 2))).float()
-        return F.normalize(maps, dim=1).unflatten(0, images.shape[:3])
+        return self.encode(images.flatten(0, 2)).unflatten(0, images.shape[:3])
 
-    def correlate(
-        self, now: Float[Tensor, "b t v c y x"], last: Float[Tensor, "b t v c y x"]
-    ) -> Float[Tensor, "b t v n y x"]:
-        """Each cell now with each place then, scaled so that a softmax of it is decided."""
-        return correlate(now, last) * self.sharpness.exp()
+    def encode(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c y x"]:
+        """Features of single images."""
+        return F.normalize(self.out(self.tower(images)).float(), dim=1)
+
+    def sharpen(self, features: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+        """Features scaled so that a softmax of their correlation with unit ones is decided."""
+        return features * self.sharpness.exp()
 
 
 def correlate(

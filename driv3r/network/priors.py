@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from driv3r.network.aggregators import LayerPrior
-from driv3r.network.blocks import Block, silence
+from driv3r.network.blocks import Block, zero_init
 from driv3r.network.encoders import CROCO_STYLE
 from driv3r.network.rope import Spin
 
@@ -37,7 +37,7 @@ class PointPrior(nn.Module):
         self.patch = nn.Conv2d(3, width, patch, patch)
         self.blocks = nn.ModuleList(Block(width, heads, 4, CROCO_STYLE) for _ in range(depth))
         zero = [nn.Conv1d(width, width, 1) for _ in range(depth + 1)]
-        silence(*zero)
+        zero_init(*zero)
         self.zero = nn.ModuleList(zero)
 
     def embed(self, points: Float[Tensor, "b h w 3"]) -> Float[Tensor, "b n c"]:
@@ -78,7 +78,7 @@ class KnownPrior(nn.Module):
         self.depth = nn.Conv2d(2, width, patch, patch)
         last = nn.Linear(cross_width, cross_width)
         self.placement = nn.Sequential(nn.Linear(12, cross_width), nn.GELU(), last)
-        silence(self.rays, self.depth, last)
+        zero_init(self.rays, self.depth, last)
 
     def embed(self, known: Known) -> Float[Tensor, "b n c"] | None:
         """What is added to the encoder's tokens of both images, first ones first."""

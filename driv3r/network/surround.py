@@ -9,13 +9,15 @@ from torch import Tensor, nn
 from driv3r.errors import ConfigError
 from driv3r.network.aggregators import Alternating, Memory
 from driv3r.network.blocks import fourier
+from driv3r.network.cost_volume import NEIGHBOURS, CostVolume, Views
+from driv3r.network.depth_sweep import PlaneSweepDepth
 from driv3r.network.encoders import PATCH, ConvStem
 from driv3r.network.heads import DenseHead, EgoHead
 from driv3r.network.inputs import Inputs, Outputs
-from driv3r.network.ladder import NEIGHBOURS, DepthLadder, Views, look_up
 from driv3r.network.lenses import drive, make_lenses
 from driv3r.network.matcher import Matcher
 from driv3r.network.sweep import EgoSweep
+from driv3r.network.sweep_features import SweepFeatures
 from driv3r.network.xfeat import CHANNELS, FINE_STRIDE, FineFeatures
 
 
@@ -48,6 +50,7 @@ class StreamState:
     last_images: Float[Tensor, "b v 3 h w"]
     last_features: Float[Tensor, "b v d y x"]
     last_fine: Float[Tensor, "b v e yy xx"]
+    last_sweep: Float[Tensor, "b v f yy xx"]
     last_rate: Float[Tensor, "b 3"]
 
 
@@ -78,7 +81,9 @@ class Driv3r(nn.Module):
         self.matcher = Matcher()
         self.fine = FineFeatures()
         self.ego_sweep = EgoSweep(config.width)
-        self.ladder = DepthLadder(config.channels[2])
+        self.sweep_features = SweepFeatures(CHANNELS)
+        self.costs = CostVolume(NEIGHBOURS * config.rig)
+        self.ladder = PlaneSweepDepth(config.channels[2])
 
     def forward(
         self, inputs: Inputs, state: StreamState | None = None
@@ -96,23 +101,24 @@ class Driv3r(nn.Module):
         tokens, memory = self._exchange(grid, inputs, None if state is None else state.memory)
         grid = tokens.flatten(0, 2).transpose(1, 2).unflatten(2, grid.shape[-2:])
         x, coarse = self.dense.begin(grid, finer[0])
-        views = self._view(inputs, images, fine, state)
+        features = self.matcher(images) * here
+        sweep = self.sweep_features(images, fine) * here
+        views = self._view(inputs, (features, fine, sweep), state)
         log_depth, log_sigma = coarse.detach().clamp(-5, 6).unbind(1)
         depth_m, doubt = (y.exp().flatten(1).unflatten(0, shape) for y in (log_depth, log_sigma))
         before = inputs.gap_s.new_zeros(shape[0], 3) if state is None else state.last_rate
-        swept, chances, before = self.ego_sweep(
-            tokens, views.volume, depth_m, doubt, views.lenses, inputs.gap_s, before
-        )
+        swept, chances, before = self.ego_sweep(tokens, views, depth_m, doubt, inputs.gap_s, before)
         last_T_ego = drive(swept[..., 0].detach(), swept[..., 1].detach(), inputs.gap_s)
-        curves = look_up(views, depth_m, last_T_ego, NEIGHBOURS * self.config.rig)
-        x, rungs, matched = self.ladder(x, curves, log_depth, log_sigma.exp())
-        answers = self.dense.finish(x, finer[1:], matched)
+        costs = self.costs(views, *(x.flatten(0, 1)[:, None] for x in (depth_m, last_T_ego)))
+        matched = self.ladder(x, costs, log_depth, log_sigma)
+        answers = self.dense.finish(matched.features, finer[1:], matched.log_depth)
         depth, sigma, motion = (y.unflatten(0, shape) for y in answers.unbind(1))
         ego_rate = self.ego(tokens.flatten(2, 3), swept)
-        first, doubt, rungs = (y.unflatten(0, shape) for y in (*coarse.unbind(1), rungs))
-        outputs = Outputs(depth, sigma, motion, ego_rate, first, doubt, rungs, chances)
-        last_images, features, fine = (y[:, -1] for y in (images, views.features, views.now))
-        return outputs, StreamState(memory, last_images, features, fine, before)
+        steps = (matched.log_prob, matched.matching_log_prob, matched.seen)
+        first, doubt, *steps = (y.unflatten(0, shape) for y in (*coarse.unbind(1), *steps))
+        outputs = Outputs(depth, sigma, motion, ego_rate, first, doubt, *steps, chances)
+        newest = (images, features, fine, sweep)
+        return outputs, StreamState(memory, *(y[:, -1] for y in newest), before)
 
     def _notice(self, images: Tensor, present: Tensor) -> Float[Tensor, "b t v e yy xx"]:
         """Pretrained features, 0 of missing images."""
@@ -122,19 +128,32 @@ class Driv3r(nn.Module):
         return images.new_zeros(*present.shape, CHANNELS, h // FINE_STRIDE, w // FINE_STRIDE)
 
     def _view(
-        self, inputs: Inputs, images: Tensor, now: Tensor, state: StreamState | None
+        self, inputs: Inputs, maps: tuple[Tensor, Tensor, Tensor], state: StreamState | None
     ) -> Views:
-        """What cells may be looked for in; of missing images all features are 0."""
-        features = self.matcher(images) * inputs.present[..., None, None, None]
-        last = _shift(now, None if state is None else state.last_fine)
+        """What cells may be compared with, each frame as a sample of its own.
+
+        `maps` are the matcher's, pretrained and sweep features; those of missing images are 0.
+        """
+        before = (None,) * 3
+        if state is not None:
+            before = (state.last_features, state.last_fine, state.last_sweep)
+        last_features, *last = (_shift(x, y) for x, y in zip(maps, before, strict=True))
         told = inputs.calibrated & self.config.matching
         known = inputs.present & told[:, None]
-        last_features = _shift(features, None if state is None else state.last_features)
         there = last_features.flatten(3).any(-1) & (inputs.gap_s > 0)[..., None]
-        last_known = there & told[:, None]
-        volume = self.matcher.correlate(features, last_features)
-        volume = volume * (known & last_known)[..., None, None, None]
-        return Views(make_lenses(inputs), features, volume, now, last, told, known, last_known)
+        pairs = zip(maps[1:], last, strict=True)
+        features = (
+            self.matcher.sharpen(maps[0]),
+            last_features,
+            *(x for pair in pairs for x in pair),
+        )
+        frames = inputs.present.shape[1]
+        return Views(
+            make_lenses(inputs).repeat(frames),
+            *(x.flatten(0, 1)[:, None] for x in features),
+            told.repeat_interleave(frames, 0),
+            *(x.flatten(0, 1)[:, None] for x in (known, there & told[:, None])),
+        )
 
     def _exchange(
         self, grid: Float[Tensor, "_ c y x"], inputs: Inputs, memory: Memory | None

@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from driv3r.network.cost_volume import Views
 from driv3r.network.lenses import Lenses, drive, exact, look_into, read_volume, thin
+from driv3r.network.matcher import correlate
 
 SPEEDS_MPS = (-1.0, *(0.8 * i for i in range(20)), *(16 + 1.5 * i for i in range(12)))
 YAW_RATES = (-0.5, -0.25, -0.12, -0.05, 0.0, 0.05, 0.12, 0.25, 0.5)
@@ -32,59 +34,66 @@ class EgoSweep(nn.Module):
         super().__init__()
         self.weight = nn.Linear(width, 2)
         nn.init.constant_(self.weight.bias, -3.0)
+        self.votes = HypothesisVotes()
 
     def forward(
         self,
         tokens: Float[Tensor, "b t v m c"],
-        volume: Float[Tensor, "b t v n y x"],
+        views: Views,
         depth_m: Float[Tensor, "b t v n"],
         doubt: Float[Tensor, "b t v n"],
-        lenses: Lenses,
         gap_s: Float[Tensor, "b t"],
         before: Float[Tensor, "b 3"],
     ) -> tuple[Float[Tensor, "b t 2"], Float[Tensor, "b t k"], Float[Tensor, "b 3"]]:
         """(speed, yaw rate), the coarse hypotheses' log probabilities, and the next `before`.
 
-        `doubt` is the Laplace scale of the cells' log depth. `before` is the rate of a frame ago
-        and 1, or zeros where there is none.
+        `views` have each frame as a sample of its own. `doubt` is the Laplace scale of the cells'
+        log depth. `before` is the rate of a frame ago and 1, or zeros where there is none.
         """
         weights = self.weight(tokens).float().sigmoid()
-        with exact(volume):
-            return self._sweep(weights, volume, depth_m, doubt, lenses, gap_s, before)
+        with exact(depth_m):
+            return self._sweep(weights, views, depth_m, doubt, gap_s, before)
 
-    def _sweep(self, weights, volume, depth_m, doubt, lenses, gap_s, before):
+    def _sweep(self, weights, views: Views, depth_m, doubt, gap_s, before):
+        shape, size_hw = gap_s.shape, views.lenses.size_hw
         step = round((depth_m.shape[-1] / weights.shape[-2]) ** 0.5)
-        shape = volume.shape[-2:]
-        volume = thin(volume.flatten(-2).transpose(-1, -2), lenses.size_hw, step, -1)
-        volume = volume.transpose(-1, -2).unflatten(-1, shape)
-        depth_m, doubt = (thin(x, lenses.size_hw, step, -1) for x in (depth_m, doubt))
-        ladder_m = depth_m[..., None] * (doubt[..., None] * doubt.new_tensor(DOUBTS)).exp()
-        scene = (volume, ladder_m, lenses.thin(step), gap_s)
-        rates = hypotheses(SPEEDS_MPS, YAW_RATES, depth_m).expand(*gap_s.shape, -1, -1)
-        votes = count_votes(rates, weights[..., 0], *scene)
+        volume = correlate(views.features[..., ::step, ::step], views.last_features)
+        volume = volume * (views.known & views.last_known)[..., None, None, None]
+        depth_m, doubt = (thin(x, size_hw, step, -1).flatten(0, 1) for x in (depth_m, doubt))
+        depths_m = depth_m[..., None] * (doubt[..., None] * doubt.new_tensor(DOUBTS)).exp()
+        scene = (volume, depths_m[:, None], views.lenses.thin(step), gap_s.flatten()[:, None])
+        weights = weights.flatten(0, 1)[:, None]
+        rates = hypotheses(SPEEDS_MPS, YAW_RATES, depth_m).expand(gap_s.numel(), 1, -1, -1)
+        votes = self.votes(rates, weights[..., 0], *scene).unflatten(0, shape)[:, :, 0]
+        rates = rates[:, 0].unflatten(0, shape)
         best, chances, before = follow(votes, rates, gap_s, before)
         fine = best.detach()[..., None, :] + hypotheses(FINE_SPEEDS_MPS, FINE_YAW_RATES, depth_m)
-        votes = count_votes(fine, weights[..., 1], *scene)
+        votes = self.votes(fine.flatten(0, 1)[:, None], weights[..., 1], *scene)
+        votes = votes.unflatten(0, shape)[:, :, 0]
         best = torch.einsum("btk,btki->bti", votes.softmax(-1), fine)
         return best, chances, before
 
 
-def count_votes(
-    rates: Float[Tensor, "b t k 2"],
-    weights: Float[Tensor, "b t v n"],
-    volume: Float[Tensor, "b t v n y x"],
-    ladder_m: Float[Tensor, "b t v n d"],
-    lenses: Lenses,
-    gap_s: Float[Tensor, "b t"],
-) -> Float[Tensor, "b t k"]:
+class HypothesisVotes(nn.Module):
     """Weighted sum of all cells' log evidence for each hypothesis, whatever the depth."""
-    last_T_ego = drive(rates[..., 0], rates[..., 1], gap_s[..., None].expand(rates.shape[:-1]))
-    seen = []
-    for depth_m in ladder_m.split(1, -1):
-        pixels = look_into(lenses, lenses, last_T_ego, depth_m)
-        seen.append(read_volume(volume, pixels, lenses.size_hw))
-    evidence = torch.stack(seen).logsumexp(0).log_softmax(-1)
-    return torch.einsum("btvn,btvnk->btk", weights, evidence)
+
+    def forward(
+        self,
+        rates: Float[Tensor, "b t k 2"],
+        weights: Float[Tensor, "b t v n"],
+        volume: Float[Tensor, "b t v n y x"],
+        depths_m: Float[Tensor, "b t v n d"],
+        lenses: Lenses,
+        gap_s: Float[Tensor, "b t"],
+    ) -> Float[Tensor, "b t k"]:
+        """Votes, where each cell may be at any of `depths_m`."""
+        last_T_ego = drive(rates[..., 0], rates[..., 1], gap_s[..., None].expand(rates.shape[:-1]))
+        seen = []
+        for depth_m in depths_m.split(1, -1):
+            pixels = look_into(lenses, lenses, last_T_ego, depth_m)
+            seen.append(read_volume(volume, pixels, lenses.size_hw))
+        evidence = torch.stack(seen).logsumexp(0).log_softmax(-1)
+        return torch.einsum("btvn,btvnk->btk", weights, evidence)
 
 
 def follow(

@@ -12,14 +12,14 @@ from driv3r.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Crew:
+class ProcessGroup:
     """Which of how many processes this is; alone it is the first of one."""
 
     rank: int = 0
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process reports, checks and saves."""
         return self.rank == 0
 
@@ -36,8 +36,8 @@ class Crew:
         for p, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
             p.grad = part.view_as(p).clone(memory_format=torch.preserve_format)
 
-    def wait(self) -> None:
-        """Until all are here."""
+    def barrier(self) -> None:
+        """Wait until all processes are here."""
         if self.size > 1:
             distributed.barrier()
 
@@ -48,14 +48,14 @@ def choose_local_device(device: str) -> str:
 
 
 @contextmanager
-def join_crew(device: str) -> Iterator[Crew]:
+def init_distributed(device: str) -> Iterator[ProcessGroup]:
     """The processes of a torchrun, by NCCL on GPUs and gloo elsewhere; alone without one.
 
     ConfigError where the others can not be reached.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield Crew()
+        yield ProcessGroup()
         return
     try:
         distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
@@ -65,6 +65,6 @@ def join_crew(device: str) -> Iterator[Crew]:
             "with torchrun, or unset WORLD_SIZE"
         ) from error
     try:
-        yield Crew(distributed.get_rank(), size)
+        yield ProcessGroup(distributed.get_rank(), size)
     finally:
         distributed.destroy_process_group()

@@ -3,10 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
-
-from driv3r.geometry.cameras import unproject
-from driv3r.geometry.transforms import apply
 from driv3r.network.ladder import (
     RUNGS,
     Curves,
@@ -17,6 +13,10 @@ from driv3r.network.ladder import (
     rungs_like,
     share_rungs,
 )
+from torch.nn import functional as F
+
+from driv3r.geometry.cameras import unproject
+from driv3r.geometry.transforms import apply
 from driv3r.network.lenses import STRIDE, drive
 from driv3r.network.matcher import correlate
 from driv3r.network.xfeat import pool

@@ -10,7 +10,6 @@ from driv3r.network.baselines import PositionalPrior, PriorFitter, predict_groun
 from driv3r.network.blocks import Residual
 from driv3r.network.checkpoints import load_weights, save_weights
 from driv3r.network.inputs import Inputs, encode_rays
-from driv3r.network.ladder import RUNGS
 from driv3r.network.losses import LossWeights, Targets, compute_losses
 from driv3r.network.stream import Streamer, StreamFrame, choose_device
 from driv3r.network.surround import Driv3r, Driv3rConfig

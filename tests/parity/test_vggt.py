@@ -197,7 +197,7 @@ def test_activations_are_the_official_ones(functions):
 
 
 def test_embedded_places_are_the_official_ones(functions):
-    embedded = embed_uv(16, (4, 6), (4, 6))
+    embedded = embed_uv(16, (4, 6), (4, 6), torch.device("cpu"))
     grid = functions["uv_grid_w6_h4_asp1.5"]
     assert_matches(embedded[[0, 8]].movedim(0, -1), grid.sin())
     assert_matches(embedded.movedim(0, -1), functions["pos_grid_embed_16"])

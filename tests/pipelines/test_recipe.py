@@ -9,7 +9,7 @@ from driv3r.network.models import MODELS
 from driv3r.pipelines.process import make_settings
 from driv3r.pipelines.recipe import BUILT_IN, build_recipe, find_recipe, load_recipe
 from driv3r.pipelines.results import LogResult, Picture, load_log_result, save_result
-from driv3r.pipelines.train import TrainRecipe
+from driv3r.training.config import TrainConfig
 from driv3r.types import Score
 from driv3r.world.nuscenes_writer import WorldRecipe
 
@@ -53,7 +53,7 @@ def test_what_does_not_fit_is_named(data, message):
         build_recipe(data, Outer, "x")
 
 
-@pytest.mark.parametrize(("room", "kind"), [("train", TrainRecipe), ("world", WorldRecipe)])
+@pytest.mark.parametrize(("room", "kind"), [("train", TrainConfig), ("world", WorldRecipe)])
 def test_built_in_recipes_are_whole(room, kind):
     paths = sorted((BUILT_IN / room).glob("*.yaml"))
     assert paths
@@ -91,7 +91,7 @@ def test_results_survive_the_disk(tmp_path):
     ("name", "trunk"), [("driv3r-s", 4e6), ("driv3r-b", 85e6), ("driv3r-l", 302e6)]
 )
 def test_training_recipes_are_of_the_networks_of_their_names(name, trunk):
-    recipe = load_recipe(find_recipe(name, "train"), TrainRecipe)
+    recipe = load_recipe(find_recipe(name, "train"), TrainConfig)
     assert recipe.model == MODELS[name].config
     assert MODELS[name].size_hw == recipe.model.size_hw == recipe.data.clips.size_hw
     with torch.device("meta"):

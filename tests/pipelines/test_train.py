@@ -8,13 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-from driv3r.errors import CheckpointError, ConfigError
-from driv3r.geometry.transforms import from_rotvec, invert, to_rotvec
-from driv3r.network.checkpoints import load_weights, save_weights
-from driv3r.network.losses import LossWeights, compute_losses
-from driv3r.network.surround import Driv3r, Driv3rConfig
 from driv3r.pipelines.batches import (
     DataRecipe,
     collate,
@@ -25,6 +18,13 @@ from driv3r.pipelines.batches import (
 )
 from driv3r.pipelines.crew import choose_local_device
 from driv3r.pipelines.train import TrainRecipe, rate_at, resume, train
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from driv3r.errors import CheckpointError, ConfigError
+from driv3r.geometry.transforms import from_rotvec, invert, to_rotvec
+from driv3r.network.checkpoints import load_weights, save_weights
+from driv3r.network.losses import LossWeights, compute_losses
+from driv3r.network.surround import Driv3r, Driv3rConfig
 from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip, read_clip
 
 SMALL = Driv3rConfig(size_hw=(32, 48), width=32, heads=2, stages=1, memory=2, channels=(8, 16, 16))

@@ -1,0 +1,1 @@
+"""Training of our network: clip pool, batches on the device, trainer, checkpoints."""

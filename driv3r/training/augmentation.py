@@ -1,0 +1,97 @@
+"""What varies at random between an image as rendered and as a network sees it; on the device."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from driv3r.training.config import AugmentationConfig
+
+GREY = (0.299, 0.587, 0.114)
+
+
+class DeviceRandom:
+    """Uniform and normal draws of one generator on one device."""
+
+    def __init__(self, seed: int, device: torch.device):
+        self.device = device
+        self.generator = torch.Generator(device).manual_seed(seed)
+
+    def uniform(self, low: float, high: float, *shape: int) -> Tensor:
+        """Draws of low..high."""
+        return low + (high - low) * torch.rand(shape, device=self.device, generator=self.generator)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal draws."""
+        return torch.randn(shape, device=self.device, generator=self.generator)
+
+
+def vary_appearance(
+    images: Float[Tensor, "b t v 3 h w"], config: AugmentationConfig, random: DeviceRandom
+) -> Float[Tensor, "b t v 3 h w"]:
+    """Images in 0..1 of other cameras, light and processing; see AugmentationConfig."""
+    b, _, v = images.shape[:3]
+    images = _mix_colours(images, config, random)
+    middle = 0.45
+    slope = random.uniform(*config.contrast, b, 1, 1, 1, 1, 1)
+    images = (middle + slope * (images - middle)).clamp(1e-3, 1)
+    images = images ** random.uniform(*config.gamma, b, 1, v, 1, 1, 1)
+    images = _blur_or_sharpen(images, config, random)
+    gain = random.uniform(*config.gain, b, 1, v, 1, 1, 1)
+    spread = random.uniform(1 - config.balance, 1 + config.balance, b, 1, v, 3, 1, 1)
+    noise = random.normal(*images.shape) * random.uniform(0, config.noise, b, 1, 1, 1, 1, 1)
+    return (images * gain * spread + noise).clamp(0, 1)
+
+
+def _mix_colours(images: Tensor, config: AugmentationConfig, random: DeviceRandom) -> Tensor:
+    b = images.shape[0]
+    weights = images.new_tensor(GREY)[:, None, None]
+    grey = (images * weights).sum(-3, keepdim=True)
+    saturation = random.uniform(*config.saturation, b, 1, 1, 1, 1, 1)
+    images = grey + saturation * (images - grey)
+    matrix = torch.eye(3, device=images.device) + config.colour_mix * random.normal(b, 3, 3)
+    matrix = matrix / matrix.sum(-1, keepdim=True)  # white stays white
+    return torch.einsum("bij,btvjhw->btvihw", matrix, images)
+
+
+def _blur_or_sharpen(images: Tensor, config: AugmentationConfig, random: DeviceRandom) -> Tensor:
+    """A binomial blur, added or taken away by an amount that is drawn for each clip."""
+    if config.blur_share <= 0:
+        return images
+    b = images.shape[0]
+    kind = random.uniform(0, 1, b, 1, 1, 1, 1, 1)
+    amount = random.uniform(0, 1, b, 1, 1, 1, 1, 1)
+    blurred = (kind < config.blur_share).float() - (kind > 1 - config.blur_share).float()
+    row = images.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+    row = row * config.blur_px + images.new_tensor([0, 0, 1.0, 0, 0]) * (1 - config.blur_px)
+    kernel = (row[:, None] * row[None]).expand(3, 1, 5, 5)
+    flat = F.pad(images.flatten(0, 2), (2, 2, 2, 2), mode="replicate")
+    soft = F.conv2d(flat, kernel, groups=3).view_as(images)
+    return (images + blurred * amount * (soft - images)).clamp(1e-3, 1)
+
+
+def jitter_calibration(
+    K: Float[Tensor, "b v 3 3"],
+    ego_T_cam: Float[Tensor, "b v 4 4"],
+    jitter: tuple[float, float],
+    random: DeviceRandom,
+) -> tuple[Float[Tensor, "b v 3 3"], Float[Tensor, "b v 4 4"]]:
+    """A calibration that is a little off: degrees of turn and percent of focal length, one sigma."""
+    turn_deg, focal_percent = jitter
+    if turn_deg == 0 and focal_percent == 0:
+        return K, ego_T_cam
+    b, v = K.shape[:2]
+    x, y, z = (random.normal(b, v, 3) * (turn_deg * torch.pi / 180)).unbind(-1)
+    zero = torch.zeros_like(x)
+    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+    rotation = torch.eye(4, device=K.device).repeat(b, v, 1, 1)
+    rotation[..., :3, :3] = torch.linalg.matrix_exp(skew)
+    zoom = torch.ones(b, v, 3, 3, device=K.device)
+    zoom[..., :2, :2] = (random.normal(b, v, 1, 1) * (focal_percent / 100)).exp()
+    return K * zoom, ego_T_cam @ rotation
+
+
+def drop_calibration(b: int, v: int, share: float, random: DeviceRandom) -> Bool[Tensor, "b v"]:
+    """Whose calibration is given: a `share` of rigs has none, and of the others of cameras."""
+    rig, camera = random.uniform(0, 1, b, 1), random.uniform(0, 1, b, v)
+    return ~((rig < share) | (camera < share))

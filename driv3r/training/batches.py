@@ -1,0 +1,156 @@
+"""Training batches from a pool of clips: made on the device, a function of (seed, step, pool)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from driv3r.network.inputs import Inputs, encode_ray_maps
+from driv3r.network.losses import Targets, measure_height
+from driv3r.training.augmentation import (
+    DeviceRandom,
+    drop_calibration,
+    jitter_calibration,
+    vary_appearance,
+)
+from driv3r.training.clip_pool import MOTION_VALID, MOVING, VALID, ClipPool, RawClip
+from driv3r.training.config import DataConfig
+
+MIRRORED_RATE = (1.0, -1.0, 1.0, -1.0, 1.0, -1.0)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which part of a clip: frames from `start` on, some of its cameras, mirrored, or at half size.
+
+    `missing` cameras without images and calibration are added, so that batches are of one shape.
+    """
+
+    start: int
+    frames: int
+    views: tuple[int, ...]
+    missing: int = 0
+    mirrored: bool = False
+    half_size: bool = False
+
+
+def draw_batch(
+    pool: ClipPool, step: int, config: DataConfig, half_size: bool = False, rank: int = 0
+) -> tuple[Inputs, Targets]:
+    """The batch of a step, augmented; the same for the same seed, step, process and pool."""
+    rng = np.random.default_rng([config.seed, step, rank])
+    shapes = config.half_size_shapes if half_size else config.shapes
+    count, frames = shapes[int(rng.integers(len(shapes)))]
+    clips = pool.draw(count, rng)
+    draws = [
+        Draw(
+            start=int(rng.integers(clip.frames - frames + 1)),
+            frames=frames,
+            views=tuple(np.sort(rng.permutation(clip.views)[: config.views]).tolist()),
+            missing=max(config.views - clip.views, 0),
+            mirrored=bool(rng.random() < 0.5),
+            half_size=half_size,
+        )
+        for clip in clips
+    ]
+    random = DeviceRandom(int(rng.integers(2**62)), clips[0].K.device)
+    return vary(*assemble(clips, draws), config, random)
+
+
+def whole_batch(clip: RawClip, frames: int) -> tuple[Inputs, Targets]:
+    """The first frames of a clip as they are."""
+    views = tuple(range(clip.views))
+    return assemble([clip], [Draw(0, min(frames, clip.frames), views)])
+
+
+def vary(
+    inputs: Inputs, targets: Targets, config: DataConfig, random: DeviceRandom
+) -> tuple[Inputs, Targets]:
+    """A batch whose images, calibration and what is missing of both vary at random."""
+    b, t, v = inputs.present.shape
+    K, ego_T_cam = jitter_calibration(inputs.K, inputs.ego_T_cam, config.jitter, random)
+    size_hw = (inputs.images.shape[-2], inputs.images.shape[-1])
+    varied = Inputs(
+        images=vary_appearance(inputs.images, config.augmentation, random),
+        present=inputs.present & (random.uniform(0, 1, b, t, v) >= config.camera_drop),
+        rays=encode_ray_maps(K, ego_T_cam, size_hw),
+        K=K,
+        ego_T_cam=ego_T_cam,
+        gap_s=inputs.gap_s,
+        calibrated=inputs.calibrated & drop_calibration(b, v, config.calibration_drop, random),
+    )
+    return varied, targets
+
+
+def assemble(clips: list[RawClip], draws: list[Draw]) -> tuple[Inputs, Targets]:
+    """A batch of parts of clips, all of as many frames and cameras."""
+    parts = [_cut(clip, draw) for clip, draw in zip(clips, draws, strict=True)]
+    stacked = {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
+    images, K, ego_T_cam = stacked["images"], stacked["K"], stacked["ego_T_cam"]
+    b, t, v, _, h, w = images.shape
+    device, labels = images.device, stacked["labels"]
+    real = [[i < len(draw.views) for i in range(v)] for draw in draws]
+    calibrated = torch.tensor(real, device=device)
+    inputs = Inputs(
+        images=images,
+        present=calibrated[:, None].repeat(1, t, 1),
+        rays=encode_ray_maps(K, ego_T_cam, (h, w)),
+        K=K,
+        ego_T_cam=ego_T_cam,
+        gap_s=stacked["gap_s"],
+        calibrated=calibrated,
+    )
+    targets = Targets(
+        depth_m=stacked["depth_m"],
+        valid=(labels & VALID) > 0,
+        height_m=measure_height(stacked["depth_m"], K, ego_T_cam),
+        moving=(labels & MOVING) > 0,
+        motion_valid=(labels & MOTION_VALID) > 0,
+        ego_rate=stacked["ego_rate"],
+        has_last=(torch.arange(t, device=device) > 0).expand(b, t),
+    )
+    return inputs, targets
+
+
+def _cut(clip: RawClip, draw: Draw) -> dict[str, Tensor]:
+    run = slice(draw.start, draw.start + draw.frames)
+    # A missing camera has another one's place, and labels that say that nothing is known.
+    views = torch.tensor((*draw.views, *(0,) * draw.missing), device=clip.K.device)
+    images, depth_m, labels = (
+        x[run].index_select(1, views) for x in (clip.images, clip.depth_m, clip.labels)
+    )
+    labels[:, len(draw.views) :] = 0
+    K, ego_T_cam = clip.K.index_select(0, views), clip.ego_T_cam.index_select(0, views)
+    ego_rate, time_s = clip.ego_rate[run].clone(), clip.time_s[run]
+    ego_rate[0] = 0
+    if draw.mirrored:
+        images, depth_m, labels = (x.flip(-1) for x in (images, depth_m, labels))
+        K, ego_T_cam = mirror_cameras(K, ego_T_cam, images.shape[-1])
+        ego_rate = ego_rate * ego_rate.new_tensor(MIRRORED_RATE)
+    images = images.float() / 255
+    if draw.half_size:
+        images = F.avg_pool2d(images.flatten(0, 1), 2).unflatten(0, images.shape[:2])
+        depth_m, labels = depth_m[..., 1::2, 1::2], labels[..., 1::2, 1::2]
+        K = K * K.new_tensor([0.5, 0.5, 1.0])[:, None]
+    return {
+        "images": images,
+        "depth_m": depth_m.float(),
+        "labels": labels,
+        "K": K,
+        "ego_T_cam": ego_T_cam,
+        "ego_rate": ego_rate,
+        "gap_s": torch.diff(time_s, prepend=time_s[:1]),
+    }
+
+
+def mirror_cameras(
+    K: Float[Tensor, "v 3 3"], ego_T_cam: Float[Tensor, "v 4 4"], width: int
+) -> tuple[Float[Tensor, "v 3 3"], Float[Tensor, "v 4 4"]]:
+    """The cameras of the mirror images, left to right, of the mirrored world."""
+    left = torch.diag(K.new_tensor([1.0, -1, 1, 1]))
+    across = torch.diag(K.new_tensor([-1.0, 1, 1, 1]))
+    flip = K.new_tensor([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]])
+    return flip @ K @ across[:3, :3], left @ ego_T_cam @ across

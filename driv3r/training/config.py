@@ -1,0 +1,121 @@
+"""One training run as data."""
+
+from dataclasses import dataclass
+
+from driv3r.errors import ConfigError
+from driv3r.network.losses import LossWeights
+from driv3r.network.surround import Driv3rConfig
+from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe
+
+FIRST_VAL_SEED = 2 * FIRST_TRAIN_SEED
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """Ranges of how images vary at random, a draw a view unless told otherwise.
+
+    `gain` and `gamma` are exposure and tone, `balance` the spread of the channels' gains and
+    `colour_mix` that of a clip's colour matrix, `saturation` of a clip (0 is grey), `contrast` the
+    slope of a clip's tone curve at its middle. A share `blur_share` of clips is blurred, another as
+    large sharpened, by up to `blur_px`. `noise` is the largest sigma, of images in 0..1.
+    """
+
+    gain: tuple[float, float] = (0.7, 1.35)
+    gamma: tuple[float, float] = (0.75, 1.35)
+    balance: float = 0.06
+    colour_mix: float = 0.05
+    saturation: tuple[float, float] = (0.2, 1.4)
+    contrast: tuple[float, float] = (0.8, 1.5)
+    blur_share: float = 0.2
+    blur_px: float = 1.0
+    noise: float = 0.03
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a step may draw.
+
+    Clips are numbered from `first` on, `max_clips` of them, rendered in that order. Training begins
+    when `min_clips` are in the pool, which holds up to `pool_gib` GiB on the device; then the oldest
+    make room. Rendered clips are kept on the disk if `keep_clips`.
+
+    `shapes` are (clips, frames) of a batch, drawn in turn at random, all of `views` cameras; in the first `half_size_share`
+    of the run images have half their height and width, and shapes are `half_size_shapes`. `jitter`
+    is how wrong the given calibration is: degrees of each camera's turn, and percent of its focal
+    length, one sigma. A share `camera_drop` of images is missing. A share `calibration_drop` of
+    clips has no calibration at all, and of the others the same share of cameras.
+    """
+
+    clips: ClipRecipe = ClipRecipe()
+    first: int = 0
+    min_clips: int = 60
+    max_clips: int = 420
+    pool_gib: float = 6.0
+    keep_clips: bool = True
+    shapes: tuple[tuple[int, int], ...] = ((2, 2), (2, 2), (1, 5))
+    half_size_share: float = 0.0
+    half_size_shapes: tuple[tuple[int, int], ...] = ((8, 2), (4, 4))
+    augmentation: AugmentationConfig = AugmentationConfig()
+    views: int = 6
+    camera_drop: float = 0.06
+    jitter: tuple[float, float] = (0.0, 0.0)
+    calibration_drop: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.first < 0 or self.first + self.max_clips > FIRST_TRAIN_SEED:
+            raise ConfigError(
+                f"clips {self.first} to {self.first + self.max_clips}; expected numbers of 0 to "
+                f"{FIRST_TRAIN_SEED}: those after it are validated on"
+            )
+        if not 1 <= self.min_clips <= self.max_clips:
+            raise ConfigError(
+                f"min_clips is {self.min_clips}; expected 1 to max_clips, {self.max_clips}"
+            )
+        if not 0.0 <= self.half_size_share <= 1.0:
+            raise ConfigError(f"half_size_share is {self.half_size_share}; expected 0 to 1")
+        for clips, frames in (*self.shapes, *self.half_size_shapes):
+            if clips < 1 or not 1 <= frames <= self.clips.frames:
+                raise ConfigError(
+                    f"a batch of ({clips} clips, {frames} frames); expected one clip at least, "
+                    f"and 1 to {self.clips.frames} frames, as many as clips have"
+                )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run, as long as `steps` or `seconds`, whichever ends first (0: no limit).
+
+    The learning rate warms up, stays, and falls linearly over the last `cooldown` share.
+    `start_from` names weights whose tensors are taken over where name and shape are the same. A
+    step takes `accumulate` batches in each process. With `compile` what costs most is compiled for
+    its shapes, which takes minutes; let clips x frames be the same in all `shapes`.
+    """
+
+    name: str
+    model: Driv3rConfig = Driv3rConfig()
+    data: DataConfig = DataConfig()
+    losses: LossWeights = LossWeights()
+    steps: int = 3000
+    seconds: float = 0.0
+    learning_rate: float = 8e-4
+    warmup_steps: int = 100
+    cooldown: float = 0.35
+    weight_decay: float = 0.02
+    clip_norm: float = 1.0
+    ema_decay: float = 0.998
+    seed: int = 0
+    validate_every: int = 250
+    validate_every_s: float = 0.0
+    validation_clips: int = 8
+    save_every_s: float = 180.0
+    log_every: int = 20
+    start_from: str = ""
+    accumulate: int = 1
+    compile: bool = False
+
+    def __post_init__(self):
+        if self.accumulate < 1:
+            raise ConfigError(f"accumulate is {self.accumulate}; expected 1 at least")
+        if self.steps <= 0 and self.seconds <= 0:
+            raise ConfigError("neither `steps` nor `seconds` is given; expected one of them over 0")

@@ -1,0 +1,300 @@
+"""Train our network; a cut run continues with the same command."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.utils.tensorboard import SummaryWriter
+
+from driv3r.errors import CheckpointError, ConfigError
+from driv3r.network.checkpoints import read_tensors, save_weights
+from driv3r.network.inputs import Inputs
+from driv3r.network.losses import Targets, compute_losses
+from driv3r.network.stream import choose_device, fast_bf16
+from driv3r.network.surround import Driv3r
+from driv3r.training.batches import draw_batch
+from driv3r.training.checkpoints import Progress, Run, restore, save_checkpoint, save_light
+from driv3r.training.clip_pool import ClipPool, blank_clip
+from driv3r.training.clip_source import ClipSource
+from driv3r.training.config import TrainConfig
+from driv3r.training.distributed import ProcessGroup, choose_local_device, init_distributed
+from driv3r.training.validation import list_validation_clips, load_validation_clips, validate
+from driv3r.world.clips import FIRST_TRAIN_SEED
+
+ALONE = ProcessGroup()
+VALIDATION_FRAMES = 3
+WARM_UP_BATCHES = 2
+OnLog = Callable[[dict], None]
+
+
+def train(
+    config: TrainConfig,
+    folder: Path,
+    device: str = "cpu",
+    on_log: OnLog = lambda row: None,
+    workers: int = 0,
+) -> Path:
+    """Train as long as `config` says, checkpointing into `folder`; returns the weights' path.
+
+    `workers` processes render clips ahead; without them all clips are there before the first step.
+    Under torchrun each process takes batches of its own, and the main one logs and saves:
+    `folder/events` is TensorBoard's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    device = choose_local_device(device)
+    with init_distributed(device) as group:
+        run = start_run(config, folder, choose_device(device))
+        clips = folder.parent / "clips"
+        share = (group.rank, group.size) if workers else (0, 1)
+        validation = list_validation_clips(clips, config.data.clips, config.validation_clips)
+        held_out = validation if group.is_main else []
+        source = ClipSource(clips, config.data, run.device, workers, *share, held_out)
+        try:
+            _run_steps(run, folder, source, on_log, group)
+        finally:
+            source.close()
+        if group.is_main:
+            release(run, folder)
+        group.barrier()
+    return weights_path(config, folder)
+
+
+def start_run(config: TrainConfig, folder: Path, device: torch.device) -> Run:
+    """A fresh run, or the one that `folder` holds."""
+    torch.manual_seed(config.seed)
+    model, average = Driv3r(config.model), Driv3r(config.model)
+    if config.start_from:
+        init_from(model, Path(config.start_from))
+    average.load_state_dict(model.state_dict())
+    for network in (model, average):
+        network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    decay = [p for p in model.parameters() if p.ndim > 1 and p.requires_grad]
+    plain = [p for p in model.parameters() if p.ndim <= 1 and p.requires_grad]
+    groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain}]
+    optimizer = torch.optim.AdamW(
+        groups, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=0.0,
+        fused=device.type == "cuda",
+    )  # fmt: skip
+    torch.backends.cudnn.benchmark = device.type == "cuda"  # shapes are few
+    run = Run(config, model, average, optimizer, Progress(), device)
+    restore(run, folder)
+    return run
+
+
+def init_from(model: Driv3r, path: Path) -> int:
+    """Load what fits of earlier weights; returns how many tensors did (CheckpointError if none)."""
+    own, given = model.state_dict(), read_tensors(path)[0]
+    fits = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+    if not fits:
+        raise CheckpointError(f"{path}: no tensor fits the recipe's network; drop `start_from`")
+    model.load_state_dict(fits, strict=False)
+    return len(fits)
+
+
+def _run_steps(
+    run: Run, folder: Path, source: ClipSource, on_log: OnLog, group: ProcessGroup
+) -> None:
+    """Fill the pool, then take steps while clips keep coming."""
+    config, progress = run.config, run.progress
+    pool = ClipPool(config.data.pool_gib)
+    if config.compile:
+        compile_parts(run.model)
+        _warm_up(run)
+    _fill(pool, source, config.data.min_clips)
+    source.wait_for_held_out()
+    with SummaryWriter(str(folder / "events")) if group.is_main else nullcontext() as writer:
+        logger = TrainLogger(run, folder, source.folder, on_log, writer)
+        since = time.monotonic()
+        while progress_of(run) < 1:
+            for clip in source.ready():
+                pool.add(clip)
+            progress.clips = pool.added
+            half_size = progress_of(run) < config.data.half_size_share
+            first = progress.step * config.accumulate * group.size + group.rank
+            batches = [
+                draw_batch(pool, first + i * group.size, config.data, half_size)
+                for i in range(config.accumulate)
+            ]
+            losses = take_step(run, batches, group)
+            now = time.monotonic()
+            progress.seconds += now - since
+            since = now
+            if group.is_main:
+                logger.log_step(losses)
+
+
+def _fill(pool: ClipPool, source: ClipSource, count: int) -> None:
+    """Take in clips until there are `count`; all there will ever be if none are rendered ahead."""
+    while source.executor is None or len(pool.clips) < count:
+        clip = source.next()
+        if clip is None:
+            break
+        pool.add(clip)
+    if not pool.clips:
+        raise ConfigError("no training clip could be rendered; see the errors above")
+
+
+def compile_parts(model: Driv3r) -> None:
+    """Compile what costs most and does not depend on how frames are divided between clips."""
+    torch._dynamo.config.suppress_errors = True  # a part that can not be compiled runs as it is
+    for part in (model.stem, model.fine.tower, model.costs, model.ego_sweep.votes, model.ladder):
+        part.compile(dynamic=False)
+    for module, name in (
+        (model.matcher, "encode"),
+        (model.sweep_features, "encode"),
+        (model.dense, "begin"),
+        (model.dense, "finish"),
+    ):
+        setattr(module, name, torch.compile(getattr(module, name), dynamic=False))
+
+
+def _warm_up(run: Run) -> None:
+    """Compile, on a blank clip, while the first ones are rendered; nothing of it stays."""
+    data = run.config.data
+    pool = ClipPool(data.pool_gib)
+    pool.add(blank_clip(data.clips.frames, data.views, data.clips.size_hw, run.device))
+    for step in range(WARM_UP_BATCHES):
+        _take_batch(run, *draw_batch(pool, step, data), 1.0)
+        run.optimizer.zero_grad(set_to_none=True)
+
+
+def progress_of(run: Run) -> float:
+    """The share of the run that is done, by steps or seconds, whichever is farther."""
+    config, progress = run.config, run.progress
+    by_steps = progress.step / config.steps if config.steps else 0.0
+    by_seconds = progress.seconds / config.seconds if config.seconds else 0.0
+    return max(by_steps, by_seconds)
+
+
+def learning_rate_at(step: int, done: float, config: TrainConfig) -> float:
+    """Warm up, stay, cool down linearly (warmup-stable-decay); `done` is the share that is done."""
+    left = (1 - done) / max(config.cooldown, 1e-6)
+    return config.learning_rate * min(1.0, (step + 1) / config.warmup_steps, max(left, 0.01))
+
+
+def take_step(
+    run: Run, batches: list[tuple[Inputs, Targets]], group: ProcessGroup = ALONE
+) -> dict[str, Tensor]:
+    """One step of AdamW over all batches of all processes, and of the moving average.
+
+    Losses stay on the device: reading them would make it wait.
+    """
+    config, progress = run.config, run.progress
+    run.model.train()
+    for parameters in run.optimizer.param_groups:
+        parameters["lr"] = learning_rate_at(progress.step, progress_of(run), config)
+    run.optimizer.zero_grad(set_to_none=True)
+    terms = [_take_batch(run, *batch, 1 / len(batches)) for batch in batches]
+    group.average_gradients(run.model)
+    trained = [p for p in run.model.parameters() if p.requires_grad]
+    torch.nn.utils.clip_grad_norm_(trained, config.clip_norm)
+    run.optimizer.step()
+    progress.step += 1
+    decay = min(config.ema_decay, (progress.step + 1) / (progress.step + 10))
+    average = [p for p in run.average.parameters() if p.requires_grad]
+    get_ema_multi_avg_fn(decay)(average, trained, progress.step)
+    return {k: torch.stack([term[k] for term in terms]).mean() for k in terms[0]}
+
+
+def _take_batch(run: Run, inputs: Inputs, targets: Targets, share: float) -> dict[str, Tensor]:
+    """Add a batch's gradients; its losses by name."""
+    bf16 = fast_bf16(run.device)
+    with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=bf16):
+        outputs, _ = run.model(inputs)
+    losses = compute_losses(outputs, targets, inputs.present, run.config.losses)
+    (losses["total"] * share).backward()
+    return {k: v.detach() for k, v in losses.items()}
+
+
+class TrainLogger:
+    """Logs losses and validation to TensorBoard and the caller, and saves checkpoints."""
+
+    def __init__(
+        self, run: Run, folder: Path, clips: Path, on_log: OnLog, writer: SummaryWriter | None
+    ):
+        self.run, self.folder, self.clips = run, folder, clips
+        self.on_log, self.writer = on_log, writer
+        self.recent: list[dict[str, Tensor]] = []
+        self.held_out = None
+        self.saved_at = self.logged_at = time.monotonic()
+        self.validated_at_s = run.progress.seconds
+
+    def log_step(self, losses: dict[str, Tensor]) -> None:
+        """Take a step's losses; log, validate and save where that is due."""
+        config, step = self.run.config, self.run.progress.step
+        self.recent.append(losses)
+        last = progress_of(self.run) >= 1
+        due = self._is_validation_due(last)
+        if step % config.log_every == 0 or due or last:
+            self._log(step, due)
+        if time.monotonic() - self.saved_at > config.save_every_s or last:
+            save_checkpoint(self.run, self.folder)
+            save_light(self.run, self.folder / "light")
+            self.saved_at = time.monotonic()
+
+    def _is_validation_due(self, last: bool) -> bool:
+        config, progress = self.run.config, self.run.progress
+        if config.validate_every_s:
+            return last or progress.seconds - self.validated_at_s > config.validate_every_s
+        return last or progress.step % config.validate_every == 0
+
+    def _log(self, step: int, validation_due: bool) -> None:
+        means = {k: torch.stack([r[k] for r in self.recent]).mean() for k in self.recent[0]}
+        row = {k: round(float(v), 4) for k, v in means.items()}
+        if not math.isfinite(row["total"]):
+            raise ConfigError(
+                f"loss is {row['total']} at step {step}: lower `learning_rate`, then start again; "
+                "the last checkpoint is kept"
+            )
+        took_s = time.monotonic() - self.logged_at
+        row["steps_per_s"] = round(len(self.recent) / max(took_s, 1e-9), 2)
+        self.recent.clear()
+        if validation_due:
+            row |= self._validate()
+        self.logged_at = time.monotonic()
+        if self.writer is not None:
+            for name, value in row.items():
+                self.writer.add_scalar(name.replace("val_", "val/"), value, step)
+        progress = self.run.progress
+        row |= {"step": step, "seconds": round(progress.seconds), "clips": progress.clips}
+        progress.history.append(row)
+        self.on_log(row)
+
+    def _validate(self) -> dict[str, float]:
+        run, data = self.run, self.run.config.data
+        if self.held_out is None:
+            count = run.config.validation_clips
+            self.held_out = load_validation_clips(self.clips, data.clips, count, run.device)
+        self.validated_at_s = run.progress.seconds
+        frames = min(VALIDATION_FRAMES, data.clips.frames)
+        return validate(run.average, self.held_out, frames)
+
+
+def weights_path(config: TrainConfig, folder: Path) -> Path:
+    """Where a run releases its weights."""
+    return folder / f"{config.name}.safetensors"
+
+
+def release(run: Run, folder: Path) -> Path:
+    """The averaged weights in float16, with the model card's facts inside and beside."""
+    first_seed = FIRST_TRAIN_SEED + run.config.data.first
+    card = {
+        "recipe": asdict(run.config),
+        "steps": run.progress.step,
+        "seconds": round(run.progress.seconds),
+        "parameters": sum(p.numel() for p in run.average.parameters()),
+        "train_seeds": [first_seed, first_seed + run.progress.clips - 1],
+        "history": run.progress.history,
+    }
+    path = weights_path(run.config, folder)
+    state = {k: v.half().cpu().contiguous() for k, v in run.average.state_dict().items()}
+    save_weights(path, run.config.model, state, card)
+    (folder / "card.json").write_text(json.dumps(card, indent=1))
+    return path
