@@ -22,6 +22,7 @@ CHECKED = (
     "scoring",
     "fusion",
     "pipelines",
+    "training",
 )
 install_import_hook([f"driv3r.{room}" for room in CHECKED], "beartype.beartype")
 

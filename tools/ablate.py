@@ -52,8 +52,8 @@ def make_recipe(variant: Variant, steps: int, clips: int) -> TrainConfig:
         ClipRecipe(size_hw=SIZE_HW), min_clips=clips, max_clips=clips, shapes=((2, 4), (3, 3))
     )
     return TrainConfig(
-        "variant", variant.model, data, variant.losses, steps=steps, learning_rate=8e-4, ema_decay=0.99,
-        validate_every=steps, validation_clips=16,
+        "variant", variant.model, data, variant.losses, steps=steps, learning_rate=8e-4,
+        ema_decay=0.99, validate_every=steps, validation_clips=16,
     )  # fmt: skip
 
 

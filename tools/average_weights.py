@@ -29,7 +29,7 @@ def main() -> None:
             raise SystemExit(f"{path}: no tensor fits the last weights; give those of one network")
     for name, last in own.items():
         same = [s[name].float() for s in states if name in s and s[name].shape == last.shape]
-        mean[name] = torch.stack(same).mean(0)
+        mean[name] = torch.stack(same).mean(0).half()
     save_weights(options.out, network.config, mean, card)
 
 

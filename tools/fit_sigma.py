@@ -43,9 +43,8 @@ def main() -> None:
         off = (outputs.log_depth - depth_m.clamp(min=NEAREST_M).log()).abs()
         ratios.append((off / outputs.log_sigma.exp())[seen].numpy())
     factor = float(np.quantile(np.concatenate(ratios), 0.9) / math.log(10))
-    save_weights(
-        options.weights, model.config, model.state_dict(), card | {"sigma_scale": round(factor, 4)}
-    )
+    half = {name: x.half() for name, x in model.state_dict().items()}
+    save_weights(options.weights, model.config, half, card | {"sigma_scale": round(factor, 4)})
     print(f"{options.weights}: sigma x {factor:.4f}, fitted on {options.count} clips")
 
 

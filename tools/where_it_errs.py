@@ -116,8 +116,12 @@ def judge(model: Driv3r, inputs: Inputs, targets: Targets, depths: Sums, matches
     still = pick_middles(kinds["still, inside"] | kinds["still, at edges"]).flatten(-2)
     still[:, 0] = False  # a first frame has no last image
     costs, depths_log_m = given[0][1], depth_hypotheses(truth)
-    seen = costs.seen > 0
-    xfeat, swept = (torch.where(seen, c, -torch.inf) for c in (costs.correlation, costs.sweep_mean))
+    names = ("correlation", "sweep_mean", "seen", "parallax")
+    shape = truth.shape[:2]
+    xfeat, swept, seen, parallax = (
+        getattr(costs, name)[:, 0].unflatten(0, shape) for name in names
+    )
+    xfeat, swept = (torch.where(seen > 0, cost, -torch.inf) for cost in (xfeat, swept))
     cells = {
         "XFeat alone": depths_log_m[xfeat.argmax(-1)],
         "sweep features alone": depths_log_m[swept.argmax(-1)],
@@ -125,7 +129,7 @@ def judge(model: Driv3r, inputs: Inputs, targets: Targets, depths: Sums, matches
         "before matching": outputs.coarse_log_depth.flatten(-2),
         "answer": pick_middles(outputs.log_depth).flatten(-2),
     }
-    tally_matches(matches, cells, pick_middles(truth).flatten(-2), costs.parallax.sum(-1), still)
+    tally_matches(matches, cells, pick_middles(truth).flatten(-2), parallax.sum(-1), still)
 
 
 def make_table(sums: Sums, total: float) -> str:

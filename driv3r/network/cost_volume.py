@@ -132,18 +132,18 @@ def build_cost_volume(
     cells = pool(views.now), pool(views.sweep_now)
     sources = list_sources(views, last_T_ego[:, :, None], neighbours)
     costs = [correlate_source(cells, source, views) for source in sources]
-    own, total = costs[0], sum(cost.seen.float() for cost in costs)
+    own, total = costs[0], torch.stack([cost.seen for cost in costs]).sum(0).float()
     seen = total.clamp(min=1)
     hidden = [cost.sweep.masked_fill(~cost.seen, -1.0) for cost in costs]
     best = torch.stack(hidden).amax(0) * (total > 0)
     prev = correlate_at(views.features, views.last_features, own.pixels, views.lenses.size_hw)
     return MatchingCosts(
-        correlation=sum(cost.pretrained for cost in costs) / seen,
+        correlation=torch.stack([cost.pretrained for cost in costs]).sum(0) / seen,
         seen=total / len(costs),
         prev_correlation=prev * (views.known & views.last_known)[..., None, None],
         parallax=_measure_parallax(own),
         best_match_offset=_match_anywhere(cells[0], own, sources[0], views, depth_m),
-        sweep_mean=sum(cost.sweep for cost in costs) / seen,
+        sweep_mean=torch.stack([cost.sweep for cost in costs]).sum(0) / seen,
         sweep_best=best,
         sweep_prev=own.sweep,
     )
@@ -227,6 +227,6 @@ def list_sources(
             (views.last, views.sweep_last, views.last_known, last_T_ego),
             (views.now, views.sweep_now, views.known, still),
         ):
-            taken = (take_views(x, index, 2) for x in (pretrained, sweep, known))
-            sources.append(Source(lenses, *taken, motion))
+            pretrained, sweep, known = (take_views(x, index, 2) for x in (pretrained, sweep, known))
+            sources.append(Source(lenses, pretrained, sweep, known, motion))
     return sources

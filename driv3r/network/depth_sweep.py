@@ -46,16 +46,15 @@ class PlaneSweepDepth(nn.Module):
         self.mix = nn.Sequential(
             ConvBlock(channels + 3 * NUM_DEPTHS + 5, channels), ConvBlock(channels, channels)
         )
-        self.sweep = nn.Sequential(
-            ConvBlock(channels + 3 * NUM_DEPTHS, channels), nn.Conv2d(channels, channels, 3, 1, 1)
-        )
+        added = nn.Conv2d(channels, channels, 3, padding=1)
+        self.sweep = nn.Sequential(ConvBlock(channels + 3 * NUM_DEPTHS, channels), added)
         self.settle = nn.Sequential(*(Residual(channels, dilation) for dilation in DILATIONS))
         self.out = nn.Conv2d(channels, channels, 3, padding=1)
         self.judge = nn.Conv2d(channels, NUM_DEPTHS, 3, padding=1)
         self.spread = nn.Conv2d(channels, 9 * STRIDE**2, 1)
         self.trust = nn.Parameter(torch.tensor([2.0, -1.0]))
         self.sharpness = nn.Parameter(torch.tensor([2.3, 1.0]))
-        zero_init(self.sweep[1], self.out, self.judge, self.spread)
+        zero_init(added, self.out, self.judge, self.spread)
 
     def forward(
         self,
@@ -107,7 +106,7 @@ def convex_upsample(
 def soft_bin_targets(
     log_depth: Float[Tensor, "*s"],
 ) -> tuple[Int[Tensor, "*s"], Float[Tensor, "*s"]]:
-    """The hypothesis below a log depth, and the share of the one above; ends hold what lies outside."""
+    """The hypothesis below a log depth, and the share of the one above; ends hold the rest."""
     low, high = DEPTH_RANGE_LOG_M
     at = ((log_depth - low) / (high - low) * (NUM_DEPTHS - 1)).clamp(0, NUM_DEPTHS - 1 - 1e-4)
     below = at.floor()

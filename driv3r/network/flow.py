@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from driv3r.network.lenses import STRIDE
+from driv3r.network.matcher import correlate
 from driv3r.network.surround import Driv3r, normalise
 
 REACH = 8  # cells that a match is searched for on each side, up, down, left and right
@@ -38,7 +39,7 @@ class MatcherFlow:
         ]
         images = torch.from_numpy(np.stack(small)).to(self.device).permute(0, 3, 1, 2).float() / 255
         features = self.matcher(normalise(images)[:, None, None])
-        volume = self.matcher.correlate(features[:1], features[1:])[0, 0, 0]
+        volume = correlate(self.matcher.sharpen(features[:1]), features[1:])[0, 0, 0]
         cells = find_matches(volume)
         h, w = first.shape[:2]
         fine = cv2.resize(cells.cpu().numpy(), (w, h), interpolation=cv2.INTER_LINEAR)

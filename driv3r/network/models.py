@@ -78,10 +78,10 @@ MVDUST3R_CODE = "not stated where it was looked for; made from DUSt3R's, " + NAV
 MODELS: dict[str, Entry] = {
     "driv3r-s": Entry(
         Driv3r,
-        Driv3rConfig(),
+        Driv3rConfig((256, 448)),
         KeyMap(()),
         *OURS,
-        (128, 224),
+        (256, 448),
         "metric",
         "shipped with the package",
         "Apache-2.0",

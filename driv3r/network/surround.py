@@ -115,10 +115,14 @@ class Driv3r(nn.Module):
         depth, sigma, motion = (y.unflatten(0, shape) for y in answers.unbind(1))
         ego_rate = self.ego(tokens.flatten(2, 3), swept)
         steps = (matched.log_prob, matched.matching_log_prob, matched.seen)
-        first, doubt, *steps = (y.unflatten(0, shape) for y in (*coarse.unbind(1), *steps))
-        outputs = Outputs(depth, sigma, motion, ego_rate, first, doubt, *steps, chances)
-        newest = (images, features, fine, sweep)
-        return outputs, StreamState(memory, *(y[:, -1] for y in newest), before)
+        first, first_scale, log_prob, matching, seen = (
+            y.unflatten(0, shape) for y in (*coarse.unbind(1), *steps)
+        )
+        outputs = Outputs(
+            depth, sigma, motion, ego_rate, first, first_scale, log_prob, matching, seen, chances
+        )
+        newest = [y[:, -1] for y in (images, features, fine, sweep)]
+        return outputs, StreamState(memory, newest[0], newest[1], newest[2], newest[3], before)
 
     def _notice(self, images: Tensor, present: Tensor) -> Float[Tensor, "b t v e yy xx"]:
         """Pretrained features, 0 of missing images."""
@@ -141,18 +145,19 @@ class Driv3r(nn.Module):
         told = inputs.calibrated & self.config.matching
         known = inputs.present & told[:, None]
         there = last_features.flatten(3).any(-1) & (inputs.gap_s > 0)[..., None]
-        pairs = zip(maps[1:], last, strict=True)
-        features = (
-            self.matcher.sharpen(maps[0]),
-            last_features,
-            *(x for pair in pairs for x in pair),
-        )
         frames = inputs.present.shape[1]
+        alone = [x.flatten(0, 1)[:, None] for x in (*maps, last_features, *last)]
         return Views(
-            make_lenses(inputs).repeat(frames),
-            *(x.flatten(0, 1)[:, None] for x in features),
-            told.repeat_interleave(frames, 0),
-            *(x.flatten(0, 1)[:, None] for x in (known, there & told[:, None])),
+            lenses=make_lenses(inputs).repeat(frames),
+            features=self.matcher.sharpen(alone[0]),
+            last_features=alone[3],
+            now=alone[1],
+            last=alone[4],
+            sweep_now=alone[2],
+            sweep_last=alone[5],
+            told=told.repeat_interleave(frames, 0),
+            known=known.flatten(0, 1)[:, None],
+            last_known=(there & told[:, None]).flatten(0, 1)[:, None],
         )
 
     def _exchange(

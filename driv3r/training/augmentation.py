@@ -39,7 +39,7 @@ def vary_appearance(
     images = _blur_or_sharpen(images, config, random)
     gain = random.uniform(*config.gain, b, 1, v, 1, 1, 1)
     spread = random.uniform(1 - config.balance, 1 + config.balance, b, 1, v, 3, 1, 1)
-    noise = random.normal(*images.shape) * random.uniform(0, config.noise, b, 1, 1, 1, 1, 1)
+    noise = random.normal(*images.shape) * random.uniform(0.0, config.noise, b, 1, 1, 1, 1, 1)
     return (images * gain * spread + noise).clamp(0, 1)
 
 
@@ -59,8 +59,8 @@ def _blur_or_sharpen(images: Tensor, config: AugmentationConfig, random: DeviceR
     if config.blur_share <= 0:
         return images
     b = images.shape[0]
-    kind = random.uniform(0, 1, b, 1, 1, 1, 1, 1)
-    amount = random.uniform(0, 1, b, 1, 1, 1, 1, 1)
+    kind = random.uniform(0.0, 1.0, b, 1, 1, 1, 1, 1)
+    amount = random.uniform(0.0, 1.0, b, 1, 1, 1, 1, 1)
     blurred = (kind < config.blur_share).float() - (kind > 1 - config.blur_share).float()
     row = images.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
     row = row * config.blur_px + images.new_tensor([0, 0, 1.0, 0, 0]) * (1 - config.blur_px)
@@ -76,7 +76,7 @@ def jitter_calibration(
     jitter: tuple[float, float],
     random: DeviceRandom,
 ) -> tuple[Float[Tensor, "b v 3 3"], Float[Tensor, "b v 4 4"]]:
-    """A calibration that is a little off: degrees of turn and percent of focal length, one sigma."""
+    """A calibration that is off by degrees of turn and percent of focal length, one sigma."""
     turn_deg, focal_percent = jitter
     if turn_deg == 0 and focal_percent == 0:
         return K, ego_T_cam
@@ -93,5 +93,5 @@ def jitter_calibration(
 
 def drop_calibration(b: int, v: int, share: float, random: DeviceRandom) -> Bool[Tensor, "b v"]:
     """Whose calibration is given: a `share` of rigs has none, and of the others of cameras."""
-    rig, camera = random.uniform(0, 1, b, 1), random.uniform(0, 1, b, v)
+    rig, camera = random.uniform(0.0, 1.0, b, 1), random.uniform(0.0, 1.0, b, v)
     return ~((rig < share) | (camera < share))

@@ -75,7 +75,7 @@ def vary(
     size_hw = (inputs.images.shape[-2], inputs.images.shape[-1])
     varied = Inputs(
         images=vary_appearance(inputs.images, config.augmentation, random),
-        present=inputs.present & (random.uniform(0, 1, b, t, v) >= config.camera_drop),
+        present=inputs.present & (random.uniform(0.0, 1.0, b, t, v) >= config.camera_drop),
         rays=encode_ray_maps(K, ego_T_cam, size_hw),
         K=K,
         ego_T_cam=ego_T_cam,

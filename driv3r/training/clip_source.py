@@ -26,8 +26,8 @@ class ClipSource:
     """Clips `rank`, `rank + size`, ... of a run.
 
     With no `workers` there are none ahead: each is rendered when it is asked for, where it is not
-    on the disk. Workers render `held_out` clips first, as `ensure_clip` takes them. A clip that can not be rendered is skipped and counted in `failed`; DatasetError
-    after MOST_FAILURES in a row.
+    on the disk. Workers render `held_out` clips first, as `ensure_clip` takes them. A clip that can
+    not be rendered is skipped and counted in `failed`; DatasetError after MOST_FAILURES in a row.
     """
 
     def __init__(

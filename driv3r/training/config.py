@@ -35,12 +35,13 @@ class AugmentationConfig:
 class DataConfig:
     """What a step may draw.
 
-    Clips are numbered from `first` on, `max_clips` of them, rendered in that order. Training begins
-    when `min_clips` are in the pool, which holds up to `pool_gib` GiB on the device; then the oldest
-    make room. Rendered clips are kept on the disk if `keep_clips`.
+    Clips are numbered from `first` on, `max_clips` of them, rendered in that order. Training
+    begins when `min_clips` are in the pool, which holds up to `pool_gib` GiB on the device; then
+    the oldest make room. Rendered clips are kept on the disk if `keep_clips`.
 
-    `shapes` are (clips, frames) of a batch, drawn in turn at random, all of `views` cameras; in the first `half_size_share`
-    of the run images have half their height and width, and shapes are `half_size_shapes`. `jitter`
+    `shapes` are (clips, frames) of a batch, drawn in turn at random, all of `views` cameras; in
+    the first `half_size_share` of the run images have half their height and width, and shapes are
+    `half_size_shapes`. `jitter`
     is how wrong the given calibration is: degrees of each camera's turn, and percent of its focal
     length, one sigma. A share `camera_drop` of images is missing. A share `calibration_drop` of
     clips has no calibration at all, and of the others the same share of cameras.

@@ -193,12 +193,12 @@ def take_step(
     run.optimizer.zero_grad(set_to_none=True)
     terms = [_take_batch(run, *batch, 1 / len(batches)) for batch in batches]
     group.average_gradients(run.model)
-    trained = [p for p in run.model.parameters() if p.requires_grad]
+    trained: list[Tensor] = [p for p in run.model.parameters() if p.requires_grad]
     torch.nn.utils.clip_grad_norm_(trained, config.clip_norm)
     run.optimizer.step()
     progress.step += 1
     decay = min(config.ema_decay, (progress.step + 1) / (progress.step + 10))
-    average = [p for p in run.average.parameters() if p.requires_grad]
+    average: list[Tensor] = [p for p in run.average.parameters() if p.requires_grad]
     get_ema_multi_avg_fn(decay)(average, trained, progress.step)
     return {k: torch.stack([term[k] for term in terms]).mean() for k in terms[0]}
 

@@ -121,7 +121,7 @@ def test_one_point_seen_often_gives_nothing_wild(count):
 
 @pytest.fixture(scope="module")
 def street():
-    world = make_world(13, 1.0, "suburb")  # a dry sunny street, driven at 8 m/s
+    world = make_world(31, 1.0, "suburb")  # a dry sunny street, driven at 8 m/s
     rig, renderer = make_rig(SIZE_HW), Renderer(world)
     frames = []
     for time_s in (0.3, 0.3 + GAP_S):

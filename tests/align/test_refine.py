@@ -47,7 +47,7 @@ def err_smoothly(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray
 
 @pytest.fixture(scope="module")
 def drive() -> Drive:
-    world = make_world(13, 3.0, "suburb")  # a dry sunny street, driven at 8 m/s
+    world = make_world(31, 3.0, "suburb")  # a dry sunny street, driven at 8 m/s
     rig, renderer = make_rig(SIZE_HW), Renderer(world)
     rng = np.random.default_rng(0)
     images, depths, predictions, motions = [], [], [], []

@@ -9,7 +9,8 @@ from driv3r.geometry.transforms import make_transform
 from driv3r.network.baselines import PositionalPrior, PriorFitter, predict_ground_plane
 from driv3r.network.blocks import Residual
 from driv3r.network.checkpoints import load_weights, save_weights
-from driv3r.network.inputs import Inputs, encode_rays
+from driv3r.network.cost_volume import NUM_DEPTHS
+from driv3r.network.inputs import Inputs, encode_ray_maps, encode_rays
 from driv3r.network.losses import LossWeights, Targets, compute_losses
 from driv3r.network.stream import Streamer, StreamFrame, choose_device
 from driv3r.network.surround import Driv3r, Driv3rConfig
@@ -53,6 +54,13 @@ def make_inputs(t=5, b=1, seed=0) -> Inputs:
 def model() -> Driv3r:
     torch.manual_seed(0)
     return Driv3r(SMALL).eval()
+
+
+def make_targets(depth_m, moving, has_last) -> Targets:
+    """Everything is known; all is a metre over the ground."""
+    known = torch.ones_like(moving)
+    rate, height_m = torch.randn(*depth_m.shape[:2], 6), torch.ones_like(depth_m)
+    return Targets(depth_m, known, height_m, moving, known, rate, torch.tensor(has_last))
 
 
 def part(inputs: Inputs, run: slice) -> Inputs:
@@ -249,7 +257,7 @@ def test_perfect_answers_cost_less_than_any_other():
     inputs = make_inputs(t=2)
     torch.manual_seed(3)
     depth_m = torch.rand(1, 2, 2, 32, 48) * 50 + 1
-    targets = Targets(depth_m, depth_m > 40, torch.randn(1, 2, 6), torch.tensor([[False, True]]))
+    targets = make_targets(depth_m, depth_m > 40, [[False, True]])
 
     def cost(shift):
         from driv3r.network.inputs import Outputs
@@ -261,12 +269,54 @@ def test_perfect_answers_cost_less_than_any_other():
             targets.ego_rate,
             (depth_m.log() + shift)[..., 4::8, 4::8],
             torch.full_like(depth_m, -2.0)[..., 4::8, 4::8],
-            torch.zeros(1, 2, 2, RUNGS, 4, 6).log_softmax(3),
+            *(torch.zeros(1, 2, 2, NUM_DEPTHS, 4, 6).log_softmax(3) for _ in range(2)),
+            torch.ones(1, 2, 2, NUM_DEPTHS, 4, 6),
             torch.zeros(1, 2, len(SPEEDS_MPS) * len(YAW_RATES)).log_softmax(-1),
         )
         return float(compute_losses(outputs, targets, inputs.present, LossWeights())["total"])
 
     assert cost(0.0) < min(cost(0.1), cost(-0.1))
+
+
+def test_what_is_not_known_costs_nothing(model):
+    """Losses are the same whatever stands where depth, motion or ego motion are unknown."""
+    inputs = make_inputs(t=2)
+    torch.manual_seed(4)
+    depth_m = torch.rand(1, 2, 2, 32, 48) * 30 + 1
+    known, shown = torch.rand(2, 1, 2, 2, 32, 48) < 0.3
+    targets = dataclasses.replace(
+        make_targets(depth_m, depth_m > 20, [[False, True]]), valid=known, motion_valid=shown
+    )
+    other = dataclasses.replace(
+        targets,
+        depth_m=torch.where(known, depth_m, 77.0),
+        height_m=torch.where(known, targets.height_m, -5.0),
+        moving=torch.where(shown, targets.moving, ~targets.moving),
+        ego_rate=targets.ego_rate * targets.has_last[..., None],
+    )
+    with torch.no_grad():
+        outputs, _ = model(inputs)
+        static = dataclasses.replace(targets, moving=torch.zeros_like(targets.moving))
+        same = dataclasses.replace(other, moving=static.moving)
+        for a, b in ((static, same),):
+            first, second = (
+                compute_losses(outputs, t, inputs.present, LossWeights()) for t in (a, b)
+            )
+            for name in first:
+                torch.testing.assert_close(first[name], second[name], msg=name)
+        motions = [
+            compute_losses(outputs, t, inputs.present, LossWeights())["motion"]
+            for t in (targets, other)
+        ]
+    torch.testing.assert_close(*motions)
+
+
+def test_rays_on_the_device_are_those_of_the_cameras():
+    cameras = make_rig(height_m=0.1).cameras  # lower than the least height
+    K, ego_T_cam = (stack([getattr(c, name) for c in cameras]) for name in ("K", "ego_T_cam"))
+    maps = encode_ray_maps(K, ego_T_cam, (32, 48))[0]
+    for got, camera in zip(maps, cameras, strict=True):
+        np.testing.assert_allclose(got, encode_rays(camera), atol=2e-6)
 
 
 def test_a_residual_adds_nothing_before_training_and_then_looks_around():
@@ -294,9 +344,7 @@ def test_gradients_reach_every_parameter(model):
     )
     outputs, _ = fresh(inputs)
     depth_m = torch.rand(1, 3, 2, 32, 48) * 30 + 1
-    targets = Targets(
-        depth_m, depth_m > 20, torch.randn(1, 3, 6), torch.tensor([[False, True, True]])
-    )
+    targets = make_targets(depth_m, depth_m > 20, [[False, True, True]])
     compute_losses(outputs, targets, inputs.present, LossWeights())["total"].backward()
     silent = [n for n, p in fresh.named_parameters() if p.grad is None or not p.grad.abs().any()]
     assert silent == [f"fine.{n}" for n, _ in fresh.fine.named_parameters()]  # XFeat stays

@@ -3,8 +3,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driv3r.network.cost_volume import Views
 from driv3r.network.lenses import STRIDE, Lenses, drive, look_into
-from driv3r.network.losses import share_out
+from driv3r.network.losses import soft_ego_targets
 from driv3r.network.sweep import SPEEDS_MPS, YAW_RATES, EgoSweep, follow, hypotheses
 from tests.network.made_lenses import SIZE_HW, make_lenses
 
@@ -23,9 +24,13 @@ def vote(lenses: Lenses, volume: torch.Tensor, depth_m: torch.Tensor, doubt: tor
     sweep = EgoSweep(8)
     torch.nn.init.constant_(sweep.weight.bias, 3.0)
     tokens = torch.zeros(1, 1, 2, depth_m.shape[-1] // 4, 8)
+    # features of cells that tell each from all others have any volume that is wanted
+    cells = torch.eye(depth_m.shape[-1]).unflatten(1, volume.shape[-2:]).expand_as(volume)
+    fine = torch.zeros(1, 1, 2, 1, 2, 2)
+    seen = torch.ones(1, 1, 2, dtype=torch.bool)
+    views = Views(lenses, cells, volume, fine, fine, fine, fine, seen[:, 0], seen, seen)
     with torch.no_grad():
-        gap_s = torch.tensor([[0.5]])
-        return sweep(tokens, volume, depth_m, doubt, lenses, gap_s, torch.zeros(1, 3))
+        return sweep(tokens, views, depth_m, doubt, torch.tensor([[0.5]]), torch.zeros(1, 3))
 
 
 @pytest.mark.parametrize(("speed_mps", "yaw_rate"), [(7.3, 0.08), (0.0, 0.0), (21.0, -0.03)])
@@ -82,7 +87,7 @@ def _after(votes: torch.Tensor) -> torch.Tensor:
 @settings(max_examples=30, deadline=None)
 def test_the_target_chances_have_the_truth_as_their_mean(speed_mps, yaw_rate):
     rate = torch.tensor([[[speed_mps, 0, 0, 0, 0, yaw_rate]]])
-    shares = share_out(rate)[0, 0]
+    shares = soft_ego_targets(rate)[0, 0]
     torch.testing.assert_close(shares.sum(), torch.tensor(1.0))
     mean = shares @ hypotheses(SPEEDS_MPS, YAW_RATES, rate)
     inside = torch.stack(

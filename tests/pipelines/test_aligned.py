@@ -56,7 +56,7 @@ class Street(NamedTuple):
 def street() -> Street:
     rig = make_rig(SIZE_HW)
     rig = Rig(tuple(rig.cameras[:2]), rig.ego_T_lidar)
-    renderer = Renderer(make_world(13, 3.0, "suburb"))
+    renderer = Renderer(make_world(31, 3.0, "suburb"))
     frames = [render_frame(renderer, rig, time_s) for time_s in TIMES_S]
     images = np.stack([[truth.image for truth, _ in frame] for frame in frames])
     depth_m = np.stack([[truth.depth_m for truth, _ in frame] for frame in frames])
