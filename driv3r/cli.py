@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from driv3r import __version__
+from driv3r import __version__, cli_training
 from driv3r.errors import ConfigError, Driv3rError
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ models_app = typer.Typer(
     invoke_without_command=True, help="The systems that run here, and what they need."
 )
 app.add_typer(models_app, name="models")
+app.command()(cli_training.train)
+app.command()(cli_training.adapt)
 screen, complaints = Console(), Console(stderr=True)
 
 
@@ -73,7 +75,7 @@ def default_root(dataset: str) -> Path:
 
 @app.command()
 def process(
-    dataset: Annotated[str, typer.Option(help="Reader: nuscenes or ddad.")],
+    dataset: Annotated[str, typer.Option(help="Reader: nuscenes, ddad or pandaset.")],
     split: Annotated[str, typer.Option(help="A split of the dataset, or 'all'.")] = "val",
     root: Annotated[Path | None, typer.Option(help="Its folder. Default: data/<dataset>.")] = None,
     out: Annotated[
@@ -183,7 +185,7 @@ def show_run(run) -> None:
 @app.command()
 def score(
     path: Annotated[Path, typer.Argument(help="A log's .zarr, or a folder of them.")],
-    dataset: Annotated[str, typer.Option(help="Reader: nuscenes or ddad.")],
+    dataset: Annotated[str, typer.Option(help="Reader: nuscenes, ddad or pandaset.")],
     root: Annotated[Path | None, typer.Option(help="The dataset's folder.")] = None,
     protocol: Annotated[str | None, typer.Option(help="Default: the dataset's own.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write JSON.")] = None,
@@ -226,36 +228,6 @@ def verify(
             screen.print(f"  {problem}", markup=False, soft_wrap=True)
     if damaged:
         raise SystemExit(1)
-
-
-@app.command()
-def train(
-    recipe: Annotated[str, typer.Argument(help="A name in configs/train, or a YAML file.")],
-    out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/<name>.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
-    workers: Annotated[
-        int,
-        typer.Option(
-            min=0, help="Processes that render clips ahead; 0: all before the first step."
-        ),
-    ] = 1,
-    seconds: Annotated[
-        float, typer.Option(min=0, help="Train so long instead of the recipe's steps.")
-    ] = 0.0,
-) -> None:
-    """Train a network on generated worlds. A cut run continues with the same command."""
-    from dataclasses import replace
-
-    from driv3r.pipelines.recipe import find_recipe, load_recipe
-    from driv3r.training.config import TrainConfig
-    from driv3r.training.trainer import train as run_training
-
-    config = load_recipe(find_recipe(recipe, "train"), TrainConfig)
-    if seconds:
-        config = replace(config, steps=0, seconds=seconds)
-    folder = out or Path("runs") / config.name
-    path = run_training(config, folder, device, lambda row: print(row, flush=True), workers)
-    print(f"weights: {path}")
 
 
 @world_app.command("make")

@@ -24,6 +24,7 @@ from driv3r.network.lenses import (
     take_views,
 )
 from driv3r.network.matcher import correlate
+from driv3r.network.sampled_correlation import correlate_at
 from driv3r.network.xfeat import pool
 
 NUM_DEPTHS = 48
@@ -160,24 +161,6 @@ def correlate_source(cells: tuple[Tensor, Tensor], source: Source, views: Views)
         pretrained = correlate_at(cells[0], source.pretrained, pixels, size_hw) * seen
     sweep = correlate_at(cells[1], source.sweep, pixels, size_hw) * seen
     return SourceCosts(pretrained, sweep, seen, pixels)
-
-
-def correlate_at(
-    cells: Float[Tensor, "b t v c y x"],
-    others: Float[Tensor, "b t v c yy xx"],
-    pixels: Float[Tensor, "b t v n r 2"],
-    size_hw: tuple[int, int],
-) -> Float[Tensor, "b t v n r"]:
-    """Each cell with the other image's feature at r pixels, less the cell's mean correlation.
-
-    The same as reading `correlate(cells, others)` there, bilinearly.
-    """
-    centred = (others - others.mean((-2, -1), keepdim=True)).flatten(0, 2)
-    size = pixels.new_tensor([size_hw[1], size_hw[0]])
-    grid = (pixels / size * 2 - 1).clamp(-9, 9).flatten(0, 2)
-    sampled = F.grid_sample(centred, grid, align_corners=False)
-    flat = cells.flatten(0, 2).flatten(-2)[..., None]
-    return (flat * sampled).sum(1).unflatten(0, cells.shape[:3])
 
 
 def _measure_parallax(own: SourceCosts) -> Float[Tensor, "b t v n r"]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from driv3r.align.odometry import RigOdometry
 from driv3r.align.refine import TrackRefiner
-from driv3r.pipelines.prepare import prepare_images, prepare_rig
+from driv3r.datasets.working_size import prepare_images, prepare_rig
 from driv3r.types import Frame, Prediction, Scene, Transform
 
 FINE_HW = (256, 448)  # features need finer images than the network's

@@ -8,16 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from driv3r.datasets.working_size import WorkRig, prepare_images
 from driv3r.geometry.transforms import invert
 from driv3r.network.stream import Streamer, StreamFrame
 from driv3r.pipelines.fine_look import FineLook
-from driv3r.pipelines.prepare import (
-    WorkRig,
-    camera_times_us,
-    chain_ego_poses,
-    given_ego_poses,
-    prepare_images,
-)
+from driv3r.pipelines.prepare import camera_times_us, chain_ego_poses, given_ego_poses
 from driv3r.pipelines.seeds import SeedStreamer
 from driv3r.store.schema import FrameRecord, Status
 from driv3r.store.writer import LogWriter

@@ -1,45 +1,10 @@
-"""Frames at the network's working size."""
+"""Times and ego poses of a frame's cameras."""
 
-from dataclasses import dataclass
-
-import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
-from driv3r.geometry.cameras import crop_resize
 from driv3r.geometry.transforms import from_rotvec, invert, to_rotvec
-from driv3r.types import Frame, Rig, Scene, Transform
-
-
-@dataclass(frozen=True, eq=False)
-class WorkRig:
-    """The rig at the working size, and the crop (y0, x0, h, w) of each camera's full image."""
-
-    rig: Rig
-    crops: tuple[tuple[int, int, int, int], ...]
-
-
-def prepare_rig(scene: Scene, size_hw: tuple[int, int]) -> WorkRig:
-    """Crop to the working aspect ratio, then resize; the intrinsics follow."""
-    pairs = [crop_resize(camera, size_hw) for camera in scene.rig.cameras]
-    cameras = tuple(camera for camera, _ in pairs)
-    return WorkRig(Rig(cameras, scene.rig.ego_T_lidar), tuple(crop for _, crop in pairs))
-
-
-def prepare_images(frame: Frame, work: WorkRig) -> list[UInt8[np.ndarray, "h w 3"] | None]:
-    """Each camera's image at the working size, None where there is none.
-
-    Area averaging, which is what keeps small images of large cameras free of aliases.
-    """
-    images: list[UInt8[np.ndarray, "h w 3"] | None] = []
-    for view, camera, (y0, x0, h, w) in zip(frame.views, work.rig.cameras, work.crops, strict=True):
-        if view is None:
-            images.append(None)
-            continue
-        size_wh = (camera.size_hw[1], camera.size_hw[0])
-        crop = view.image[y0 : y0 + h, x0 : x0 + w]
-        images.append(cv2.resize(crop, size_wh, interpolation=cv2.INTER_AREA))
-    return images
+from driv3r.types import Frame, Rig, Transform
 
 
 def camera_times_us(frame: Frame) -> np.ndarray:

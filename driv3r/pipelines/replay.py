@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from driv3r.datasets.working_size import WorkRig, prepare_images
 from driv3r.fusion import FusedFrame
 from driv3r.geometry.cameras import lift_depth
 from driv3r.pipelines.predict import Images
-from driv3r.pipelines.prepare import WorkRig, prepare_images
 from driv3r.store.schema import FrameRecord
 from driv3r.types import Frame, Rig, Scene
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from driv3r.datasets import open_dataset
+from driv3r.datasets.working_size import prepare_rig
 from driv3r.errors import StoreError
-from driv3r.pipelines.prepare import prepare_rig
 from driv3r.pipelines.replay import replay
 from driv3r.pipelines.results import LogResult, RunResult
 from driv3r.pipelines.score import LogScorer

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from driv3r.datasets import open_dataset
+from driv3r.datasets.working_size import WorkRig, prepare_rig
 from driv3r.errors import Driv3rError, StoreError
 from driv3r.fusion import FusedFrame, FusionConfig, fuse
 from driv3r.pipelines.jobs import Job, Settings, hash_code, hash_json, report_folder
 from driv3r.pipelines.painter import Painter
 from driv3r.pipelines.predict import predict_frames
-from driv3r.pipelines.prepare import WorkRig, prepare_rig
 from driv3r.pipelines.replay import Moment, fused_frame, replay
 from driv3r.pipelines.results import LogResult
 from driv3r.pipelines.score import LogScorer, Verdict

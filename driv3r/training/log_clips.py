@@ -8,17 +8,16 @@ clips = read_log_clips(scene, LogClipConfig(), torch.device("cpu"), find_boxes(r
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache, partial
-from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
 from driv3r.datasets.pandaset import Cuboids, PandaSetReader
 from driv3r.datasets.reader import Reader
+from driv3r.datasets.working_size import WorkRig, prepare_images, prepare_rig
 from driv3r.errors import ConfigError
-from driv3r.geometry.cameras import crop_resize, unproject
+from driv3r.geometry.cameras import unproject
 from driv3r.geometry.transforms import apply, from_rotvec, invert
 from driv3r.scoring.projection import project_sweep
 from driv3r.scoring.protocol import DepthProtocol
@@ -26,9 +25,7 @@ from driv3r.training.clip_pool import MOTION_VALID, MOVING, VALID, RawClip, ego_
 from driv3r.types import Camera, Frame, Scene, Sweep, Transform, View
 
 MOVES_MPS, STANDS_MPS = 0.5, 0.2  # faster moves, slower stands, between them nobody knows
-BOX_MARGIN_M = (
-    0.1  # annotators draw tight, and a box belongs to one time, a sweep to a tenth second
-)
+BOX_MARGIN_M = 0.1  # annotators draw tight; a box is of one time, a sweep of a tenth second
 NO_DEPTH_M = 1.0  # of pixels that are not VALID: 0 would be sky
 
 
@@ -84,11 +81,6 @@ class Boxes:
 BoxesOf = Callable[[int], Boxes | None]  # of a log's frame number; None where it is not annotated
 
 
-class _Lens(NamedTuple):
-    camera: Camera  # at the working size
-    crop: tuple[int, int, int, int]  # y0, x0, h, w of the full image
-
-
 @dataclass(frozen=True, eq=False)
 class _Part:
     """One frame as a clip holds it."""
@@ -116,14 +108,14 @@ def read_log_clips(
     """
     _check_sensors(scene)
     moments = _choose_moments(scene, config)
-    lenses = [_Lens(*crop_resize(camera, config.size_hw)) for camera in scene.rig.cameras]
+    work = prepare_rig(scene, config.size_hw)
     protocol = DepthProtocol("training", config.min_m, config.max_m)
 
     def read(index: int) -> _Part:
         annotated = None if boxes is None else boxes(index)
-        return _read_part(scene.frames[index], lenses, protocol, annotated)
+        return _read_part(scene.frames[index], work, protocol, annotated)
 
-    return _cut_clips(scene, config, moments, read, device)
+    return _cut_clips(scene.id, work, config, moments, read, device)
 
 
 def clip_starts(moments: range, config: LogClipConfig) -> list[int]:
@@ -245,7 +237,8 @@ def _choose_moments(scene: Scene, config: LogClipConfig) -> range:
 
 
 def _cut_clips(
-    scene: Scene,
+    log_id: str,
+    work: WorkRig,
     config: LogClipConfig,
     moments: range,
     read: Callable[[int], _Part],
@@ -258,19 +251,17 @@ def _cut_clips(
         held = {i: held[i] if i in held else read(i) for i in run}
         if any(part.labels.any() for part in held.values()):
             found = True
-            yield _join(list(held.values()), scene, config.size_hw, device)
+            yield _join(list(held.values()), work, device)
     if not found:
         raise ConfigError(
-            f"log {scene.id}: no frame of {moments.start} to {moments.stop - 1} has a LiDAR point "
+            f"log {log_id}: no frame of {moments.start} to {moments.stop - 1} has a LiDAR point "
             f"of {config.min_m:g} to {config.max_m:g} m in an image; the reader's repairs tell "
             "what is missing or broken: fetch it again, or give other moments"
         )
 
 
-def _join(
-    parts: Sequence[_Part], scene: Scene, size_hw: tuple[int, int], device: torch.device
-) -> RawClip:
-    cameras = [crop_resize(camera, size_hw)[0] for camera in scene.rig.cameras]
+def _join(parts: Sequence[_Part], work: WorkRig, device: torch.device) -> RawClip:
+    cameras = work.rig.cameras
     time_us = np.array([part.time_us for part in parts], np.int64)
     world_T_ego = np.stack([part.world_T_ego for part in parts])
     arrays = {
@@ -285,27 +276,21 @@ def _join(
     return RawClip(**{f.name: torch.from_numpy(arrays[f.name]).to(device) for f in fields(RawClip)})
 
 
-def _read_part(
-    frame: Frame, lenses: Sequence[_Lens], protocol: DepthProtocol, boxes: Boxes | None
-) -> _Part:
-    h, w = lenses[0].camera.size_hw
-    images = np.zeros((len(lenses), 3, h, w), np.uint8)
-    depth_m = np.full((len(lenses), h, w), NO_DEPTH_M, np.float32)
-    labels = np.zeros((len(lenses), h, w), np.uint8)
-    for i, (lens, view) in enumerate(zip(lenses, frame.views, strict=True)):
-        if view is None:
+def _read_part(frame: Frame, work: WorkRig, protocol: DepthProtocol, boxes: Boxes | None) -> _Part:
+    cameras = work.rig.cameras
+    h, w = cameras[0].size_hw
+    images = np.zeros((len(cameras), 3, h, w), np.uint8)
+    depth_m = np.full((len(cameras), h, w), NO_DEPTH_M, np.float32)
+    labels = np.zeros((len(cameras), h, w), np.uint8)
+    fitted = prepare_images(frame, work)
+    for i, (camera, view) in enumerate(zip(cameras, frame.views, strict=True)):
+        image = fitted[i]
+        if view is None or image is None:
             continue
-        images[i] = np.moveaxis(_fit_image(view, lens), -1, 0)
+        images[i] = np.moveaxis(image, -1, 0)
         if frame.sweep is not None:
-            depth_m[i], labels[i] = _see_sweep(frame.sweep, lens.camera, view, protocol, boxes)
+            depth_m[i], labels[i] = _see_sweep(frame.sweep, camera, view, protocol, boxes)
     return _Part(images, depth_m, labels, frame.world_T_ego, frame.time_us)
-
-
-def _fit_image(view: View, lens: _Lens) -> UInt8[np.ndarray, "h w 3"]:
-    """As `pipelines.prepare.prepare_images`."""
-    (y0, x0, h, w), (new_h, new_w) = lens.crop, lens.camera.size_hw
-    crop = view.image[y0 : y0 + h, x0 : x0 + w]
-    return np.asarray(cv2.resize(crop, (new_w, new_h), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _see_sweep(

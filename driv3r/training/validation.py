@@ -57,8 +57,8 @@ def validate(network: Driv3r, clips: Sequence[RawClip], frames: int) -> dict[str
         errors.append((ratio - 1).abs().mean().item())
         near.append((torch.maximum(ratio, 1 / ratio) < 1.25).float().mean().item())
         moving = outputs.motion_logit > 0
-        overlap += (moving & targets.moving).sum().item()
-        union += (moving | targets.moving).sum().item()
+        overlap += (moving & targets.moving & targets.motion_valid).sum().item()
+        union += ((moving | targets.moving) & targets.motion_valid).sum().item()
         off = (outputs.ego_rate - targets.ego_rate)[:, 1:, :3]
         speed.append(off.norm(dim=-1).mean().item() if off.numel() else 0.0)
     return {

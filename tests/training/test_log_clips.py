@@ -10,9 +10,9 @@ import torch
 
 from driv3r.datasets import open_dataset
 from driv3r.datasets.pandaset import PandaSetReader
+from driv3r.datasets.working_size import prepare_images, prepare_rig
 from driv3r.errors import ConfigError
 from driv3r.geometry.transforms import from_rotvec
-from driv3r.pipelines.prepare import prepare_images, prepare_rig
 from driv3r.training.clip_pool import MOTION_VALID, MOVING, VALID, ClipPool, RawClip
 from driv3r.training.log_clips import (
     Boxes,

@@ -1,0 +1,1 @@
+"""Inner loops compiled by numba; no type checks reach into them."""

@@ -1,0 +1,55 @@
+"""Correlation of cells with another image's features at given pixels.
+
+On CPUs without gradients a compiled kernel takes the place of sampling and multiplying, which write
+and read all sampled features: each dot product is taken where the features lie.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from driv3r.kernels.sampled_dot import dot_view
+
+
+def correlate_at(
+    cells: Float[Tensor, "b t v c y x"],
+    others: Float[Tensor, "b t v c yy xx"],
+    pixels: Float[Tensor, "b t v n r 2"],
+    size_hw: tuple[int, int],
+) -> Float[Tensor, "b t v n r"]:
+    """Each cell with the other image's feature at r pixels, less the cell's mean correlation.
+
+    The same as reading `matcher.correlate(cells, others)` there, bilinearly; `size_hw` is that of
+    the image that both span.
+    """
+    centred = (others - others.mean((-2, -1), keepdim=True)).flatten(0, 2)
+    flat = cells.flatten(0, 2).flatten(-2)
+    size = pixels.new_tensor([size_hw[1], size_hw[0]])
+    learns = torch.is_grad_enabled() and (cells.requires_grad or others.requires_grad)
+    if cells.device.type == "cpu" and not learns:
+        span = pixels.new_tensor([others.shape[-1], others.shape[-2]])
+        return _dot_at(flat, centred, (pixels / size * span - 0.5).flatten(0, 2)).view(
+            pixels.shape[:-1]
+        )
+    grid = (pixels / size * 2 - 1).clamp(-9, 9).flatten(0, 2)
+    sampled = F.grid_sample(centred, grid, align_corners=False)
+    return (flat[..., None] * sampled).sum(1).unflatten(0, cells.shape[:3])
+
+
+@torch.compiler.disable
+def _dot_at(
+    cells: Float[Tensor, "b c n"], maps: Float[Tensor, "b c y x"], places: Float[Tensor, "b n r 2"]
+) -> Float[Tensor, "b n r"]:
+    """Each cell with the map at (column, row) places, pixel centres at whole numbers."""
+    rows = cells.detach().transpose(1, 2).contiguous().numpy()
+    last = maps.detach().permute(0, 2, 3, 1).contiguous().numpy()
+    at, out = places.contiguous().numpy(), np.empty(places.shape[:-1], np.float32)
+    jobs = list(zip(rows, last, at, out, strict=True))
+    with ThreadPoolExecutor(min(torch.get_num_threads(), len(jobs))) as threads:
+        for _ in threads.map(lambda job: dot_view(*job), jobs):
+            pass
+    return torch.from_numpy(out)

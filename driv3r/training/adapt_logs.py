@@ -1,0 +1,81 @@
+"""`driv3r adapt`: logs of a dataset to adapted weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from driv3r.datasets import open_dataset
+from driv3r.errors import ConfigError
+from driv3r.network.checkpoints import SHIPPED, load_weights, save_weights
+from driv3r.network.stream import choose_device
+from driv3r.training.adaptation import AdaptConfig, Adapted, adapt, split_moments, weights_card
+from driv3r.training.clip_pool import RawClip, put_on_device
+from driv3r.training.log_clips import LogClipConfig, find_boxes, read_log_clips
+from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip, read_clip
+
+FIRST_REPLAY = FIRST_TRAIN_SEED + 900_000  # clips that training has not drawn
+
+
+def adapt_to_logs(
+    dataset: str,
+    root: Path,
+    split: str,
+    out: Path,
+    config: AdaptConfig,
+    weights: Path | None = None,
+    held_out_share: float = 0.2,
+    replay: int = 6,
+    device: str = "cpu",
+    on_log: Callable[[dict], None] = lambda row: None,
+) -> Adapted:
+    """Adapt to all logs of a split, and write the weights to `out`.
+
+    Raises ConfigError before any training where the split has no log with LiDAR and four moments,
+    or `out` is no .safetensors file.
+    """
+    if out.suffix != ".safetensors":
+        raise ConfigError(f"--out is {out}; expected a file that ends in .safetensors")
+    on_device, parent = choose_device(device), weights or SHIPPED
+    network, card = load_weights(parent)
+    size_hw = network.config.size_hw
+    learned, judged, names = read_logs(
+        dataset, root, split, size_hw, held_out_share, on_device, config.frames
+    )
+    generated = render_replay(out.parent / "clips", replay, size_hw, config.frames, on_device)
+    adapted = adapt(network.to(on_device), learned, judged, generated, config, on_log)
+    half = {name: x.half().cpu() for name, x in adapted.network.state_dict().items()}
+    kept = {"sigma_scale": card["sigma_scale"]} if "sigma_scale" in card else {}
+    save_weights(out, network.config, half, kept | weights_card(config, adapted, parent, names))
+    return adapted
+
+
+def read_logs(
+    dataset: str,
+    root: Path,
+    split: str,
+    size_hw: tuple[int, int],
+    held_out_share: float,
+    device: torch.device,
+    frames: int,
+) -> tuple[list[RawClip], list[RawClip], list[str]]:
+    """Clips to learn from, clips of each log's last moments, and the logs' names."""
+    reader = open_dataset(dataset, root)
+    learned, judged, names = [], [], []
+    for name in reader.scenes(split):
+        scene = reader.read(name)
+        boxes, parts = find_boxes(reader, scene), split_moments(len(scene.frames), held_out_share)
+        for clips, moments in zip((learned, judged), parts, strict=True):
+            cut = LogClipConfig(size_hw, max(frames, 2), max(frames, 2), moments=moments)
+            clips += read_log_clips(scene, cut, device, boxes)
+        names.append(name)
+    return learned, judged, names
+
+
+def render_replay(
+    folder: Path, count: int, size_hw: tuple[int, int], frames: int, device: torch.device
+) -> list[RawClip]:
+    """Generated clips that no training has drawn."""
+    recipe = ClipRecipe(size_hw, frames=max(frames, 2), plain_rig_share=0.2)
+    paths = [ensure_clip(folder, FIRST_REPLAY + i, recipe) for i in range(count)]
+    return [put_on_device(read_clip(path), device) for path in paths]
