@@ -20,7 +20,7 @@ and on nothing else. One part is not trained here and has seen photographs: XFea
 (Potje et al., CVPR 2024, trained by their authors on MegaDepth and COCO), by which images are
 matched. No image of a driving dataset was seen in training.
 
-- input: up to any number of calibrated cameras, resized to 128 x 224; a camera may be missing
+- input: up to any number of calibrated cameras, resized to 256 x 448; a camera may be missing
 - output: depth (m), Laplace scale of log depth, probability of motion, ego motion
 - code and weights: Apache-2.0, XFeat's too (XFEAT-LICENCE.txt)
 - figures of logs are those of `driv3r process` as it comes, where tracked features correct depth
@@ -28,14 +28,14 @@ matched. No image of a driving dataset was seen in training.
 """
 
 
-def describe_training(card: dict) -> list[str]:
+def describe_training(card: dict, device: str) -> list[str]:
     """Steps, seconds, seeds and losses."""
     recipe, history = card["recipe"], card["history"]
     lines = [
         "## Training",
         "",
         f"- {card['parameters'] / 1e6:.2f} M parameters, {card['steps']} steps, "
-        f"{card['seconds']} s on 2 CPU cores, bf16 autocast where they have it",
+        f"{card['seconds']} s on {device}, bf16 autocast where it is faster",
         f"- worlds of seeds {card['train_seeds'][0]} to {card['train_seeds'][1]}; evaluated worlds "
         f"have seeds below {FIRST_TRAIN_SEED}",
         f"- {card['note']}" if "note" in card else "- one run, one recipe",
@@ -98,11 +98,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("weights", type=Path)
     parser.add_argument("reports", type=Path, nargs="*")
+    parser.add_argument("--trained-on", default="2 CPU cores", help="What training ran on.")
     options = parser.parse_args()
     _, card = load_weights(options.weights)
     curves = Path("docs") / f"{options.weights.stem}-training.svg"
     draw_curves(card["history"], curves)
-    lines = [f"# {options.weights.stem}", "", INTRO, *describe_training(card), ""]
+    lines = [f"# {options.weights.stem}", "", INTRO]
+    lines += [*describe_training(card, options.trained_on), ""]
     lines += [f"![Learning curves](../../{curves})", ""]
     for path in options.reports:
         lines += [*describe_run(json.loads(path.read_text())), ""]

@@ -35,8 +35,8 @@ class AdaptConfig:
 
     `trained` are the network's parts that change. A batch has one clip of `frames` frames, a share
     `generated_share` of the batches is of generated worlds. Each step draws the weights by
-    `pull_back` of the way back to where they began. `validations` are spread over the time. Rate
-    and shares were chosen on the first 28 moments of PandaSet 002 (benchmarks/adaptation.py).
+    `pull_back` of the way back to where they began. Views are enlarged by up to `zoom`: one log
+    shows few places by a few lenses. `validations` are spread over the time.
     """
 
     minutes: float = 10.0
@@ -44,7 +44,8 @@ class AdaptConfig:
     frames: int = 2
     trained: tuple[str, ...] = ("dense", "ladder", "ego")
     generated_share: float = 0.3
-    pull_back: float = 1e-3
+    pull_back: float = 0.02
+    zoom: float = 1.6
     validations: int = 4
     seed: int = 0
 
@@ -126,6 +127,7 @@ def _start(network: Driv3r, config: AdaptConfig) -> Run:
         min_clips=1,
         shapes=((1, config.frames),),
         half_size_shapes=(),
+        zoom=config.zoom,
         augmentation=replace(AugmentationConfig(), blur_share=0.0),
         seed=config.seed,
     )

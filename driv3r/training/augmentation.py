@@ -1,5 +1,7 @@
 """What varies at random between an image as rendered and as a network sees it; on the device."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -68,6 +70,50 @@ def _blur_or_sharpen(images: Tensor, config: AugmentationConfig, random: DeviceR
     flat = F.pad(images.flatten(0, 2), (2, 2, 2, 2), mode="replicate")
     soft = F.conv2d(flat, kernel, groups=3).view_as(images)
     return (images + blurred * amount * (soft - images)).clamp(1e-3, 1)
+
+
+def zoom_windows(
+    b: int, v: int, most: float, random: DeviceRandom
+) -> tuple[Float[Tensor, "b v"], Float[Tensor, "b v 2"]]:
+    """A window of each view: its share of the image's size, 1 / `most` to 1, and its middle.
+
+    The middle (x, y) is in -1..1 of the image, the window inside of it.
+    """
+    share = 1 / random.uniform(1.0, most, b, v)
+    return share, random.uniform(-1.0, 1.0, b, v, 2) * (1 - share)[..., None]
+
+
+def look_through(
+    maps: Float[Tensor, "b t v c h w"],
+    share: Float[Tensor, "b v"],
+    middle: Float[Tensor, "b v 2"],
+    mode: Literal["bilinear", "nearest"],
+) -> Float[Tensor, "b t v c h w"]:
+    """What lies in each view's window, at the full size."""
+    b, t, v = maps.shape[:3]
+    zero = torch.zeros_like(share)
+    rows = [torch.stack([share, zero, middle[..., 0]], -1)]
+    rows.append(torch.stack([zero, share, middle[..., 1]], -1))
+    affine = torch.stack(rows, -2)[:, None].expand(b, t, v, 2, 3).flatten(0, 2)
+    flat = maps.flatten(0, 2)
+    grid = F.affine_grid(affine, list(flat.shape), align_corners=False)
+    seen = F.grid_sample(flat, grid, mode, padding_mode="border", align_corners=False)
+    return seen.unflatten(0, (b, t, v))
+
+
+def zoom_intrinsics(
+    K: Float[Tensor, "b v 3 3"],
+    share: Float[Tensor, "b v"],
+    middle: Float[Tensor, "b v 2"],
+    size_hw: tuple[int, int],
+) -> Float[Tensor, "b v 3 3"]:
+    """K of windows at the full size."""
+    half = K.new_tensor([size_hw[1] / 2, size_hw[0] / 2])
+    corner = half * (1 + middle - share[..., None])
+    window = torch.eye(3, device=K.device).repeat(*share.shape, 1, 1)
+    window[..., :2, :2] /= share[..., None, None]
+    window[..., :2, 2] = -corner / share[..., None]
+    return window @ K
 
 
 def jitter_calibration(

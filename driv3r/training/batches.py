@@ -1,6 +1,6 @@
 """Training batches from a pool of clips: made on the device, a function of (seed, step, pool)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,10 @@ from driv3r.training.augmentation import (
     DeviceRandom,
     drop_calibration,
     jitter_calibration,
+    look_through,
     vary_appearance,
+    zoom_intrinsics,
+    zoom_windows,
 )
 from driv3r.training.clip_pool import MOTION_VALID, MOVING, VALID, ClipPool, RawClip
 from driv3r.training.config import DataConfig
@@ -71,6 +74,8 @@ def vary(
 ) -> tuple[Inputs, Targets]:
     """A batch whose images, calibration and what is missing of both vary at random."""
     b, t, v = inputs.present.shape
+    if config.zoom > 1:
+        inputs, targets = zoom_views(inputs, targets, config.zoom, random)
     K, ego_T_cam = jitter_calibration(inputs.K, inputs.ego_T_cam, config.jitter, random)
     size_hw = (inputs.images.shape[-2], inputs.images.shape[-1])
     varied = Inputs(
@@ -83,6 +88,29 @@ def vary(
         calibrated=inputs.calibrated & drop_calibration(b, v, config.calibration_drop, random),
     )
     return varied, targets
+
+
+def zoom_views(
+    inputs: Inputs, targets: Targets, most: float, random: DeviceRandom
+) -> tuple[Inputs, Targets]:
+    """A batch in which each view shows a window of its image, enlarged by up to `most`."""
+    b, _, v = inputs.present.shape
+    size_hw = (inputs.images.shape[-2], inputs.images.shape[-1])
+    window = zoom_windows(b, v, most, random)
+
+    def nearest(maps: Tensor) -> Tensor:
+        return look_through(maps[:, :, :, None].float(), *window, "nearest")[:, :, :, 0]
+
+    K = zoom_intrinsics(inputs.K, *window, size_hw)
+    inputs = replace(inputs, images=look_through(inputs.images, *window, "bilinear"), K=K)
+    names = ("valid", "moving", "motion_valid")
+    targets = replace(
+        targets,
+        depth_m=nearest(targets.depth_m),
+        height_m=nearest(targets.height_m),
+        **{name: nearest(getattr(targets, name)) > 0.5 for name in names},
+    )
+    return inputs, targets
 
 
 def assemble(clips: list[RawClip], draws: list[Draw]) -> tuple[Inputs, Targets]:

@@ -41,7 +41,8 @@ class DataConfig:
 
     `shapes` are (clips, frames) of a batch, drawn in turn at random, all of `views` cameras; in
     the first `half_size_share` of the run images have half their height and width, and shapes are
-    `half_size_shapes`. `jitter`
+    `half_size_shapes`. Each view is enlarged by up to `zoom`, about a place drawn at random.
+    `jitter`
     is how wrong the given calibration is: degrees of each camera's turn, and percent of its focal
     length, one sigma. A share `camera_drop` of images is missing. A share `calibration_drop` of
     clips has no calibration at all, and of the others the same share of cameras.
@@ -59,6 +60,7 @@ class DataConfig:
     augmentation: AugmentationConfig = AugmentationConfig()
     views: int = 6
     camera_drop: float = 0.06
+    zoom: float = 1.0
     jitter: tuple[float, float] = (0.0, 0.0)
     calibration_drop: float = 0.0
     seed: int = 0

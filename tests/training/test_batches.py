@@ -9,13 +9,15 @@ import torch
 from driv3r.geometry.cameras import rays_of
 from driv3r.geometry.transforms import apply, from_rotvec
 from driv3r.network.inputs import encode_rays
+from driv3r.network.losses import measure_height
 from driv3r.training.augmentation import (
     DeviceRandom,
     drop_calibration,
     jitter_calibration,
     vary_appearance,
+    zoom_windows,
 )
-from driv3r.training.batches import Draw, assemble, draw_batch, whole_batch
+from driv3r.training.batches import Draw, assemble, draw_batch, whole_batch, zoom_views
 from driv3r.training.clip_pool import ClipPool, blank_clip, ego_rates, put_on_device
 from driv3r.training.config import AugmentationConfig, DataConfig
 from driv3r.types import Camera
@@ -95,6 +97,21 @@ def test_batches_are_a_function_of_seed_step_process_and_pool(pool):
     )
     assert not any(torch.equal(a[0].images, other[0].images) for other in others)
     assert draw_batch(pool, 5, DATA, half_size=True)[0].images.shape[-2:] == (16, 24)
+
+
+def test_a_zoomed_view_is_that_of_a_camera_with_a_longer_lens(clip):
+    """Depth and heights of a zoomed batch agree with its own cameras' geometry."""
+    inputs, targets = whole_batch(put_on_device(clip, CPU), 2)
+    zoomed, truth = zoom_views(inputs, targets, 2.0, DeviceRandom(3, CPU))
+    assert (zoomed.K[..., 0, 0] >= inputs.K[..., 0, 0]).all()
+    assert (zoomed.K[..., 0, 0] > 1.3 * inputs.K[..., 0, 0]).any()
+    again = measure_height(truth.depth_m, zoomed.K, zoomed.ego_T_cam)
+    sure = (truth.depth_m > 0) & (truth.depth_m < 30)
+    step_m = truth.depth_m / zoomed.K[..., 0, 0][:, None, :, None, None]  # nearest: half a pixel
+    assert ((again - truth.height_m).abs() <= step_m + 0.02)[sure].all()
+    share, middle = zoom_windows(50, 6, 2.0, DeviceRandom(0, CPU))
+    assert ((share >= 0.5) & (share <= 1)).all()
+    assert (middle.abs() + share[..., None] <= 1 + 1e-6).all()
 
 
 def test_missing_cameras_fill_up_a_batch_and_teach_nothing(pool):
