@@ -26,7 +26,7 @@ class Driv3rConfig:
     """Sizes of our network. `size_hw` is the working resolution that it was trained at.
 
     For ablations `rays`, `rig`, `matching` and `pretrained` switch off what tells the tokens the
-    calibration, attention across cameras and neighbours' images in the ladder, all evidence of
+    calibration, attention across cameras and neighbours' images in the cost volume, all evidence of
     correlations, and that of XFeat's features; no parameter goes with them.
     """
 

@@ -34,7 +34,7 @@ def test_a_picture_that_moves_as_a_whole_is_followed_by_whole_cells(right, down)
 
 def test_flow_of_a_street_is_near_the_true_one():
     model, _ = load_weights(SHIPPED)
-    rig, renderer = make_rig((128, 224)), Renderer(make_world(15, 1.0, "city"))
+    rig, renderer = make_rig(model.config.size_hw), Renderer(make_world(15, 1.0, "city"))
     (last, world_T_last), (now, world_T_now) = (
         render_frame(renderer, rig, time_s)[0] for time_s in (0.3, 0.4)
     )
@@ -44,5 +44,5 @@ def test_flow_of_a_street_is_near_the_true_one():
     known = np.isfinite(true).all(-1) & ~now.moving
     off_px = np.linalg.norm(flow - true, axis=-1)[known]
     length_px = np.linalg.norm(true, axis=-1)[known]
-    assert np.median(off_px) < 2.5
+    assert np.median(off_px) < 4  # half a cell
     assert np.median(off_px) < 0.6 * np.median(length_px)
