@@ -98,9 +98,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("weights", type=Path)
     parser.add_argument("reports", type=Path, nargs="*")
+    parser.add_argument("--note", help="What the recipe does not tell.")
     parser.add_argument("--trained-on", default="2 CPU cores", help="What training ran on.")
     options = parser.parse_args()
     _, card = load_weights(options.weights)
+    card |= {"note": options.note} if options.note else {}
     curves = Path("docs") / f"{options.weights.stem}-training.svg"
     draw_curves(card["history"], curves)
     lines = [f"# {options.weights.stem}", "", INTRO]
