@@ -32,9 +32,8 @@ def correlate_at(
     learns = torch.is_grad_enabled() and (cells.requires_grad or others.requires_grad)
     if cells.device.type == "cpu" and not learns:
         span = pixels.new_tensor([others.shape[-1], others.shape[-2]])
-        return _dot_at(flat, centred, (pixels / size * span - 0.5).flatten(0, 2)).view(
-            pixels.shape[:-1]
-        )
+        places = (pixels / size * span - 0.5).flatten(0, 2)
+        return _dot_at(flat, centred, places).unflatten(0, cells.shape[:3])
     grid = (pixels / size * 2 - 1).clamp(-9, 9).flatten(0, 2)
     sampled = F.grid_sample(centred, grid, align_corners=False)
     return (flat[..., None] * sampled).sum(1).unflatten(0, cells.shape[:3])

@@ -28,6 +28,7 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     clips: int = 0
+    failed_clips: int = 0
     history: list[dict] = field(default_factory=list)
 
 

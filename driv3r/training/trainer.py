@@ -50,6 +50,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     device = choose_local_device(device)
     with init_distributed(device) as group:
+        check_schedule(config, group)
         run = start_run(config, folder, choose_device(device))
         clips = folder.parent / "clips"
         share = (group.rank, group.size) if workers else (0, 1)
@@ -64,6 +65,15 @@ def train(
             release(run, folder)
         group.barrier()
     return weights_path(config, folder)
+
+
+def check_schedule(config: TrainConfig, group: ProcessGroup) -> None:
+    """ConfigError for several processes that would each end by a clock of their own."""
+    if config.seconds and group.size > 1:
+        raise ConfigError(
+            f"{group.size} processes and a schedule by seconds ({config.seconds:g}): they would "
+            "not end at the same step; give `steps`, and `seconds: 0`"
+        )
 
 
 def start_run(config: TrainConfig, folder: Path, device: torch.device) -> Run:
@@ -115,7 +125,7 @@ def _run_steps(
         while progress_of(run) < 1:
             for clip in source.ready():
                 pool.add(clip)
-            progress.clips = pool.added
+            progress.clips, progress.failed_clips = pool.added, source.failed
             half_size = progress_of(run) < config.data.half_size_share
             first = progress.step * config.accumulate * group.size + group.rank
             batches = [
@@ -264,6 +274,8 @@ class TrainLogger:
                 self.writer.add_scalar(name.replace("val_", "val/"), value, step)
         progress = self.run.progress
         row |= {"step": step, "seconds": round(progress.seconds), "clips": progress.clips}
+        if progress.failed_clips:
+            row["failed_clips"] = progress.failed_clips
         progress.history.append(row)
         self.on_log(row)
 

@@ -18,8 +18,9 @@ from driv3r.training.checkpoints import Run, load_light, save_light
 from driv3r.training.clip_pool import ClipPool, put_on_device
 from driv3r.training.clip_source import ClipSource
 from driv3r.training.config import DataConfig, TrainConfig
-from driv3r.training.distributed import choose_local_device
+from driv3r.training.distributed import ProcessGroup, choose_local_device
 from driv3r.training.trainer import (
+    check_schedule,
     learning_rate_at,
     progress_of,
     start_run,
@@ -195,6 +196,14 @@ def test_a_run_ends_by_steps_or_seconds_whichever_is_first(clips):
     short = dataclasses.replace(RECIPE, steps=0, seconds=1e-3, validate_every=100)
     train(short, clips / "short", on_log=rows.append)
     assert [row["step"] for row in rows] == [1]
+
+
+def test_several_processes_need_a_schedule_by_steps():
+    timed = dataclasses.replace(RECIPE, seconds=10.0)
+    check_schedule(timed, ProcessGroup())
+    check_schedule(RECIPE, ProcessGroup(0, 2))
+    with pytest.raises(ConfigError, match="by seconds"):
+        check_schedule(timed, ProcessGroup(1, 2))
 
 
 def losses_from(run: Run, count: int, folder: Path) -> list[float]:
