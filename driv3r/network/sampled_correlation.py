@@ -33,7 +33,8 @@ def correlate_at(
     if cells.device.type == "cpu" and not learns:
         span = pixels.new_tensor([others.shape[-1], others.shape[-2]])
         places = (pixels / size * span - 0.5).flatten(0, 2)
-        return _dot_at(flat, centred, places).unflatten(0, cells.shape[:3])
+        dots = _dot_at(flat, centred, places)  # pyright: ignore[reportCallIssue] - untyped decorator
+        return dots.unflatten(0, pixels.shape[:3])
     grid = (pixels / size * 2 - 1).clamp(-9, 9).flatten(0, 2)
     sampled = F.grid_sample(centred, grid, align_corners=False)
     return (flat[..., None] * sampled).sum(1).unflatten(0, cells.shape[:3])
