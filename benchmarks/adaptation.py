@@ -13,12 +13,12 @@ import torch
 
 from driv3r.datasets import open_dataset
 from driv3r.network.checkpoints import SHIPPED, load_weights
+from driv3r.training.adapt_logs import render_replay
 from driv3r.training.adaptation import AdaptConfig, adapt, split_moments
-from driv3r.training.clip_pool import RawClip, put_on_device
+from driv3r.training.clip_pool import RawClip
 from driv3r.training.config import FIRST_VAL_SEED
 from driv3r.training.log_clips import LogClipConfig, find_boxes, read_log_clips
 from driv3r.training.validation import validate
-from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip, read_clip
 
 LEARNED, JUDGED = 28, 9
 CPU = torch.device("cpu")
@@ -26,19 +26,12 @@ CPU = torch.device("cpu")
 
 def read(
     root: Path, sequence: str, moments: tuple[int, int], size_hw: tuple[int, int], frames: int
-):
+) -> list[RawClip]:
     """Clips of some moments of a PandaSet sequence."""
     reader = open_dataset("pandaset", root)
     scene = reader.read(sequence)
     config = LogClipConfig(size_hw, frames, max(frames // 2, 1), moments=moments)
     return list(read_log_clips(scene, config, CPU, find_boxes(reader, scene)))
-
-
-def render(folder: Path, first: int, count: int, size_hw: tuple[int, int]) -> list[RawClip]:
-    """Generated clips of two frames."""
-    recipe = ClipRecipe(size_hw, frames=2, plain_rig_share=0.2)
-    paths = [ensure_clip(folder, first + i, recipe) for i in range(count)]
-    return [put_on_device(read_clip(path), CPU) for path in paths]
 
 
 def main() -> None:
@@ -58,8 +51,8 @@ def main() -> None:
     logs = read(options.root, options.sequence, learn, size_hw, 4)
     choose = read(options.root, options.sequence, held_out, size_hw, 2)
     judged = read(options.root, options.sequence, (total - JUDGED, total), size_hw, 3)
-    replayed = render(options.clips, FIRST_TRAIN_SEED + 900_000, 6, size_hw)
-    generated = render(options.clips / "val", FIRST_VAL_SEED + 500, 6, size_hw)
+    replayed = render_replay(options.clips, 6, size_hw, 2, CPU)
+    generated = render_replay(options.clips / "val", 6, size_hw, 2, CPU, FIRST_VAL_SEED + 500)
     adapted = adapt(network, logs, choose, replayed, config, lambda row: print(row, flush=True))
     print(f"{adapted.steps} steps in {options.minutes:g} minutes")
     print("| | Abs Rel before | after | delta1 before | after |\n|---|---|---|---|---|")

@@ -23,7 +23,7 @@ from driv3r.network.lenses import (
     look_into,
     take_views,
 )
-from driv3r.network.matcher import correlate
+from driv3r.network.matcher import centre, correlate
 from driv3r.network.sampled_correlation import correlate_at
 from driv3r.network.xfeat import pool
 
@@ -86,7 +86,10 @@ class MatchingCosts:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Images that each camera's cells are looked for in, and the ego frame's motion to them."""
+    """Images that each camera's cells are looked for in, and the ego frame's motion to them.
+
+    Features are centred.
+    """
 
     lenses: Lenses
     pretrained: Float[Tensor, "b t v c y x"]
@@ -137,13 +140,14 @@ def build_cost_volume(
     seen = total.clamp(min=1)
     hidden = [cost.sweep.masked_fill(~cost.seen, -1.0) for cost in costs]
     best = torch.stack(hidden).amax(0) * (total > 0)
-    prev = correlate_at(views.features, views.last_features, own.pixels, views.lenses.size_hw)
+    before = centre(views.last_features)
+    prev = correlate_at(views.features, before, own.pixels, views.lenses.size_hw)
     return MatchingCosts(
         correlation=torch.stack([cost.pretrained for cost in costs]).sum(0) / seen,
         seen=total / len(costs),
         prev_correlation=prev * (views.known & views.last_known)[..., None, None],
         parallax=_measure_parallax(own),
-        best_match_offset=_match_anywhere(cells[0], own, sources[0], views, depth_m),
+        best_match_offset=_match_anywhere(cells[0], own, views, last_T_ego, depth_m),
         sweep_mean=torch.stack([cost.sweep for cost in costs]).sum(0) / seen,
         sweep_best=best,
         sweep_prev=own.sweep,
@@ -171,12 +175,12 @@ def _measure_parallax(own: SourceCosts) -> Float[Tensor, "b t v n r"]:
 
 @torch.no_grad()
 def _match_anywhere(
-    cells: Tensor, own: SourceCosts, source: Source, views: Views, expected_m: Tensor
+    cells: Tensor, own: SourceCosts, views: Views, last_T_ego: Tensor, expected_m: Tensor
 ) -> Float[Tensor, "b t v n 4"]:
-    expected = look_into(source.lenses, views.lenses, source.source_T_ego, expected_m[..., None])
-    expected = expected[..., 0, :]
-    there = lies_inside(expected, views.lenses.size_hw) & (views.known & source.known)[..., None]
-    volume = correlate(cells, pool(source.pretrained))
+    lenses = views.lenses
+    expected = look_into(lenses, lenses, last_T_ego[:, :, None], expected_m[..., None])[..., 0, :]
+    there = lies_inside(expected, lenses.size_hw) & (views.known & views.last_known)[..., None]
+    volume = correlate(cells, pool(views.last))
     return find_best_match(volume, own.pretrained.amax(-1), expected) * there[..., None]
 
 
@@ -203,12 +207,14 @@ def list_sources(
 ) -> list[Source]:
     """The camera's own previous image, then each neighbour's previous and present ones."""
     still = torch.eye(4, device=last_T_ego.device).expand_as(last_T_ego)
-    sources = [Source(views.lenses, views.last, views.sweep_last, views.last_known, last_T_ego)]
+    maps = (views.last, views.sweep_last, views.now, views.sweep_now)
+    last, sweep_last, now, sweep_now = (centre(x) for x in maps)
+    sources = [Source(views.lenses, last, sweep_last, views.last_known, last_T_ego)]
     for index in find_neighbours(views.lenses.ego_T_cam, views.told, neighbours):
         lenses = views.lenses.take(index)
         for pretrained, sweep, known, motion in (
-            (views.last, views.sweep_last, views.last_known, last_T_ego),
-            (views.now, views.sweep_now, views.known, still),
+            (last, sweep_last, views.last_known, last_T_ego),
+            (now, sweep_now, views.known, still),
         ):
             pretrained, sweep, known = (take_views(x, index, 2) for x in (pretrained, sweep, known))
             sources.append(Source(lenses, pretrained, sweep, known, motion))

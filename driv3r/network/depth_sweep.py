@@ -68,12 +68,13 @@ class PlaneSweepDepth(nn.Module):
         depths = depth_hypotheses(x)[:, None, None]
         prior = -(depths - log_depth[:, None]).abs() / log_scale.exp()[:, None]
         parallax = (prior.softmax(1) * maps["parallax"]).sum(1, keepdim=True).log1p()
-        seen = (maps["correlation"], maps["seen"], maps["prev_correlation"], parallax)
-        mixed = self.mix(
-            torch.cat([x, *(m.to(x.dtype) for m in seen), maps["best_match_offset"].to(x.dtype)], 1)
+        names = ("correlation", "seen", "prev_correlation")
+        matched = [*(maps[name] for name in names), parallax, maps["best_match_offset"]]
+        swept = [maps["sweep_mean"], maps["sweep_best"], maps["sweep_prev"]]
+        matched, swept = (
+            torch.cat([x, *(m.to(x.dtype) for m in cues)], 1) for cues in (matched, swept)
         )
-        swept = [maps[name].to(x.dtype) for name in ("sweep_mean", "sweep_best", "sweep_prev")]
-        mixed = self.settle(mixed + self.sweep(torch.cat([x, *swept], 1)))
+        mixed = self.settle(self.mix(matched) + self.sweep(swept))
         trust, sharpness = self.trust.exp(), self.sharpness.exp()
         evidence = trust[0] * maps["correlation"] + trust[1] * maps["prev_correlation"]
         evidence = evidence + sharpness[1] * maps["sweep_mean"]

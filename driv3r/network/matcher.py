@@ -33,12 +33,16 @@ class Matcher(nn.Module):
         return features * self.sharpness.exp()
 
 
+def centre(maps: Float[Tensor, "*b y x"]) -> Float[Tensor, "*b y x"]:
+    """Maps less their means, so that a correlation of 0 with them says nothing."""
+    return maps - maps.mean((-2, -1), keepdim=True)
+
+
 def correlate(
     cells: Float[Tensor, "b t v c y x"], others: Float[Tensor, "b t v c yy xx"]
 ) -> Float[Tensor, "b t v n yy xx"]:
     """Each cell with each place of the others, less the cell's mean, so that 0 says nothing."""
-    there = others.flatten(-2)
-    there = there - there.mean(-1, keepdim=True)
+    there = centre(others).flatten(-2)
     with exact(cells):
         volume = cells.flatten(-2).transpose(-1, -2) @ there
     return volume.unflatten(-1, others.shape[-2:])

@@ -17,26 +17,25 @@ from driv3r.kernels.sampled_dot import dot_view
 
 def correlate_at(
     cells: Float[Tensor, "b t v c y x"],
-    others: Float[Tensor, "b t v c yy xx"],
+    centred: Float[Tensor, "b t v c yy xx"],
     pixels: Float[Tensor, "b t v n r 2"],
     size_hw: tuple[int, int],
 ) -> Float[Tensor, "b t v n r"]:
-    """Each cell with the other image's feature at r pixels, less the cell's mean correlation.
+    """Each cell with the other image's feature, centred, at r pixels.
 
-    The same as reading `matcher.correlate(cells, others)` there, bilinearly; `size_hw` is that of
-    the image that both span.
+    The same as reading `matcher.correlate` of both there, bilinearly; `size_hw` is that of the
+    image that both span.
     """
-    centred = (others - others.mean((-2, -1), keepdim=True)).flatten(0, 2)
-    flat = cells.flatten(0, 2).flatten(-2)
+    maps, flat = centred.flatten(0, 2), cells.flatten(0, 2).flatten(-2)
     size = pixels.new_tensor([size_hw[1], size_hw[0]])
-    learns = torch.is_grad_enabled() and (cells.requires_grad or others.requires_grad)
+    learns = torch.is_grad_enabled() and (cells.requires_grad or centred.requires_grad)
     if cells.device.type == "cpu" and not learns:
-        span = pixels.new_tensor([others.shape[-1], others.shape[-2]])
+        span = pixels.new_tensor([maps.shape[-1], maps.shape[-2]])
         places = (pixels / size * span - 0.5).flatten(0, 2)
-        dots = _dot_at(flat, centred, places)  # pyright: ignore[reportCallIssue] - untyped decorator
+        dots = _dot_at(flat, maps, places)  # pyright: ignore[reportCallIssue] - untyped decorator
         return dots.unflatten(0, pixels.shape[:3])
     grid = (pixels / size * 2 - 1).clamp(-9, 9).flatten(0, 2)
-    sampled = F.grid_sample(centred, grid, align_corners=False)
+    sampled = F.grid_sample(maps, grid, align_corners=False)
     return (flat[..., None] * sampled).sum(1).unflatten(0, cells.shape[:3])
 
 

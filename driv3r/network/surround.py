@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from driv3r.errors import ConfigError
@@ -109,7 +109,7 @@ class Driv3r(nn.Module):
         before = inputs.gap_s.new_zeros(shape[0], 3) if state is None else state.last_rate
         swept, chances, before = self.ego_sweep(tokens, views, depth_m, doubt, inputs.gap_s, before)
         last_T_ego = drive(swept[..., 0].detach(), swept[..., 1].detach(), inputs.gap_s)
-        costs = self.costs(views, *(x.flatten(0, 1)[:, None] for x in (depth_m, last_T_ego)))
+        costs = self.costs(views, _alone(depth_m), _alone(last_T_ego))
         matched = self.ladder(x, costs, log_depth, log_sigma)
         answers = self.dense.finish(matched.features, finer[1:], matched.log_depth)
         depth, sigma, motion = (y.unflatten(0, shape) for y in answers.unbind(1))
@@ -121,8 +121,8 @@ class Driv3r(nn.Module):
         outputs = Outputs(
             depth, sigma, motion, ego_rate, first, first_scale, log_prob, matching, seen, chances
         )
-        newest = [y[:, -1] for y in (images, features, fine, sweep)]
-        return outputs, StreamState(memory, newest[0], newest[1], newest[2], newest[3], before)
+        images, features, fine, sweep = (y[:, -1] for y in (images, features, fine, sweep))
+        return outputs, StreamState(memory, images, features, fine, sweep, before)
 
     def _notice(self, images: Tensor, present: Tensor) -> Float[Tensor, "b t v e yy xx"]:
         """Pretrained features, 0 of missing images."""
@@ -138,26 +138,25 @@ class Driv3r(nn.Module):
 
         `maps` are the matcher's, pretrained and sweep features; those of missing images are 0.
         """
-        before = (None,) * 3
-        if state is not None:
-            before = (state.last_features, state.last_fine, state.last_sweep)
-        last_features, *last = (_shift(x, y) for x, y in zip(maps, before, strict=True))
+        features, fine, sweep = maps
+        last_features = _shift(features, None if state is None else state.last_features)
+        last_fine = _shift(fine, None if state is None else state.last_fine)
+        last_sweep = _shift(sweep, None if state is None else state.last_sweep)
         told = inputs.calibrated & self.config.matching
         known = inputs.present & told[:, None]
         there = last_features.flatten(3).any(-1) & (inputs.gap_s > 0)[..., None]
         frames = inputs.present.shape[1]
-        alone = [x.flatten(0, 1)[:, None] for x in (*maps, last_features, *last)]
         return Views(
             lenses=make_lenses(inputs).repeat(frames),
-            features=self.matcher.sharpen(alone[0]),
-            last_features=alone[3],
-            now=alone[1],
-            last=alone[4],
-            sweep_now=alone[2],
-            sweep_last=alone[5],
+            features=_alone(self.matcher.sharpen(features)),
+            last_features=_alone(last_features),
+            now=_alone(fine),
+            last=_alone(last_fine),
+            sweep_now=_alone(sweep),
+            sweep_last=_alone(last_sweep),
             told=told.repeat_interleave(frames, 0),
-            known=known.flatten(0, 1)[:, None],
-            last_known=(there & told[:, None]).flatten(0, 1)[:, None],
+            known=_alone(known),
+            last_known=_alone(there & told[:, None]),
         )
 
     def _exchange(
@@ -180,3 +179,8 @@ def _shift(x: Float[Tensor, "b t *s"], last: Float[Tensor, "b *s"] | None) -> Te
     """Each frame's predecessor; a log's first frame is its own."""
     first = x[:, :1] if last is None else last[:, None]
     return torch.cat([first, x[:, :-1]], dim=1)
+
+
+def _alone(x: Float[Tensor, "b t *s"] | Bool[Tensor, "b t *s"]) -> Tensor:
+    """Each frame as a sample of its own."""
+    return x.flatten(0, 1)[:, None]

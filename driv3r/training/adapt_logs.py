@@ -1,6 +1,5 @@
 """`driv3r adapt`: logs of a dataset to adapted weights."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from driv3r.network.stream import choose_device
 from driv3r.training.adaptation import AdaptConfig, Adapted, adapt, split_moments, weights_card
 from driv3r.training.clip_pool import RawClip, put_on_device
 from driv3r.training.log_clips import LogClipConfig, find_boxes, read_log_clips
+from driv3r.training.trainer import OnLog
 from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip, read_clip
 
 FIRST_REPLAY = FIRST_TRAIN_SEED + 900_000  # clips that training has not drawn
@@ -27,7 +27,7 @@ def adapt_to_logs(
     held_out_share: float = 0.2,
     replay: int = 6,
     device: str = "cpu",
-    on_log: Callable[[dict], None] = lambda row: None,
+    on_log: OnLog = lambda row: None,
 ) -> Adapted:
     """Adapt to all logs of a split, and write the weights to `out`.
 
@@ -64,18 +64,23 @@ def read_logs(
     learned, judged, names = [], [], []
     for name in reader.scenes(split):
         scene = reader.read(name)
-        boxes, parts = find_boxes(reader, scene), split_moments(len(scene.frames), held_out_share)
+        parts = split_moments(len(scene.frames), held_out_share)
         for clips, moments in zip((learned, judged), parts, strict=True):
             cut = LogClipConfig(size_hw, max(frames, 2), max(frames, 2), moments=moments)
-            clips += read_log_clips(scene, cut, device, boxes)
+            clips += read_log_clips(scene, cut, device, find_boxes(reader, scene))
         names.append(name)
     return learned, judged, names
 
 
 def render_replay(
-    folder: Path, count: int, size_hw: tuple[int, int], frames: int, device: torch.device
+    folder: Path,
+    count: int,
+    size_hw: tuple[int, int],
+    frames: int,
+    device: torch.device,
+    first: int = FIRST_REPLAY,
 ) -> list[RawClip]:
-    """Generated clips that no training has drawn."""
+    """Generated clips of `count` seeds from `first` on; those by default no training has drawn."""
     recipe = ClipRecipe(size_hw, frames=max(frames, 2), plain_rig_share=0.2)
-    paths = [ensure_clip(folder, FIRST_REPLAY + i, recipe) for i in range(count)]
+    paths = [ensure_clip(folder, first + i, recipe) for i in range(count)]
     return [put_on_device(read_clip(path), device) for path in paths]

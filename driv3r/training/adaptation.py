@@ -7,7 +7,7 @@ is forgotten. The state that is best on held-out moments is kept.
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,11 +22,9 @@ from driv3r.training.batches import draw_batch
 from driv3r.training.checkpoints import Progress, Run
 from driv3r.training.clip_pool import ClipPool, RawClip
 from driv3r.training.config import AugmentationConfig, DataConfig, TrainConfig
-from driv3r.training.trainer import take_step
+from driv3r.training.trainer import OnLog, take_step
 from driv3r.training.validation import validate
 from driv3r.world.clips import ClipRecipe
-
-OnLog = Callable[[dict], None]
 
 
 @dataclass(frozen=True)
@@ -35,8 +33,9 @@ class AdaptConfig:
 
     `trained` are the network's parts that change. A batch has one clip of `frames` frames, a share
     `generated_share` of the batches is of generated worlds. Each step draws the weights by
-    `pull_back` of the way back to where they began. Views are enlarged by up to `zoom`: one log
-    shows few places by a few lenses. `validations` are spread over the time.
+    `pull_back` of the way back to where they began (as L2-SP does, Li et al. 2018). Views are
+    enlarged by up to `zoom`: one log shows few places by a few lenses. `validations` are spread
+    over the time.
     """
 
     minutes: float = 10.0

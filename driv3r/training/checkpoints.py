@@ -151,9 +151,8 @@ def load_light(run: Run, folder: Path) -> bool:
         network.load_state_dict(state, strict=False)
     for key, p in run.model.named_parameters():
         if f"{MOMENTS[0]}/{key}" in tensors:
-            moments = {m: tensors[f"{m}/{key}"].float().to(p.device).view_as(p) for m in MOMENTS}
-            # memory format as the parameter's: fused AdamW reads both alike
-            moments = {m: torch.empty_like(p).copy_(x) for m, x in moments.items()}
+            # in the parameter's memory format: fused AdamW reads both alike
+            moments = {m: torch.empty_like(p).copy_(tensors[f"{m}/{key}"]) for m in MOMENTS}
             step = torch.tensor(float(run.progress.step), device=step_device(run))
             run.optimizer.state[p] = {"step": step, **moments}
     return True

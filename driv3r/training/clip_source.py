@@ -26,8 +26,9 @@ class ClipSource:
     """Clips `rank`, `rank + size`, ... of a run.
 
     With no `workers` there are none ahead: each is rendered when it is asked for, where it is not
-    on the disk. Workers render `held_out` clips first, as `ensure_clip` takes them. A clip that can
-    not be rendered is skipped and counted in `failed`; DatasetError after MOST_FAILURES in a row.
+    on the disk. Workers render `held_out` clips first, as `ensure_clip` takes them. A clip that
+    they can not render is skipped and counted in `failed`; DatasetError after MOST_FAILURES in a
+    row.
     """
 
     def __init__(
@@ -64,8 +65,7 @@ class ClipSource:
     def ready(self) -> Iterator[RawClip]:
         """The clips that are there, without waiting."""
         while self.waiting and self.waiting[0].done():
-            clip = self._take(self.waiting.popleft())
-            self._ask()
+            clip = self._take()
             if clip is not None:
                 yield clip
 
@@ -80,12 +80,14 @@ class ClipSource:
             if not self.waiting:
                 return None
             wait_for([self.waiting[0]])
-            clip = self._take(self.waiting.popleft())
-            self._ask()
+            clip = self._take()
             if clip is not None:
                 return clip
 
-    def _take(self, future: Future[Path]) -> RawClip | None:
+    def _take(self) -> RawClip | None:
+        """The clip that has waited longest, None where it failed; another is asked for."""
+        future = self.waiting.popleft()
+        self._ask()
         try:
             clip = self._load(future.result())
         except Exception as error:

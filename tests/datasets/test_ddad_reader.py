@@ -15,6 +15,7 @@ from driv3r.errors import ConfigError, DatasetError, UnsafePathError
 from driv3r.geometry.cameras import project
 from driv3r.geometry.transforms import angle_rad, apply, invert
 from driv3r.types import Frame
+from tests.datasets.json_files import edit, write_json
 
 SCENE = "000007/scene_abc.json"
 STILL = {"qw": 1.0, "qx": 0.0, "qy": 0.0, "qz": 0.0}
@@ -22,19 +23,6 @@ STILL = {"qw": 1.0, "qx": 0.0, "qy": 0.0, "qz": 0.0}
 
 def offset(x: float) -> dict[str, float]:
     return {"x": x, "y": 0.0, "z": 0.0}
-
-
-def write_json(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-
-
-def edit(path: Path, *keys: Any, value: Any) -> None:
-    content = entry = json.loads(path.read_text())
-    for key in keys[:-1]:
-        entry = entry[key]
-    entry[keys[-1]] = value
-    path.write_text(json.dumps(content))
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The PandaSet reader against a small sequence with a known rig, and broken copies of it."""
 
 import gzip
-import json
 import os
 import pickle
 import re
@@ -18,6 +17,7 @@ from driv3r.datasets.pandaset import CAMERAS, SIZE_HW, PandaSetReader
 from driv3r.errors import ConfigError, DatasetError, UnsafePathError
 from driv3r.geometry.transforms import apply, from_rotvec, to_quaternion
 from driv3r.types import Frame, Transform
+from tests.datasets.json_files import edit, write_json
 
 MOMENTS = 4
 SPEED_MPS = 10.0
@@ -40,19 +40,6 @@ def world_T_ego_at(time_us: int) -> Transform:
     ahead_m = SPEED_MPS * (time_us - START_US) * 1e-6
     turn = from_rotvec(np.array([0, 0, np.pi / 6]), np.array([3.0, -2, 0.5]))
     return turn @ from_rotvec(np.zeros(3), np.array([ahead_m, 0, 0]))
-
-
-def write_json(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-
-
-def edit(path: Path, *keys: Any, value: Any) -> None:
-    content = entry = json.loads(path.read_text())
-    for key in keys[:-1]:
-        entry = entry[key]
-    entry[keys[-1]] = value
-    path.write_text(json.dumps(content))
 
 
 def write_tables(folder: Path, times_us: list[int], ego_T_sensor: Transform) -> None:

@@ -18,7 +18,7 @@ from driv3r.network.cost_volume import (
 )
 from driv3r.network.depth_sweep import PlaneSweepDepth, convex_upsample, soft_bin_targets
 from driv3r.network.lenses import STRIDE, drive, read_volume
-from driv3r.network.matcher import correlate
+from driv3r.network.matcher import centre, correlate
 from driv3r.network.sampled_correlation import correlate_at
 from driv3r.network.xfeat import pool
 from tests.network.made_lenses import (
@@ -171,8 +171,8 @@ def test_sampled_correlations_are_those_of_the_whole_volume(world):
     cells, others = pool(views.now), torch.randn(1, 1, 2, 64, 32, 48)
     pixels = torch.rand(1, 1, 2, 384, 5, 2) * torch.tensor([300.0, 200]) - 50  # outside too
     expected = read_volume(correlate(cells, others), pixels, SIZE_HW)
-    torch.testing.assert_close(correlate_at(cells, others, pixels, SIZE_HW), expected)
-    sampled = correlate_at(cells.clone().requires_grad_(), others, pixels, SIZE_HW)
+    torch.testing.assert_close(correlate_at(cells, centre(others), pixels, SIZE_HW), expected)
+    sampled = correlate_at(cells.clone().requires_grad_(), centre(others), pixels, SIZE_HW)
     torch.testing.assert_close(sampled.detach(), expected)
 
 
