@@ -72,24 +72,24 @@ def _blur_or_sharpen(images: Tensor, config: AugmentationConfig, random: DeviceR
     return (images + blurred * amount * (soft - images)).clamp(1e-3, 1)
 
 
-def zoom_windows(
+def draw_crops(
     b: int, v: int, most: float, random: DeviceRandom
 ) -> tuple[Float[Tensor, "b v"], Float[Tensor, "b v 2"]]:
-    """A window of each view: its share of the image's size, 1 / `most` to 1, and its middle.
+    """A crop of each view: its share of the image's size, 1 / `most` to 1, and its middle.
 
-    The middle (x, y) is in -1..1 of the image, the window inside of it.
+    The middle (x, y) is in -1..1 of the image, the crop inside of it.
     """
     share = 1 / random.uniform(1.0, most, b, v)
     return share, random.uniform(-1.0, 1.0, b, v, 2) * (1 - share)[..., None]
 
 
-def look_through(
+def crop_and_resize(
     maps: Float[Tensor, "b t v c h w"],
     share: Float[Tensor, "b v"],
     middle: Float[Tensor, "b v 2"],
     mode: Literal["bilinear", "nearest"],
 ) -> Float[Tensor, "b t v c h w"]:
-    """What lies in each view's window, at the full size."""
+    """What lies in each view's crop, at the full size."""
     b, t, v = maps.shape[:3]
     zero = torch.zeros_like(share)
     rows = [torch.stack([share, zero, middle[..., 0]], -1)]
@@ -101,13 +101,13 @@ def look_through(
     return seen.unflatten(0, (b, t, v))
 
 
-def zoom_intrinsics(
+def crop_intrinsics(
     K: Float[Tensor, "b v 3 3"],
     share: Float[Tensor, "b v"],
     middle: Float[Tensor, "b v 2"],
     size_hw: tuple[int, int],
 ) -> Float[Tensor, "b v 3 3"]:
-    """K of windows at the full size."""
+    """K of crops that are enlarged to the full size."""
     half = K.new_tensor([size_hw[1] / 2, size_hw[0] / 2])
     corner = half * (1 + middle - share[..., None])
     window = torch.eye(3, device=K.device).repeat(*share.shape, 1, 1)

@@ -1,6 +1,6 @@
 """Training batches from a pool of clips: made on the device, a function of (seed, step, pool)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -12,16 +12,17 @@ from driv3r.network.inputs import Inputs, encode_ray_maps
 from driv3r.network.losses import Targets, measure_height
 from driv3r.training.augmentation import (
     DeviceRandom,
+    crop_and_resize,
+    crop_intrinsics,
+    draw_crops,
     drop_calibration,
     jitter_calibration,
-    look_through,
     vary_appearance,
-    zoom_intrinsics,
-    zoom_windows,
 )
 from driv3r.training.clip_pool import MOTION_VALID, MOVING, VALID, ClipPool, RawClip
 from driv3r.training.config import DataConfig
 
+Parts = dict[str, Tensor]  # of a batch or one clip
 MIRRORED_RATE = (1.0, -1.0, 1.0, -1.0, 1.0, -1.0)
 
 
@@ -60,7 +61,10 @@ def draw_batch(
         for clip in clips
     ]
     random = DeviceRandom(int(rng.integers(2**62)), clips[0].K.device)
-    return vary(*assemble(clips, draws), config, random)
+    parts = gather(clips, draws)
+    if config.zoom > 1:
+        parts = crop_views(parts, config.zoom, random)
+    return make_inputs(vary(parts, config, random)), make_targets(parts)
 
 
 def whole_batch(clip: RawClip, frames: int) -> tuple[Inputs, Targets]:
@@ -69,81 +73,71 @@ def whole_batch(clip: RawClip, frames: int) -> tuple[Inputs, Targets]:
     return assemble([clip], [Draw(0, min(frames, clip.frames), views)])
 
 
-def vary(
-    inputs: Inputs, targets: Targets, config: DataConfig, random: DeviceRandom
-) -> tuple[Inputs, Targets]:
-    """A batch whose images, calibration and what is missing of both vary at random."""
-    b, t, v = inputs.present.shape
-    if config.zoom > 1:
-        inputs, targets = zoom_views(inputs, targets, config.zoom, random)
-    K, ego_T_cam = jitter_calibration(inputs.K, inputs.ego_T_cam, config.jitter, random)
-    size_hw = (inputs.images.shape[-2], inputs.images.shape[-1])
-    varied = Inputs(
-        images=vary_appearance(inputs.images, config.augmentation, random),
-        present=inputs.present & (random.uniform(0.0, 1.0, b, t, v) >= config.camera_drop),
-        rays=encode_ray_maps(K, ego_T_cam, size_hw),
-        K=K,
-        ego_T_cam=ego_T_cam,
-        gap_s=inputs.gap_s,
-        calibrated=inputs.calibrated & drop_calibration(b, v, config.calibration_drop, random),
-    )
-    return varied, targets
-
-
-def zoom_views(
-    inputs: Inputs, targets: Targets, most: float, random: DeviceRandom
-) -> tuple[Inputs, Targets]:
-    """A batch in which each view shows a window of its image, enlarged by up to `most`."""
-    b, _, v = inputs.present.shape
-    size_hw = (inputs.images.shape[-2], inputs.images.shape[-1])
-    window = zoom_windows(b, v, most, random)
-
-    def nearest(maps: Tensor) -> Tensor:
-        return look_through(maps[:, :, :, None].float(), *window, "nearest")[:, :, :, 0]
-
-    K = zoom_intrinsics(inputs.K, *window, size_hw)
-    inputs = replace(inputs, images=look_through(inputs.images, *window, "bilinear"), K=K)
-    names = ("valid", "moving", "motion_valid")
-    targets = replace(
-        targets,
-        depth_m=nearest(targets.depth_m),
-        height_m=nearest(targets.height_m),
-        **{name: nearest(getattr(targets, name)) > 0.5 for name in names},
-    )
-    return inputs, targets
-
-
 def assemble(clips: list[RawClip], draws: list[Draw]) -> tuple[Inputs, Targets]:
-    """A batch of parts of clips, all of as many frames and cameras."""
-    parts = [_cut(clip, draw) for clip, draw in zip(clips, draws, strict=True)]
-    stacked = {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
-    images, K, ego_T_cam = stacked["images"], stacked["K"], stacked["ego_T_cam"]
-    b, t, v, _, h, w = images.shape
-    device, labels = images.device, stacked["labels"]
+    """A batch of parts of clips as they are, all of as many frames and cameras."""
+    parts = gather(clips, draws)
+    return make_inputs(parts), make_targets(parts)
+
+
+def vary(parts: Parts, config: DataConfig, random: DeviceRandom) -> Parts:
+    """What a network sees of parts: images, calibration and what is missing of both vary."""
+    b, t, v = parts["present"].shape
+    K, ego_T_cam = jitter_calibration(parts["K"], parts["ego_T_cam"], config.jitter, random)
+    images = vary_appearance(parts["images"], config.augmentation, random)
+    present = parts["present"] & (random.uniform(0.0, 1.0, b, t, v) >= config.camera_drop)
+    calibrated = parts["calibrated"] & drop_calibration(b, v, config.calibration_drop, random)
+    seen = {"images": images, "present": present, "calibrated": calibrated}
+    return parts | seen | {"K": K, "ego_T_cam": ego_T_cam}
+
+
+def crop_views(parts: Parts, most: float, random: DeviceRandom) -> Parts:
+    """Random resized crops: each view shows a window of its image, enlarged by up to `most`."""
+    b, _, v = parts["present"].shape
+    size_hw = (parts["images"].shape[-2], parts["images"].shape[-1])
+    crops = draw_crops(b, v, most, random)
+    maps = torch.stack([parts["depth_m"], parts["labels"].float()], 3)
+    depth_m, labels = crop_and_resize(maps, *crops, "nearest").unbind(3)
+    return parts | {
+        "images": crop_and_resize(parts["images"], *crops, "bilinear"),
+        "depth_m": depth_m,
+        "labels": labels.to(torch.uint8),
+        "K": crop_intrinsics(parts["K"], *crops, size_hw),
+    }
+
+
+def gather(clips: list[RawClip], draws: list[Draw]) -> Parts:
+    """Parts of clips as tensors of a batch, by the names of RawClip, Inputs and Targets."""
+    cuts = [_cut(clip, draw) for clip, draw in zip(clips, draws, strict=True)]
+    parts = {name: torch.stack([cut[name] for cut in cuts]) for name in cuts[0]}
+    t, v = parts["images"].shape[1:3]
     real = [[i < len(draw.views) for i in range(v)] for draw in draws]
-    calibrated = torch.tensor(real, device=device)
-    inputs = Inputs(
-        images=images,
-        present=calibrated[:, None].repeat(1, t, 1),
-        rays=encode_ray_maps(K, ego_T_cam, (h, w)),
-        K=K,
-        ego_T_cam=ego_T_cam,
-        gap_s=stacked["gap_s"],
-        calibrated=calibrated,
-    )
-    targets = Targets(
-        depth_m=stacked["depth_m"],
+    calibrated = torch.tensor(real, device=parts["images"].device)
+    return parts | {"calibrated": calibrated, "present": calibrated[:, None].repeat(1, t, 1)}
+
+
+def make_inputs(parts: Parts) -> Inputs:
+    """What a network sees of parts."""
+    size_hw = (parts["images"].shape[-2], parts["images"].shape[-1])
+    rays = encode_ray_maps(parts["K"], parts["ego_T_cam"], size_hw)
+    return Inputs(rays=rays, **{f.name: parts[f.name] for f in fields(Inputs) if f.name != "rays"})
+
+
+def make_targets(parts: Parts) -> Targets:
+    """The truth of parts, whose calibration is the true one."""
+    depth_m, labels = parts["depth_m"], parts["labels"]
+    b, t = depth_m.shape[:2]
+    return Targets(
+        depth_m=depth_m,
         valid=(labels & VALID) > 0,
-        height_m=measure_height(stacked["depth_m"], K, ego_T_cam),
+        height_m=measure_height(depth_m, parts["K"], parts["ego_T_cam"]),
         moving=(labels & MOVING) > 0,
         motion_valid=(labels & MOTION_VALID) > 0,
-        ego_rate=stacked["ego_rate"],
-        has_last=(torch.arange(t, device=device) > 0).expand(b, t),
+        ego_rate=parts["ego_rate"],
+        has_last=(torch.arange(t, device=depth_m.device) > 0).expand(b, t),
     )
-    return inputs, targets
 
 
-def _cut(clip: RawClip, draw: Draw) -> dict[str, Tensor]:
+def _cut(clip: RawClip, draw: Draw) -> Parts:
     run = slice(draw.start, draw.start + draw.frames)
     # A missing camera has another one's place, and labels that say that nothing is known.
     views = torch.tensor((*draw.views, *(0,) * draw.missing), device=clip.K.device)

@@ -41,7 +41,7 @@ class DataConfig:
 
     `shapes` are (clips, frames) of a batch, drawn in turn at random, all of `views` cameras; in
     the first `half_size_share` of the run images have half their height and width, and shapes are
-    `half_size_shapes`. Each view is enlarged by up to `zoom`, about a place drawn at random.
+    `half_size_shapes`. Views are random resized crops, enlarged by up to `zoom`.
     `jitter`
     is how wrong the given calibration is: degrees of each camera's turn, and percent of its focal
     length, one sigma. A share `camera_drop` of images is missing. A share `calibration_drop` of

@@ -12,12 +12,22 @@ from driv3r.network.inputs import encode_rays
 from driv3r.network.losses import measure_height
 from driv3r.training.augmentation import (
     DeviceRandom,
+    crop_and_resize,
+    draw_crops,
     drop_calibration,
     jitter_calibration,
     vary_appearance,
-    zoom_windows,
 )
-from driv3r.training.batches import Draw, assemble, draw_batch, whole_batch, zoom_views
+from driv3r.training.batches import (
+    Draw,
+    assemble,
+    crop_views,
+    draw_batch,
+    gather,
+    make_inputs,
+    make_targets,
+    whole_batch,
+)
 from driv3r.training.clip_pool import ClipPool, blank_clip, ego_rates, put_on_device
 from driv3r.training.config import AugmentationConfig, DataConfig
 from driv3r.types import Camera
@@ -100,16 +110,21 @@ def test_batches_are_a_function_of_seed_step_process_and_pool(pool):
 
 
 def test_a_zoomed_view_is_that_of_a_camera_with_a_longer_lens(clip):
-    """Depth and heights of a zoomed batch agree with its own cameras' geometry."""
-    inputs, targets = whole_batch(put_on_device(clip, CPU), 2)
-    zoomed, truth = zoom_views(inputs, targets, 2.0, DeviceRandom(3, CPU))
+    """Depth of a zoomed batch gives the heights that were seen there, by its own cameras."""
+    raw = put_on_device(clip, CPU)
+    parts = gather([raw], [Draw(0, 2, tuple(range(raw.views)))])
+    inputs, targets = whole_batch(raw, 2)
+    changed = crop_views(parts, 2.0, DeviceRandom(3, CPU))
+    zoomed, truth = make_inputs(changed), make_targets(changed)
     assert (zoomed.K[..., 0, 0] >= inputs.K[..., 0, 0]).all()
     assert (zoomed.K[..., 0, 0] > 1.3 * inputs.K[..., 0, 0]).any()
+    crops = draw_crops(1, raw.views, 2.0, DeviceRandom(3, CPU))  # the same ones
+    seen_m = crop_and_resize(targets.height_m[:, :, :, None], *crops, "nearest")[:, :, :, 0]
     again = measure_height(truth.depth_m, zoomed.K, zoomed.ego_T_cam)
     sure = (truth.depth_m > 0) & (truth.depth_m < 30)
     step_m = truth.depth_m / zoomed.K[..., 0, 0][:, None, :, None, None]  # nearest: half a pixel
-    assert ((again - truth.height_m).abs() <= step_m + 0.02)[sure].all()
-    share, middle = zoom_windows(50, 6, 2.0, DeviceRandom(0, CPU))
+    assert ((again - seen_m).abs() <= step_m + 0.02)[sure].all()
+    share, middle = draw_crops(50, 6, 2.0, DeviceRandom(0, CPU))
     assert ((share >= 0.5) & (share <= 1)).all()
     assert (middle.abs() + share[..., None] <= 1 + 1e-6).all()
 
