@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from driv3r.datasets import open_dataset
 from driv3r.datasets.working_size import WorkRig, prepare_rig
@@ -47,7 +48,9 @@ class LogWorker:
     def run(self, job: Job, report: StageReport) -> LogResult:
         """The log's record; what goes wrong fails this log and no other."""
         try:
-            return self._run(job, report)
+            # numpy's and scipy's BLAS split sums by thread: Ray sets theirs to 1, a shell does not
+            with threadpool_limits(self.settings.threads, user_api="blas"):
+                return self._run(job, report)
         except Driv3rError as error:
             return LogResult(job.scene_id, "failed", f"{type(error).__name__}: {error}")
         except Exception as error:  # a fault of ours must not take the other logs with it
