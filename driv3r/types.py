@@ -19,6 +19,7 @@ EgoPoses = Literal["given", "predicted", "odometry"]
 Refine = Literal["own", "tracks", "none"]
 FlowName = Literal["dis", "matcher"]
 Told = Literal["given", "hidden"]
+Precision = Literal["auto", "bf16", "fp32"]
 Transform = Float[np.ndarray, "4 4"]
 
 
@@ -38,10 +39,15 @@ class Camera:
 
 @dataclass(frozen=True, eq=False)
 class Rig:
-    """The cameras of a car in a fixed order, and its LiDAR where it has one."""
+    """The cameras of a car in a fixed order, and its LiDAR where it has one.
+
+    `ground_z_m` is the height of the flat road in the ego frame: 0 where the ego origin lies on it,
+    below 0 where the origin is an axle or an IMU.
+    """
 
     cameras: tuple[Camera, ...]
     ego_T_lidar: Transform | None = None
+    ground_z_m: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +61,15 @@ class Sweep:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One camera's exposure: its image, its own time and its own pose."""
+    """One camera's exposure: its image, its own time and its own pose.
+
+    `path` is the image's file relative to the dataset's root, with forward slashes.
+    """
 
     image: UInt8[np.ndarray, "h w 3"]
     time_us: int
     world_T_cam: Transform
+    path: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +98,12 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One log. `frames` is lazy: files are read when a frame is indexed; its times are known."""
+    """One log. `frames` is lazy: files are read when a frame is indexed; its times are known.
+
+    `input_hash` tells two logs' inputs apart: all that the tables say of it, and the names and
+    sizes of its files. `origin_world` (x, y, z) was taken from the dataset's world coordinates, so
+    that the log lies near its own. `generated` data are no recording.
+    """
 
     id: str
     rig: Rig
@@ -96,6 +111,9 @@ class Scene:
     time_us: Int64[np.ndarray, "t"]
     is_keyframe: Bool[np.ndarray, "t"]
     repairs: tuple[Repair, ...] = ()
+    input_hash: str = ""
+    origin_world: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    generated: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -12,10 +11,9 @@ from driv3r.errors import ConfigError
 from driv3r.geometry.transforms import from_rotvec
 from driv3r.network.inputs import Inputs, encode_rays
 from driv3r.network.surround import Driv3r, StreamState
-from driv3r.types import Prediction, Rig
+from driv3r.types import Precision, Prediction, Rig
 
 LAST = ("last_images", "last_features", "last_fine", "last_sweep", "last_rate")
-Precision = Literal["auto", "bf16", "fp32"]
 
 
 def fast_bf16(device: torch.device) -> bool:
