@@ -17,19 +17,20 @@ from driv3r.datasets.images import read_file
 from driv3r.datasets.reader import (
     Datum,
     FrameSources,
+    Root,
     Row,
     make_camera,
     make_pose,
-    make_scene,
     place_ego,
     read_json,
-    resolve_inside,
 )
+from driv3r.datasets.scenes import make_scene
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.types import Camera, Repair, Rig, Scene, Transform
 
 SPLITS = {"train": "0", "val": "1", "test": "2", "train_overfit": "3"}  # DGP's enum DatasetSplit
 LENS = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
+GROUND_Z_M = 0.0  # DDAD's ego origin lies on the road
 PINHOLE = ("fx", "fy", "cx", "cy", "skew")
 ZIP_START = b"PK\x03\x04"
 NPZ_ERRORS = (
@@ -45,21 +46,24 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class DdadReader:
-    """Scenes of a DGP dataset by folder name. Every sample is a keyframe: `sweeps` adds nothing."""
+    """Scenes of a DGP dataset by folder name. Every sample is a keyframe: `sweeps` adds nothing.
 
-    def __init__(self, root: Path, sweeps: bool = False) -> None:
-        self._root = root.resolve()
-        tables = {path: read_json(path) for path in sorted(self._root.glob("*.json"))}
-        found = [path for path, table in tables.items() if _names_scenes(table)]
-        if len(found) != 1:
-            raise DatasetError(
-                f"{root} has {len(found)} JSON files with scene_splits, expected one such as "
-                "scene_dataset_v1.0.json or ddad.json; give the folder that holds it"
-            )
-        self._table = found[0]
-        splits = field(tables[found[0]], "scene_splits", where=str(found[0]))
+    The ego frame is the one that the calibrations' extrinsics lead to. DDAD's origin lies on the
+    road, so that `ground_z_m` is 0; other DGP datasets are taken to do the same, as no file tells.
+    `split_file` chooses among several scene tables, by its path or by its name in `root`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        sweeps: bool = False,
+        follow_links: bool = False,
+        split_file: Path | None = None,
+    ) -> None:
+        self._root = Root(root.resolve(), follow_links)
+        self._table, splits = _find_splits(self._root.path, split_file)
         self._files_of: dict[str, list[str]] = {
-            split: _strings(field(entry, "filenames", where=str(found[0])), str(found[0]))
+            split: _strings(field(entry, "filenames", where=str(self._table)), str(self._table))
             for split, entry in splits.items()
         }
         self._file_of = _name_scenes([name for files in self._files_of.values() for name in files])
@@ -90,9 +94,11 @@ class DdadReader:
             raise DatasetError(
                 f"no scene {scene_id!r} in {self._table}: {', '.join(self._file_of)}"
             )
-        log = _Log.of_file(self._root, resolve_inside(self._root, self._file_of[scene_id]))
+        log = _Log.of_file(self._root, self._root.resolve_inside(self._file_of[scene_id]))
         read = partial(read_points, point_format=log.point_format)
-        return make_scene(scene_id, log.rig, log.records(), read, ())
+        return make_scene(
+            self._root.path, scene_id, log.rig, log.records(), read, (), log.point_format
+        )
 
 
 def field(row: Any, *path: str, where: str, expected: type = object) -> Any:
@@ -110,6 +116,29 @@ def _strings(value: Any, where: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise DatasetError(f"{where}: expected a list of strings, got {value!r}")
     return value
+
+
+def _find_splits(root: Path, split_file: Path | None) -> tuple[Path, dict[str, Any]]:
+    """The scene table and its scene_splits: the given one, or the only one in the root."""
+    if split_file is not None:
+        path = split_file if split_file.is_file() else root / split_file.name
+        table = read_json(path)
+        if not _names_scenes(table):
+            raise DatasetError(f"{path} has no scene_splits; give a table that lists scenes")
+        return path, table["scene_splits"]
+    tables = {path: read_json(path) for path in sorted(root.glob("*.json"))}
+    found = [path for path, table in tables.items() if _names_scenes(table)]
+    if len(found) > 1:
+        raise DatasetError(
+            f"{root} has {len(found)} JSON files with scene_splits: "
+            f"{', '.join(path.name for path in found)}; choose one with --split-file"
+        )
+    if not found:
+        raise DatasetError(
+            f"{root} has no JSON file with scene_splits, expected one such as "
+            "scene_dataset_v1.0.json or ddad.json; give the folder that holds it"
+        )
+    return found[0], tables[found[0]]["scene_splits"]
 
 
 def _names_scenes(table: Any) -> bool:
@@ -163,7 +192,7 @@ def read_points(path: Path, point_format: Sequence[str]) -> Float[np.ndarray, "n
 class _Log:
     """One scene's JSON with its data by key, and the rig of its first calibration."""
 
-    root: Path
+    root: Root
     path: Path
     samples: list[Row]
     data: dict[str, Row]
@@ -173,7 +202,7 @@ class _Log:
     places: dict[str, Row]
 
     @classmethod
-    def of_file(cls, root: Path, path: Path) -> "_Log":
+    def of_file(cls, root: Root, path: Path) -> "_Log":
         where, scene = str(path), read_json(path)
         rows = field(scene, "data", where=where, expected=list)
         data = {field(row, "key", where=where, expected=str): row for row in rows}
@@ -184,18 +213,19 @@ class _Log:
         first = _calibration(root, path, field(samples[0], "calibration_key", where=where))
         cameras = tuple(_make_camera(name, first, images[name], where) for name in sorted(images))
         if not clouds:
-            return cls(root, path, samples, data, Rig(cameras), None, (), first)
+            rig = Rig(cameras, ground_z_m=GROUND_Z_M)
+            return cls(root, path, samples, data, rig, None, (), first)
         lidar = "LIDAR" if "LIDAR" in clouds else min(clouds)
         point_format = _strings(field(clouds[lidar], "point_format", where=where), where)
         if not {"X", "Y", "Z"} <= set(point_format):
             raise DatasetError(f"{where}: point_format {point_format} lacks X, Y or Z")
         ego_T_lidar = _parse_pose(field(first, lidar, "extrinsics", where=where), where)
-        rig = Rig(cameras, ego_T_lidar)
+        rig = Rig(cameras, ego_T_lidar, GROUND_Z_M)
         return cls(root, path, samples, data, rig, lidar, tuple(point_format), first)
 
     def file_of(self, kind: Row) -> str:
         """A datum's file, relative to the root."""
-        folder = self.path.parent.relative_to(self.root)
+        folder = self.path.parent.relative_to(self.root.path)
         return str(folder / field(kind, "filename", where=str(self.path), expected=str))
 
     def records(self) -> list[FrameSources]:
@@ -234,7 +264,7 @@ class _Log:
             return Repair(name, "left out: the sample's calibration differs from the rig's")
         row, where = rows[name], f"{self.path} datum {rows[name]['key']!r}"
         content = field(row, "datum", kind, where=where)
-        path = resolve_inside(self.root, self.file_of(content))
+        path = self.root.resolve_inside(self.file_of(content))
         if kind == "point_cloud" and content.get("point_format") != list(self.point_format):
             return Repair(name, f"left out: point_format differs from {self.point_format}")
         time_us = _parse_time_us(field(row, "id", "timestamp", where=where), where)
@@ -255,10 +285,10 @@ def _of_kind(data: dict[str, Row], kind: str, where: str) -> dict[str, Row]:
     return found
 
 
-def _calibration(root: Path, scene_file: Path, key: Any) -> dict[str, Row]:
+def _calibration(root: Root, scene_file: Path, key: Any) -> dict[str, Row]:
     """Sensor name -> its intrinsics and extrinsics (ego_T_sensor) of a calibration file."""
-    folder = scene_file.parent.relative_to(root)
-    path = resolve_inside(root, str(folder / "calibration" / f"{key}.json"))
+    folder = scene_file.parent.relative_to(root.path)
+    path = root.resolve_inside(str(folder / "calibration" / f"{key}.json"))
     table, where = read_json(path), str(path)
     names = _strings(field(table, "names", where=where), where)
     columns = {kind: field(table, kind, where=where) for kind in ("intrinsics", "extrinsics")}
@@ -283,4 +313,4 @@ def _make_camera(name: str, calibration: dict[str, Row], image: Row, where: str)
         raise DatasetError(f"{where}: {name} has a lens model not known here: {unknown}")
     K = np.array([[fx, skew, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
     ego_T_cam = _parse_pose(field(calibration, name, "extrinsics", where=where), where)
-    return make_camera(name, K, (height, width), ego_T_cam, distortion if any(distortion) else ())
+    return make_camera(name, K, (height, width), ego_T_cam, distortion)

@@ -36,6 +36,22 @@ FIELDS: dict[str, dict[str, type]] = {
         "width": int,
     },
 }
+OFFICIAL = ("v1.0-trainval", "v1.0-mini", "v1.0-test")
+
+
+def find_versions(root: Path) -> list[str]:
+    """The table folders below a root, sorted.
+
+    An official one counts as soon as it holds any of the needed tables, so that a missing one is
+    told; another `v1.0-*` (a copy, a download's part) only where it holds them all.
+    """
+    return sorted(
+        folder.name
+        for folder in root.glob("v1.0-*")
+        if (any if folder.name in OFFICIAL else all)(
+            (folder / f"{table}.json").is_file() for table in FIELDS
+        )
+    )
 
 
 class Tables:

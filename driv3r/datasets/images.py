@@ -14,7 +14,9 @@ JPEG_SCAN = b"\xff\xda"
 # In the last scan 0xff may precede only 0 (a data byte), a restart, the end marker, or fill.
 STRAY_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xd9\xff]")
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+PNG_DEPTH_AT = 24  # where its header tells the bits of a sample
 LOST_GREY = 128  # what libjpeg leaves of the blocks that it has no data for
+LEAST_BRIGHT = 4096  # of 16 bits: the brightest pixel of 12-bit data in 16-bit words is below
 
 
 def read_file(path: Path) -> bytes:
@@ -35,19 +37,40 @@ def read_image(path: Path, size_hw: tuple[int, int]) -> UInt8[np.ndarray, "h w 3
     """
     data = read_file(path)
     _check_complete(data, path)
-    try:
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        raise DatasetError(f"the image does not decode: {path}: {error}") from error
-    if bgr is None:
-        raise DatasetError(f"the image does not decode: {path}")
+    bgr = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, path)
     if bgr.shape[:2] != size_hw:
         raise DatasetError(f"the image is {bgr.shape[:2]} (h, w), the tables say {size_hw}: {path}")
+    if data.startswith(PNG_START):
+        _check_depth(data, path)
     image = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-    if np.all(image[-8:, -8:] == LOST_GREY) and not np.all(image == LOST_GREY):
+    # A PNG has no blocks to lose, and its makers may pad with grey.
+    loses_blocks = data.startswith(JPEG_START)
+    if loses_blocks and np.all(image[-8:, -8:] == LOST_GREY) and not np.all(image == LOST_GREY):
         raise DatasetError(f"the image's last blocks are lost (plain grey): {path}")
     return image.astype(np.uint8, copy=False)
+
+
+def _decode(data: bytes, flags: int, path: Path) -> np.ndarray:
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise DatasetError(f"the image does not decode: {path}: {error}") from error
+    if decoded is None:
+        raise DatasetError(f"the image does not decode: {path}")
+    return decoded
+
+
+def _check_depth(data: bytes, path: Path) -> None:
+    """Refuse 10- or 12-bit data in a PNG's 16-bit words: their upper 8 bits are nearly black."""
+    if data[PNG_DEPTH_AT] != 16:
+        return
+    brightest = int(_decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, path).max())
+    if brightest < LEAST_BRIGHT:
+        raise DatasetError(
+            f"the 16-bit PNG's largest value is {brightest}, expected {LEAST_BRIGHT} or more: its "
+            "8 bits would be nearly black. Scale its values to the full 16 bits, or write 8 bits: "
+            f"{path}"
+        )
 
 
 def _check_complete(data: bytes, path: Path) -> None:

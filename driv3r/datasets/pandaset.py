@@ -6,7 +6,6 @@ entry i of its `timestamps.json` and `poses.json` and its file `<ii>.jpg` or `<i
 
 import gzip
 import io
-import math
 import pickle
 import zlib
 from collections.abc import Mapping, Sequence
@@ -20,16 +19,15 @@ from jaxtyping import Bool, Float, Int
 
 from driv3r.datasets.images import read_file
 from driv3r.datasets.reader import (
-    PLAIN_NAME,
     Datum,
     FrameSources,
+    Root,
     make_camera,
     make_pose,
-    make_scene,
     place_ego,
     read_json,
-    resolve_inside,
 )
+from driv3r.datasets.scenes import PLAIN_NAME, make_scene
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.geometry.transforms import (
     apply,
@@ -51,6 +49,8 @@ CAMERAS = (
 )
 SIZE_HW = (1080, 1920)  # of all six; no table says it
 LIDAR_HEIGHT_M = 0.33  # of the LiDAR poses' origin above the road; they look along +y
+GROUND_Z_M = 0.0  # the ego origin lies on the road
+LATEST_S = 1e11  # the year 5138; milliseconds taken for seconds are later
 EGO_T_LIDAR = from_rotvec(np.array([0.0, 0.0, -np.pi / 2]), np.array([0.0, 0.0, LIDAR_HEIGHT_M]))
 SPINNING, FORWARD = 0, 1  # the two LiDARs' numbers in the tables
 TABLE = ("pkl.gz", "pkl")
@@ -80,7 +80,7 @@ GLOBALS = frozenset(
 
 @dataclass(frozen=True, eq=False)
 class Cuboids:
-    """The n boxes annotated at one moment, in world coordinates.
+    """The n boxes annotated at one moment, in the world of its scene.
 
     `size_m` is across, along and upward: the box's own x, y, z, turned by `yaw_rad` about world z.
     `uuid` names an object through its sequence; `is_stationary` says that it never moves in it.
@@ -95,14 +95,19 @@ class Cuboids:
 
 
 class PandaSetReader:
-    """Sequences of a PandaSet folder by id. Every moment is a keyframe: `sweeps` adds nothing."""
+    """Sequences of a PandaSet folder by id. Every moment is a keyframe: `sweeps` adds nothing.
 
-    def __init__(self, root: Path, sweeps: bool = False) -> None:
-        self._root = root.resolve()
+    PandaSet names no ego frame: ours is the LiDAR poses' own, turned to look along x and put down
+    onto the road, so that `ground_z_m` is 0.
+    """
+
+    def __init__(self, root: Path, sweeps: bool = False, follow_links: bool = False) -> None:
+        self._root = Root(root.resolve(), follow_links)
+        self._origins: dict[str, tuple[float, float, float]] = {}  # of scenes that were read
         self._sequences = tuple(
             sorted(
                 path.parent.name
-                for path in self._root.glob("*/lidar")
+                for path in self._root.path.glob("*/lidar")
                 if path.is_dir() and PLAIN_NAME.fullmatch(path.parent.name)
             )
         )
@@ -134,10 +139,11 @@ class PandaSetReader:
         """
         self._check(scene_id)
         lidar = _read_data(self._root, f"{scene_id}/lidar", "lidar", TABLE)
-        held = [name for name in CAMERAS if (self._root / scene_id / "camera" / name).is_dir()]
+        held = [name for name in CAMERAS if (self._root.path / scene_id / "camera" / name).is_dir()]
         if not held:
             raise DatasetError(
-                f"{self._root / scene_id}/camera holds none of {', '.join(CAMERAS)}; fetch them"
+                f"{self._root.path / scene_id}/camera holds none of {', '.join(CAMERAS)}; "
+                "fetch them"
             )
         repairs = [
             Repair(name, f"left out of the rig: {scene_id}/camera has no such folder")
@@ -151,17 +157,20 @@ class PandaSetReader:
         cameras = tuple(
             _make_camera(self._root, scene_id, name, data[name], lidar, repairs) for name in held
         )
-        rig = Rig(cameras, EGO_T_LIDAR)
+        rig = Rig(cameras, EGO_T_LIDAR, GROUND_Z_M)
         records = _make_records(rig, data, lidar)
         poses = {datum.path: datum.world_T_sensor for datum in lidar if isinstance(datum, Datum)}
         read = partial(read_points, world_T_lidar_of=poses)
-        return make_scene(scene_id, rig, records, read, repairs)
+        scene = make_scene(self._root.path, scene_id, rig, records, read, repairs)
+        self._origins[scene_id] = scene.origin_world
+        return scene
 
     def read_cuboids(self, scene_id: str, frame: int) -> Cuboids:
         """The boxes of one moment, counted as the scene's frames are.
 
         Boxes made for the forward LiDAR are left out where the spinning one's twin is given: its
-        points are not read. Raises DatasetError on an unknown sequence or a missing or broken file.
+        points are not read. Raises DatasetError on an unknown sequence or a missing or broken file,
+        be it of the scene that the boxes are to lie in.
         """
         self._check(scene_id)
         path = _find_file(self._root, f"{scene_id}/annotations/cuboids", frame, TABLE)
@@ -171,12 +180,15 @@ class PandaSetReader:
         label, uuid = (tuple(map(str, table[name][kept])) for name in ("label", "uuid"))
         numbers = _floats(table, [*axes, "yaw"], path)[kept]
         stationary = table["stationary"][kept].astype(bool)
-        return Cuboids(label, uuid, numbers[:, :3], numbers[:, 3:6], numbers[:, 6], stationary)
+        if scene_id not in self._origins:
+            self.read(scene_id)
+        center_world = numbers[:, :3] - self._origins[scene_id]
+        return Cuboids(label, uuid, center_world, numbers[:, 3:6], numbers[:, 6], stationary)
 
     def _check(self, scene_id: str) -> None:
         if scene_id not in self._sequences:
             raise DatasetError(
-                f"no sequence {scene_id!r} in {self._root}: {', '.join(self._sequences)}"
+                f"no sequence {scene_id!r} in {self._root.path}: {', '.join(self._sequences)}"
             )
 
 
@@ -236,34 +248,34 @@ def _floats(
         raise DatasetError(f"{', '.join(columns)} are not all numbers: {path}: {error}") from error
 
 
-def _find_file(root: Path, folder: str, moment: int, suffixes: Sequence[str]) -> Path:
+def _find_file(root: Root, folder: str, moment: int, suffixes: Sequence[str]) -> Path:
     """A moment's file by the first suffix that is there, else by the first (and missing)."""
-    paths = [resolve_inside(root, f"{folder}/{moment:02d}.{suffix}") for suffix in suffixes]
+    paths = [root.resolve_inside(f"{folder}/{moment:02d}.{suffix}") for suffix in suffixes]
     return next((path for path in paths if path.exists()), paths[0])
 
 
 def _read_data(
-    root: Path, folder: str, name: str, suffixes: Sequence[str], expected: int | None = None
+    root: Root, folder: str, name: str, suffixes: Sequence[str], expected: int | None = None
 ) -> list[Datum | Repair]:
     """What a sensor wrote, moment by moment; a broken pose is a Repair.
 
     Raises DatasetError where times are broken or the tables differ in length.
     """
     times_s, poses = (
-        _read_list(resolve_inside(root, f"{folder}/{table}.json"))
+        _read_list(root.resolve_inside(f"{folder}/{table}.json"))
         for table in ("timestamps", "poses")
     )
     counts = {len(times_s), len(poses)} | ({expected} if expected is not None else set())
     if len(counts) != 1:
         raise DatasetError(
-            f"{root / folder}: {len(times_s)} timestamps and {len(poses)} poses, expected "
+            f"{root.path / folder}: {len(times_s)} timestamps and {len(poses)} poses, expected "
             f"{expected or 'as many'} of each, one a LiDAR sweep; fetch the tables again"
         )
     data: list[Datum | Repair] = []
     for i, (time_s, pose) in enumerate(zip(times_s, poses, strict=True)):
-        time_us = _to_us(time_s, f"{root / folder}/timestamps.json entry {i}")
+        time_us = _to_us(time_s, f"{root.path / folder}/timestamps.json entry {i}")
         try:
-            world_T_sensor = _parse_pose(pose, f"{root / folder}/poses.json entry {i}")
+            world_T_sensor = _parse_pose(pose, f"{root.path / folder}/poses.json entry {i}")
         except DatasetError as error:
             data.append(Repair(name, f"left out: {error}"))
         else:
@@ -279,7 +291,7 @@ def _read_list(path: Path) -> list[Any]:
 
 
 def _to_us(time_s: Any, where: str) -> int:
-    if not isinstance(time_s, int | float) or not math.isfinite(time_s):
+    if not isinstance(time_s, int | float) or not 0 <= time_s < LATEST_S:
         raise DatasetError(f"{where}: {time_s!r} is no time in seconds; fetch the table again")
     return round(time_s * 1e6)
 
@@ -296,14 +308,14 @@ def _parse_pose(pose: Any, where: str) -> Transform:
 
 
 def _make_camera(
-    root: Path,
+    root: Root,
     scene_id: str,
     name: str,
     data: Sequence[Datum | Repair],
     lidar: Sequence[Datum | Repair],
     repairs: list[Repair],
 ) -> Camera:
-    path = resolve_inside(root, f"{scene_id}/camera/{name}/intrinsics.json")
+    path = root.resolve_inside(f"{scene_id}/camera/{name}/intrinsics.json")
     lens = read_json(path)
     try:
         fx, fy, cx, cy = (float(lens[key]) for key in ("fx", "fy", "cx", "cy"))
@@ -314,7 +326,7 @@ def _make_camera(
     sweeps = [datum for datum in lidar if isinstance(datum, Datum)]
     if not exposures or not sweeps:
         raise DatasetError(
-            f"{root / scene_id}: {name} has {len(exposures)} usable poses and the LiDAR "
+            f"{root.path / scene_id}: {name} has {len(exposures)} usable poses and the LiDAR "
             f"{len(sweeps)}: no place of the camera on the car follows; fetch the poses again"
         )
     ego_T_cam, gap_us = estimate_place(exposures, sweeps)

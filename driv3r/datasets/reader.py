@@ -5,7 +5,6 @@ is indexed.
 """
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,9 @@ from driv3r.geometry.transforms import from_quaternion, invert
 from driv3r.types import Camera, Frame, Repair, Rig, Scene, Sweep, Transform, View
 
 Row = dict[str, Any]
-PLAIN_NAME = re.compile(r"\w[\w.-]*")
+FARTHEST_M = 2e7  # of a pose: UTM's northings and distances from the Earth's centre are below
+REACH_M = 1000.0  # of a LiDAR; a point beyond it is in another unit or no point
+LENS_LENGTHS = (0, 4, 5, 8)  # of OpenCV's distortion
 
 
 @runtime_checkable
@@ -34,6 +35,40 @@ class Reader(Protocol):
     def read(self, scene_id: str) -> Scene:
         """One scene with lazy frames; DatasetError where its tables do not hold together."""
         ...
+
+
+@dataclass(frozen=True)
+class Root:
+    """A dataset's top folder, absolute; `follow_links`: files that links in it lead out to, too."""
+
+    path: Path
+    follow_links: bool = False
+
+    def resolve_inside(self, relative: str) -> Path:
+        """The file that a table names, by the table's own name where that is plain.
+
+        Raises UnsafePathError if it lies outside: by `..`, by an absolute name or, unless
+        `follow_links`, by a link.
+        """
+        try:
+            target = (self.path / relative).resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # link loops, NUL bytes
+            raise UnsafePathError(
+                f"{relative!r} is no usable path below {self.path}: {error}"
+            ) from error
+        plain = ".." not in Path(relative).parts and not Path(relative).is_absolute()
+        inside = target.is_relative_to(self.path)
+        if plain and (inside or self.follow_links):
+            return self.path / relative
+        if inside:
+            return target
+        remedy = (
+            "allow links that lead outside with --follow-links" if plain else "repair the table"
+        )
+        raise UnsafePathError(
+            f"the tables name {relative!r}, which leads to {target}, outside of {self.path}; "
+            f"{remedy}, or put the file below the root"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +99,13 @@ class LazyFrames(Sequence[Frame]):
 
     def __init__(
         self,
+        root: Path,
         records: Sequence[FrameSources],
         cameras: tuple[Camera, ...],
         read_points: Callable[[Path], Float[np.ndarray, "n 3"]],
     ) -> None:
-        self._records, self._cameras, self._read_points = records, cameras, read_points
+        self._root, self._records = root, records
+        self._cameras, self._read_points = cameras, read_points
 
     def __len__(self) -> int:
         return len(self._records)
@@ -79,11 +116,11 @@ class LazyFrames(Sequence[Frame]):
     def __getitem__(self, index: slice) -> "LazyFrames": ...
     def __getitem__(self, index: int | slice) -> "Frame | LazyFrames":
         if isinstance(index, slice):
-            return LazyFrames(self._records[index], self._cameras, self._read_points)
+            return LazyFrames(self._root, self._records[index], self._cameras, self._read_points)
         record = self._records[index]
         repairs: list[Repair] = []
         views = tuple(
-            _read_view(datum, camera, repairs)
+            _read_view(self._root, datum, camera, repairs)
             for datum, camera in zip(record.cameras, self._cameras, strict=True)
         )
         sweep = _read_sweep(record.lidar, self._read_points, repairs)
@@ -92,7 +129,9 @@ class LazyFrames(Sequence[Frame]):
         )
 
 
-def _read_view(datum: Datum | Repair, camera: Camera, repairs: list[Repair]) -> View | None:
+def _read_view(
+    root: Path, datum: Datum | Repair, camera: Camera, repairs: list[Repair]
+) -> View | None:
     if isinstance(datum, Repair):
         repairs.append(datum)
         return None
@@ -101,7 +140,8 @@ def _read_view(datum: Datum | Repair, camera: Camera, repairs: list[Repair]) -> 
     except DatasetError as error:
         repairs.append(Repair(camera.name, f"view left out: {error}"))
         return None
-    return View(image, datum.time_us, datum.world_T_sensor)
+    path = datum.path.relative_to(root).as_posix()
+    return View(image, datum.time_us, datum.world_T_sensor, path)
 
 
 def _read_sweep(
@@ -118,6 +158,12 @@ def _read_sweep(
         finite = np.isfinite(points).all(axis=1)
         if not finite.any():
             raise DatasetError(f"no finite point among {len(points)}: {datum.path}")
+        farthest_m = float(np.abs(points[finite]).max())
+        if farthest_m >= REACH_M:
+            raise DatasetError(
+                f"a point lies {farthest_m:g} m off, expected less than {REACH_M:g} m of a LiDAR; "
+                f"are they metres, in this sensor's layout? {datum.path}"
+            )
     except DatasetError as error:
         repairs.append(Repair("lidar", f"sweep left out: {error}"))
         return None
@@ -125,40 +171,6 @@ def _read_sweep(
         dropped = f"{np.sum(~finite)} of {len(points)} points are not finite and were dropped"
         repairs.append(Repair("lidar", f"{dropped}: {datum.path}"))
     return Sweep(points[finite], datum.time_us, datum.world_T_sensor)
-
-
-def make_scene(
-    scene_id: str,
-    rig: Rig,
-    records: Sequence[FrameSources],
-    read_points: Callable[[Path], Float[np.ndarray, "n 3"]],
-    repairs: Sequence[Repair],
-) -> Scene:
-    """The lazy scene of frame records; DatasetError unless there are some, in order of time.
-
-    An id that is no plain name raises UnsafePathError: outputs are named after it.
-    """
-    if not PLAIN_NAME.fullmatch(scene_id):
-        raise UnsafePathError(
-            f"scene id {scene_id!r} can not name a folder; rename it in the tables"
-        )
-    times_us = [record.time_us for record in records]
-    if not times_us:
-        raise DatasetError(f"scene {scene_id} holds no frame")
-    for before_us, after_us in zip(times_us, times_us[1:], strict=False):
-        if after_us <= before_us:
-            raise DatasetError(
-                f"frames of scene {scene_id} run backwards in time: {before_us} us is followed by "
-                f"{after_us} us; repair the timestamps in the tables"
-            )
-    return Scene(
-        scene_id,
-        rig,
-        LazyFrames(records, rig.cameras, read_points),
-        np.array(times_us, np.int64),
-        np.array([record.is_keyframe for record in records], bool),
-        tuple(repairs),
-    )
 
 
 def place_ego(
@@ -172,20 +184,6 @@ def place_ego(
             return datum.time_us, datum.world_T_sensor @ invert(camera.ego_T_cam)
     reasons = "; ".join(f"{gap.where}: {gap.reason}" for gap in cameras if isinstance(gap, Repair))
     raise DatasetError(f"no sensor of a frame has a time and pose: {reasons}")
-
-
-def resolve_inside(root: Path, relative: str) -> Path:
-    """The file that a table names, links followed; UnsafePathError if it lies outside `root`."""
-    try:
-        path = (root / relative).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # link loops, NUL bytes
-        raise UnsafePathError(f"{relative!r} is no usable path below {root}: {error}") from error
-    if not path.is_relative_to(root):
-        raise UnsafePathError(
-            f"the tables name {relative!r}, which leads to {path}, outside of {root}; "
-            "repair the table, or put the file (not a link) below the root"
-        )
-    return path
 
 
 def read_json(path: Path) -> Any:
@@ -208,6 +206,11 @@ def make_pose(
             raise DatasetError(
                 f"{where}: expected 4 + 3 finite numbers, got {wxyz} and {translation}"
             )
+        if np.abs(offset).max() > FARTHEST_M:
+            raise DatasetError(
+                f"{where}: the place {translation} is farther off than any on Earth "
+                f"({FARTHEST_M:g} m); give it in metres"
+            )
         return from_quaternion(rotation, offset)
     except (TypeError, ValueError, GeometryError) as error:
         raise DatasetError(f"{where}: {error}") from error
@@ -220,10 +223,19 @@ def make_camera(
     ego_T_cam: Transform,
     distortion: tuple[float, ...] = (),
 ) -> Camera:
-    """A camera from intrinsics whose pixel centres are integers: ours are at +0.5."""
+    """A camera from intrinsics whose pixel centres are integers: ours are at +0.5.
+
+    `distortion` is OpenCV's; one of zeros is none. Raises DatasetError on what no lens can have.
+    """
     usable = np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0 and min(size_hw) > 0
     if not usable:
         raise DatasetError(f"camera {name} has no usable K or size: {K.tolist()}, {size_hw} (h, w)")
+    if len(distortion) not in LENS_LENGTHS or not np.isfinite(distortion).all():
+        raise DatasetError(
+            f"camera {name} has distortion {list(distortion)}, expected OpenCV's k1, k2, p1, p2[, "
+            "k3[, k4, k5, k6]] as finite numbers; repair the calibration, or undistort the images "
+            "and leave it out"
+        )
     K = K.astype(np.float64)
     K[:2, 2] += 0.5
-    return Camera(name, K, size_hw, ego_T_cam, distortion)
+    return Camera(name, K, size_hw, ego_T_cam, distortion if any(distortion) else ())

@@ -1,12 +1,12 @@
 """Recorded frames at a network's working size."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from driv3r.geometry.cameras import crop_resize
+from driv3r.geometry.cameras import crop_resize, resize_camera
 from driv3r.types import Frame, Rig, Scene
 
 
@@ -22,7 +22,13 @@ def prepare_rig(scene: Scene, size_hw: tuple[int, int]) -> WorkRig:
     """Crop to the working aspect ratio, then resize; the intrinsics follow."""
     pairs = [crop_resize(camera, size_hw) for camera in scene.rig.cameras]
     cameras = tuple(camera for camera, _ in pairs)
-    return WorkRig(Rig(cameras, scene.rig.ego_T_lidar), tuple(crop for _, crop in pairs))
+    return WorkRig(replace(scene.rig, cameras=cameras), tuple(crop for _, crop in pairs))
+
+
+def resize_work(work: WorkRig, size_hw: tuple[int, int]) -> WorkRig:
+    """The same crops of the images at another size, and so the same field of view to the pixel."""
+    cameras = tuple(resize_camera(camera, size_hw) for camera in work.rig.cameras)
+    return replace(work, rig=replace(work.rig, cameras=cameras))
 
 
 def prepare_images(frame: Frame, work: WorkRig) -> list[UInt8[np.ndarray, "h w 3"] | None]:

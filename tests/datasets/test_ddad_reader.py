@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -246,3 +247,91 @@ def test_the_real_sweep_fills_the_annotated_boxes(recordings: Path) -> None:
         found.append((np.abs(points_box) <= half_m).all(axis=1).sum())
     counted = [entry["num_points"] for entry in boxes]
     assert np.corrcoef(found, counted)[0, 1] > 0.99
+
+
+def test_several_scene_tables_are_chosen_from(root: Path, tmp_path: Path) -> None:
+    write_json(root / "ddad_v2.json", {"scene_splits": {"0": {"filenames": [SCENE]}}})
+    write_json(root / "ontology.json", {"items": []})
+    with pytest.raises(DatasetError, match=r"ddad\.json, ddad_v2\.json; choose .* --split-file"):
+        open_dataset("ddad", root)
+    elsewhere = tmp_path / "mine.json"
+    shutil.copy(root / "ddad_v2.json", elsewhere)
+    for given, split in (
+        (root / "ddad.json", "val"),
+        (root / "ddad_v2.json", "train"),
+        (Path("ddad_v2.json"), "train"),  # a name in the root
+        (tmp_path / "ddad_v2.json", "train"),  # as a settings' path of such a name
+        (elsewhere, "train"),
+    ):
+        reader = open_dataset("ddad", root, split_file=given)
+        assert reader.scenes(split) == ("000007",)
+        with pytest.raises(DatasetError, match=given.name):
+            reader.scenes("val" if split == "train" else "train")
+        assert reader.read("000007").frames[0].repairs == ()
+    with pytest.raises(DatasetError, match=r"ontology\.json has no scene_splits"):
+        open_dataset("ddad", root, split_file=Path("ontology.json"))
+    with pytest.raises(DatasetError, match=r"missing: .*none\.json"):
+        open_dataset("ddad", root, split_file=Path("none.json"))
+
+
+def test_links_are_followed_when_allowed(root: Path, tmp_path: Path) -> None:
+    expected = open_dataset("ddad", root).read("000007")
+    shutil.move(root / "000007", tmp_path / "disk")
+    (root / "000007").symlink_to(tmp_path / "disk")
+    with pytest.raises(UnsafePathError, match="--follow-links"):
+        open_dataset("ddad", root).read("000007")
+    scene = open_dataset("ddad", root, follow_links=True).read("000007")
+    assert scene.input_hash == expected.input_hash
+    assert scene.frames[1].repairs == ()
+    (view,) = scene.frames[1].views
+    assert view is not None
+    assert view.path == "000007/rgb/1.jpg"
+
+
+def test_the_points_layout_is_part_of_the_input(root: Path) -> None:
+    before = open_dataset("ddad", root).read("000007")
+    assert not before.generated
+    assert before.rig.ground_z_m == 0.0
+    for i in (1, 3):
+        layout = ["X", "Y", "Z", "INTENSITY"]
+        edit(root / SCENE, "data", i, "datum", "point_cloud", "point_format", value=layout)
+    (root / "driv3r-world.json").write_text("{}")
+    after = open_dataset("ddad", root).read("000007")
+    assert after.generated
+    assert after.input_hash != before.input_hash
+
+
+def test_a_log_far_away_lies_near_its_own_origin(root: Path) -> None:
+    for i, x in enumerate((2.5, 1.0, 12.5, 11.0)):
+        kind = ("image", "point_cloud")[i % 2]
+        keys = ("data", i, "datum", kind, "pose", "translation")
+        edit(root / SCENE, *keys, value={"x": x + 448_000, "y": 5_411_000.0, "z": 0.0})
+    scene = open_dataset("ddad", root).read("000007")
+    assert scene.origin_world == (450_000.0, 5_410_000.0, 0.0)
+    frame = scene.frames[1]
+    (view,) = frame.views
+    assert view is not None
+    assert frame.sweep is not None
+    for pose, x in (
+        (frame.world_T_ego, 10),
+        (view.world_T_cam, 12.5),
+        (frame.sweep.world_T_lidar, 11),
+    ):
+        np.testing.assert_allclose(pose[:3, 3], [x - 2000, 1000, 0], atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("time", "reason"),
+    [("2020-01-01T00:00:00.05Z", "wrong unit of time"), ("2020-01-01T00:02:00Z", "120 s apart")],
+)
+def test_impossible_motion_is_refused(root: Path, time: str, reason: str) -> None:
+    edit(root / SCENE, "data", 3, "id", "timestamp", value=time)
+    with pytest.raises(DatasetError, match=reason):
+        open_dataset("ddad", root).read("000007")
+
+
+def test_points_in_another_unit_are_left_out(root: Path) -> None:
+    np.savez(root / "000007" / "points" / "0.npz", data=1000 * np.arange(20.0).reshape(5, 4))
+    frame = first_frame(root)
+    assert frame.sweep is None
+    assert ["19000 m off" in repair.reason for repair in frame.repairs] == [True]

@@ -16,7 +16,7 @@ from tiny_nuscenes import read
 
 from driv3r.datasets import open_dataset
 from driv3r.datasets.devkit import Tables
-from driv3r.datasets.nuscenes import match_nearest
+from driv3r.datasets.nuscenes_log import match_nearest
 from driv3r.geometry.cameras import project
 from driv3r.geometry.transforms import apply, invert
 

@@ -1,9 +1,11 @@
 """The PandaSet reader against a small sequence with a known rig, and broken copies of it."""
 
 import gzip
+import json
 import os
 import pickle
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -275,10 +277,82 @@ def test_files_outside_are_refused(root: Path, tmp_path: Path) -> None:
         open_dataset("pandaset", root).read("002")
 
 
+def test_links_are_followed_when_allowed(root: Path, tmp_path: Path) -> None:
+    expected = open_dataset("pandaset", root).read("002")
+    (root / "002").rename(tmp_path / "disk")
+    (root / "002").symlink_to(tmp_path / "disk")
+    with pytest.raises(UnsafePathError, match="--follow-links"):
+        open_dataset("pandaset", root).read("002")
+    scene = open_dataset("pandaset", root, follow_links=True).read("002")
+    assert scene.input_hash == expected.input_hash
+    frame = scene.frames[2]
+    assert frame.repairs == ()
+    assert [view.path for view in frame.views if view is not None] == [
+        f"002/camera/{name}/02.jpg" for name in CAMERAS
+    ]
+
+
+def test_a_log_far_away_lies_near_its_own_origin(root: Path) -> None:
+    """Poses, points and boxes alike, which PandaSet gives in the world."""
+    near, boxes = open_dataset("pandaset", root).read("002"), PandaSetReader(root)
+    places = boxes.read_cuboids("002", 1).center_world
+    offset = np.array([448_000.0, 5_411_000.0, 0.0])
+    for path in root.rglob("poses.json"):
+        for i in range(MOMENTS):
+            x, y = (json.loads(path.read_text())[i]["position"][axis] for axis in "xy")
+            edit(path, i, "position", "x", value=x + offset[0])
+            edit(path, i, "position", "y", value=y + offset[1])
+    cloud = make_cloud(START_US + 100_000)
+    write_pickle(root / "002/lidar/01.pkl.gz", cloud.assign(x=cloud.x + 448e3, y=cloud.y + 5411e3))
+    table = make_cuboids()
+    table["position.x"] += offset[0]
+    table["position.y"] += offset[1]
+    write_pickle(root / "002/annotations/cuboids/01.pkl.gz", table)
+    far = open_dataset("pandaset", root).read("002")
+    assert near.origin_world == (0.0, 0.0, 0.0)
+    assert far.origin_world == (450_000.0, 5_410_000.0, 0.0)
+    shift = offset - far.origin_world
+    frame, expected = far.frames[1], near.frames[1]
+    np.testing.assert_allclose(
+        frame.world_T_ego[:3, 3], expected.world_T_ego[:3, 3] + shift, atol=1e-8
+    )
+    for view, other in zip(frame.views, expected.views, strict=True):
+        assert view is not None
+        assert other is not None
+        np.testing.assert_allclose(
+            view.world_T_cam[:3, 3], other.world_T_cam[:3, 3] + shift, atol=1e-8
+        )
+    assert frame.sweep is not None
+    points_ego = apply(EGO_T_LIDAR, frame.sweep.points_lidar)
+    np.testing.assert_allclose(points_ego, POINTS_EGO, atol=1e-5)
+    moved = PandaSetReader(root).read_cuboids("002", 1).center_world
+    np.testing.assert_allclose(moved, places + shift, atol=1e-8)
+
+
+def test_a_copy_is_the_same_input_and_a_lost_file_another(root: Path, tmp_path: Path) -> None:
+    scene = open_dataset("pandaset", root).read("002")
+    assert scene.rig.ground_z_m == 0.0
+    assert not scene.generated
+    copy = shutil.copytree(root, tmp_path / "copy")
+    (copy / "driv3r-world.json").write_text("{}")
+    again = open_dataset("pandaset", copy).read("002")
+    assert again.generated
+    assert again.input_hash == scene.input_hash
+    (copy / "002/lidar/03.pkl.gz").unlink()
+    assert open_dataset("pandaset", copy).read("002").input_hash != scene.input_hash
+
+
+def test_impossible_speeds_are_refused(root: Path) -> None:
+    edit(root / "002/lidar/poses.json", 2, "position", "x", value=50.0)
+    with pytest.raises(DatasetError, match="frames 1 and 2 of scene 002 .* wrong unit"):
+        open_dataset("pandaset", root).read("002")
+
+
 FRONT = "002/camera/front_camera"
 BROKEN: list[tuple[str, tuple, Any, str]] = [
     (f"{FRONT}/timestamps.json", (0,), "noon", "'noon' is no time"),
     (f"{FRONT}/timestamps.json", (0,), float("nan"), "nan is no time"),
+    (f"{FRONT}/timestamps.json", (0,), START_US / 1e3, "is no time in seconds"),
     (f"{FRONT}/intrinsics.json", ("fx",), 0.0, "no usable K"),
     (f"{FRONT}/intrinsics.json", ("fx",), "wide", "expected numbers fx"),
     ("002/lidar/timestamps.json", (1,), START_US / 1e6, "backwards"),

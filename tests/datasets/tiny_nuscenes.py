@@ -15,8 +15,10 @@ from driv3r.types import Scene
 SCENES = ("scene-0003", "scene-0012")  # both official scenes of val
 SIZE_HW = (32, 48)
 KEYFRAMES = 3
+START_US = 1_600_000_000_000_000
 # channel: (ego_T_sensor as wxyz, translation, first exposure in us, period in us)
-RIG = {
+Sensor = tuple[tuple[float, ...], tuple[float, ...], int, float]
+RIG: dict[str, Sensor] = {
     "CAM_BACK": ((0.5, -0.5, -0.5, 0.5), (0.0, 0.1, 1.5), 20_000, 500_000 / 6),
     "CAM_FRONT": ((0.5, -0.5, 0.5, -0.5), (1.7, 0.0, 1.5), -15_000, 500_000 / 6),
     "LIDAR_TOP": ((0.7, 0.0, 0.0, -0.714), (0.9, 0.0, 1.8), 0, 50_000),
@@ -24,8 +26,8 @@ RIG = {
 Tables = dict[str, list[dict[str, Any]]]
 
 
-def write(root: Path) -> Path:
-    """Write the folder and give its root."""
+def write(root: Path, rig: dict[str, Sensor] = RIG) -> Path:
+    """Write the folder of a car with a rig, and give its root."""
     tables: Tables = {
         "sensor": [
             {
@@ -33,7 +35,7 @@ def write(root: Path) -> Path:
                 "channel": c,
                 "modality": "camera" if c[:3] == "CAM" else "lidar",
             }
-            for c in RIG
+            for c in rig
         ],
         "map": [{"token": "map", "filename": "maps/m.png", "log_tokens": ["log"]}],
         "log": [{"token": "log", "location": "nowhere"}],
@@ -44,12 +46,14 @@ def write(root: Path) -> Path:
     (root / "maps").mkdir(parents=True)
     (root / "maps" / "m.png").touch()
     for number, scene in enumerate(SCENES):
-        _write_scene(root, tables, scene, 1_600_000_000_000_000 + number * 10**9)
+        _write_scene(root, tables, scene, START_US + number * 10**9, rig)
     save(root, tables)
     return root
 
 
-def _write_scene(root: Path, tables: Tables, scene: str, start_us: int) -> None:
+def _write_scene(
+    root: Path, tables: Tables, scene: str, start_us: int, rig: dict[str, Sensor]
+) -> None:
     samples = [f"{scene}/sample{i}" for i in range(KEYFRAMES)]
     tables["scene"].append(
         {
@@ -67,7 +71,7 @@ def _write_scene(root: Path, tables: Tables, scene: str, start_us: int) -> None:
             for i, s in enumerate(samples)
         ]
     )
-    for channel, (wxyz, translation, first_us, period_us) in RIG.items():
+    for channel, (wxyz, translation, first_us, period_us) in rig.items():
         camera = channel.startswith("CAM")
         calibration = {
             "token": f"{scene}/{channel}",
@@ -107,7 +111,8 @@ def _datum(root: Path, scene: str, channel: str, time_us: int, key: bool) -> dic
         image = noise.integers(0, 256, (*SIZE_HW, 3), np.uint8)
         path.write_bytes(cv2.imencode(".jpg", image)[1].tobytes())
     else:
-        noise.normal(0, 10, (100, 5)).astype("<f4").tofile(path)
+        intensity, ring = noise.integers(0, 256, 100), noise.integers(0, 32, 100)
+        np.c_[noise.normal(0, 10, (100, 3)), intensity, ring].astype("<f4").tofile(path)
     return {
         "token": f"{scene}/{channel}/{time_us}",
         "ego_pose_token": f"{scene}/{channel}/{time_us}",
@@ -146,5 +151,14 @@ def keyframe_file(root: Path, channel: str, scene: str = SCENES[0], number: int 
     return sorted((root / "samples" / channel).glob(f"{scene}*"))[number]
 
 
-def read(root: Path, scene: str = SCENES[0], sweeps: bool = False) -> Scene:
-    return open_dataset("nuscenes", root, sweeps=sweeps).read(scene)
+def read(root: Path, scene: str = SCENES[0], sweeps: bool = False, **options: Any) -> Scene:
+    return open_dataset("nuscenes", root, sweeps=sweeps, **options).read(scene)
+
+
+def rig_with(**first_us: int) -> dict[str, Sensor]:
+    """The rig with other first exposures, sensors named `LIDAR_*` beyond it like its LiDAR."""
+    rig = dict(RIG)
+    for channel, us in first_us.items():
+        wxyz, translation, _, period_us = RIG.get(channel, RIG["LIDAR_TOP"])
+        rig[channel] = (wxyz, translation, us, period_us)
+    return rig
