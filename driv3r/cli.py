@@ -1,9 +1,11 @@
 """The command line: the only place that prints and exits."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -46,14 +48,14 @@ class StageBars:
         self.counts: dict[str, dict[str, tuple[int, int]]] = {}
 
     def __enter__(self) -> "StageBars":
-        self.progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
     def update(self, log: str, stage: str, done: int, total: int) -> None:
-        """Take one log's progress in a stage."""
+        """Take one log's progress in a stage; the first one shows the bars."""
+        self.progress.start()
         of_stage = self.counts.setdefault(stage, {})
         of_stage[log] = (done, total)
         if stage not in self.tasks:
@@ -82,6 +84,12 @@ def process(
         Path | None, typer.Option(help="Default: out/<dataset>-<split>[-<model>].")
     ] = None,
     sweeps: Annotated[bool, typer.Option(help="All camera frames, not only keyframes.")] = False,
+    split_file: Annotated[
+        Path | None, typer.Option(help="The scene list of a DGP root that has several.")
+    ] = None,
+    follow_links: Annotated[
+        bool, typer.Option(help="Read files that links in the root lead to outside of it.")
+    ] = False,
     model: Annotated[str, typer.Option(help="A name of `driv3r models`.")] = "driv3r-s",
     weights: Annotated[Path | None, typer.Option(help="Default: the shipped ones.")] = None,
     second_weights: Annotated[
@@ -117,24 +125,27 @@ def process(
 ) -> None:
     """Reconstruct every log of a split, score it against LiDAR and write a report.
 
-    A killed run continues with the same command; a finished one is not done again.
+    A killed run continues with the same command; a finished one is not done again, and one that
+    would be made otherwise is left as it is. Ends with 0, 1 where logs failed, 2 where the command
+    can not be done, 130 when it was stopped.
 
     Example: driv3r process --dataset nuscenes --root /data/nuscenes --split mini_val
     """
     from driv3r.pipelines.jobs import report_folder
     from driv3r.pipelines.process import make_settings
     from driv3r.pipelines.process import process as run_process
-    from driv3r.pipelines.systems import default_weights
 
     settings = make_settings(
         dataset=dataset,
-        root=str((root or default_root(dataset)).resolve()),
+        root=root or default_root(dataset),
         split=split,
         sweeps=sweeps,
+        split_file=split_file,
+        follow_links=follow_links,
         model=model,
-        weights=str(weights or default_weights(model)),
+        weights=weights,
         aligner=aligner,
-        second_weights=None if second_weights is None else str(second_weights),
+        second_weights=second_weights,
         flow=flow,
         ego_poses=ego_poses,
         calibration=calibration,
@@ -142,7 +153,7 @@ def process(
         precision=precision,
         device=device,
         threads=threads,
-        protocol=protocol or dataset,
+        protocol=protocol or "own",
     )
     suffix = "" if model == "driv3r-s" else f"-{model}"
     folder = out or Path("out") / f"{dataset}-{split}{suffix}"
@@ -155,7 +166,7 @@ def process(
 
 def stop_if_failed(run) -> None:
     """Name the logs that failed and end with status 1 where there are any."""
-    failed = [log for log in run.logs if log.state == "failed"]
+    failed = [log for log in run.logs if log.error is not None]
     for log in failed:
         complaints.print(f"{log.log_id} failed: {log.error}", markup=False, soft_wrap=True)
     if failed:
@@ -180,6 +191,25 @@ def show_run(run) -> None:
     for s in run.scores:
         if s.metric in ("ate_rmse", "rpe_percent"):
             screen.print(f"{s.subject} {s.metric} ({s.scaling}): {s.value:.3f} {s.unit}")
+    for line in warnings_of(run):
+        screen.print(line, markup=False, soft_wrap=True)
+
+
+def warnings_of(run) -> list[str]:
+    """What a reader of the figures has to know: repairs, what could not be scored, what data."""
+    done = [log for log in run.logs if log.state == "done"]
+    lines = []
+    repaired = [log for log in done if log.repairs]
+    if repaired:
+        count = sum(len(log.repairs) for log in repaired)
+        first = repaired[0].repairs[0]
+        lines.append(f"input repaired {count} times in {len(repaired)} logs, such as {first}")
+    unscored = [log.log_id for log in done if all(s.protocol == "ego" for s in log.scores)]
+    if unscored:
+        lines.append(f"no depth was scored, for want of LiDAR sweeps, in {', '.join(unscored)}")
+    if any(log.generated for log in done):
+        lines.append("the data are generated: figures tell nothing of recorded streets")
+    return lines
 
 
 @app.command()
@@ -188,6 +218,12 @@ def score(
     dataset: Annotated[str, typer.Option(help="Reader: nuscenes, ddad or pandaset.")],
     root: Annotated[Path | None, typer.Option(help="The dataset's folder.")] = None,
     protocol: Annotated[str | None, typer.Option(help="Default: the dataset's own.")] = None,
+    split_file: Annotated[
+        Path | None, typer.Option(help="The scene list of a DGP root that has several.")
+    ] = None,
+    follow_links: Annotated[
+        bool, typer.Option(help="Read files that links in the root lead to outside of it.")
+    ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write JSON.")] = None,
 ) -> None:
     """Score finished logs again, for example under another protocol. Stores are not changed."""
@@ -195,9 +231,8 @@ def score(
     from driv3r.pipelines.results import save_result
 
     with StageBars() as bars:
-        run = rescore(
-            path, dataset, root or default_root(dataset), protocol or dataset, bars.update
-        )
+        place, rules = root or default_root(dataset), protocol or dataset
+        run = rescore(path, dataset, place, rules, bars.update, follow_links, split_file)
     show_run(run)
     if json_file is not None:
         save_result(run, json_file)
@@ -205,7 +240,7 @@ def score(
 
 @app.command()
 def report(out: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
-    """Write a run's report anew from what its logs left."""
+    """Write a run's report anew from the stores of its logs."""
     from driv3r.pipelines.process import report_again
 
     screen.print(f"report: {report_again(out)}", soft_wrap=True)
@@ -338,10 +373,18 @@ def version(
 def main() -> None:
     """Run the command line; our own errors end it with one line and status 2."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))  # click would end a Ctrl-C without a word
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except Driv3rError as error:
         complaints.print(f"{type(error).__name__}: {error}", markup=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        complaints.print("stopped; the same command continues")
+    except (KeyboardInterrupt, click.Abort):
+        complaints.print("stopped: what is finished is kept, the same command continues")
         sys.exit(130)
+    except BrokenPipeError:  # `driv3r models | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

@@ -120,16 +120,20 @@ class Scene:
 class Prediction:
     """What a network says of one surround frame, at its own working resolution.
 
+    `cameras` are those that the maps belong to: crop and size of the images that were looked at.
     `sigma` is the scale (Laplace b) of log depth; `motion` the probability that a pixel's surface
-    moves in the world. `last_T_ego` maps the current ego frame to the previous frame's, None on the
-    first. A view without input has NaN depth.
+    moves in the world. `last_T_ego` maps the current ego frame to the previous frame's, None where
+    it is not known, as on the first. A view without input has NaN everywhere, one of
+    `unscaled_views`, whose unit of length nothing has told yet, NaN depth.
     """
 
+    cameras: tuple[Camera, ...]
     depth_m: Float[np.ndarray, "v h w"]
     sigma: Float[np.ndarray, "v h w"]
     motion: Float[np.ndarray, "v h w"]
     last_T_ego: Transform | None
     scale: Scale = "metric"
+    unscaled_views: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +157,8 @@ class StaticMap:
 class MovingObjects:
     """Moving things as time-stamped clusters: m states of class-free tracks, and p points.
 
-    `points_state` says to which state a point belongs, -1 where it belongs to none.
+    `points_state` says to which state a point belongs, -1 where it belongs to none. The velocity of
+    a thing that was seen once is not known: NaN.
     """
 
     track_id: Int[np.ndarray, "m"]

@@ -19,7 +19,7 @@ from driv3r.align.tracking import (
 from driv3r.errors import GeometryError
 from driv3r.geometry.pnp import find_inliers, hypothesise_motions, refine_motion
 from driv3r.geometry.transforms import from_rotvec, invert, to_rotvec
-from driv3r.types import Rig, Transform
+from driv3r.types import Prediction, Rig, Transform
 
 PASSES = 2  # after a poor guess, track again in images drawn with the first answer
 START_MPS = (0.0, 3.0, 6.0, 10.0, 15.0, 22.0, 32.0)  # tried where nothing is known
@@ -47,7 +47,7 @@ class OdometryConfig:
 class RigOdometry:
     """Ego motion from frame to frame. Cameras of `rig` have the size of the images given.
 
-    Depth, sigma and motion may be of any other size that covers the same field of view.
+    Predictions may be of any other size that covers the same field of view.
     """
 
     def __init__(self, rig: Rig, config: OdometryConfig | None = None):
@@ -59,9 +59,7 @@ class RigOdometry:
     def step(
         self,
         images: Images,
-        depth_m: Float[np.ndarray, "v dh dw"],
-        sigma: Float[np.ndarray, "v dh dw"],
-        motion: Float[np.ndarray, "v dh dw"],
+        prediction: Prediction,
         gap_s: float,
         prior: Transform | None,
     ) -> Transform | None:
@@ -70,10 +68,10 @@ class RigOdometry:
         None on the first frame, and where too few features support a motion: nothing in sight,
         no texture, no depth, or a guess too far off. The guess is `prior`, else the last answer's
         speed kept up; with neither, START_MPS are tried and the best supported answer counts.
-        GeometryError for arrays that do not fit the rig.
+        GeometryError for what does not fit the rig.
         """
         _check(gap_s, prior)
-        now = self.tracker.glance(images, depth_m, sigma, motion)
+        now = self.tracker.glance(images, prediction)
         last, rate = self._last, self._rate
         self._last, self._rate = now, None
         if last is None:

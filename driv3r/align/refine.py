@@ -78,7 +78,7 @@ class TrackRefiner:
 
         Where the motion is known it is not looked for. GeometryError for what does not fit the rig.
         """
-        now = self.tracker.glance(images, prediction.depth_m, prediction.sigma, prediction.motion)
+        now = self.tracker.glance(images, prediction)
         last, self._last = self._last, now
         if last is None or prediction.last_T_ego is None or gap_s <= 0:
             self._marks = NO_LANDMARKS  # where they are now is not known
@@ -167,12 +167,12 @@ class TrackRefiner:
         """Depth and sigma after kriging of the measured errors."""
         h, w = depth_m.shape
         uv, there_m, _ = project(camera, measured.points_cam)
-        where = Places(uv / camera.size_hw[1], np.log(there_m), measured.sigma)
+        uv = uv * np.array([w / camera.size_hw[1], h / camera.size_hw[0]])
+        where = Places(uv / w, np.log(there_m), measured.sigma)
         rows, columns = np.mgrid[:h:STEP, :w:STEP].reshape(2, -1)
         middles = (np.stack([columns, rows], 1) + 0.5 * STEP) / w
-        there = np.nan_to_num(depth_m[rows, columns], nan=1.0)  # NaN stays NaN, and spreads not
-        log_depth = np.log(np.maximum(there, NEAREST_M)).astype(np.float64)
-        asked = Places(middles, log_depth, np.ones(len(rows)))
+        log_depth = np.log(_average_blocks(depth_m)).astype(np.float64)
+        asked = Places(middles, log_depth.ravel(), np.ones(len(rows)))
         maps = krige(
             self.config.errors, where, measured.error, measured.noise, self.config.common, asked
         )
@@ -180,3 +180,19 @@ class TrackRefiner:
         by_sigma, left = (cv2.resize(x.reshape(coarse_hw).astype(np.float32), (w, h)) for x in maps)
         shrink = np.sqrt(1 - np.float32(self.config.believed) * (1 - left))
         return depth_m * np.exp(by_sigma * sigma), sigma * shrink
+
+
+def _average_blocks(depth_m: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "y x"]:
+    """Depth at the middles of STEP x STEP blocks: the mean inverse depth, affine on planes.
+
+    1 m where a whole block has none: what is NaN stays so, and must not spread.
+    """
+    h, w = depth_m.shape
+    known = np.isfinite(depth_m)
+    inverse = np.where(known, 1 / np.maximum(np.nan_to_num(depth_m, nan=1.0), NEAREST_M), 0.0)
+    pad = ((0, -h % STEP), (0, -w % STEP))
+    blocks = [np.pad(a.astype(np.float32), pad) for a in (inverse, known)]
+    total, count = (
+        a.reshape(a.shape[0] // STEP, STEP, a.shape[1] // STEP, STEP).sum((1, 3)) for a in blocks
+    )
+    return np.where(count > 0, count / np.where(count > 0, total, 1.0), 1.0).astype(np.float32)

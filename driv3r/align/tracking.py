@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from driv3r.errors import ConfigError, GeometryError
-from driv3r.geometry.cameras import project, rays_of, unproject
+from driv3r.geometry.cameras import project, rays_of, resize_camera, sees_the_same, unproject
 from driv3r.geometry.pnp import Sightings
 from driv3r.geometry.transforms import apply, invert
-from driv3r.types import Camera, Rig, Transform
+from driv3r.types import Camera, Prediction, Rig, Transform
 
 ROUND_TRIP_PX = 1.5  # a feature tracked there and back must return this close
 MAX_BEND = 0.1  # of inverse depth, relative: flat surfaces have none, edges of things much
@@ -87,19 +87,14 @@ class RigTracker:
             raise GeometryError(f"cameras are {sizes}; tracking needs one size: resize them")
         shrink = min(1.0, config.max_width_px / self.size_hw[1])
         small_hw = (round(self.size_hw[0] * shrink), round(self.size_hw[1] * shrink))
-        self.rig = Rig(tuple(_resize_camera(camera, small_hw) for camera in rig.cameras))
+        cameras = tuple(resize_camera(camera, small_hw) for camera in rig.cameras)
+        self.rig = Rig(cameras, ground_z_m=rig.ground_z_m)
         self._depth_cameras: tuple[Camera, ...] = ()
         self._rays: tuple[Float32[np.ndarray, "dh dw 3"], ...] = ()
 
-    def glance(
-        self,
-        images: Images,
-        depth_m: Float[np.ndarray, "v dh dw"],
-        sigma: Float[np.ndarray, "v dh dw"],
-        motion: Float[np.ndarray, "v dh dw"],
-    ) -> Glance:
-        """Take a surround frame in; GeometryError for arrays that do not fit the rig."""
-        self._check(images, depth_m, sigma, motion)
+    def glance(self, images: Images, prediction: Prediction) -> Glance:
+        """Take a surround frame in; GeometryError for what does not fit the rig."""
+        self._check(images, prediction)
         h, w = self.rig.cameras[0].size_hw
         grey = np.zeros((len(images), h, w), np.uint8)
         for view, image in enumerate(images):
@@ -107,7 +102,8 @@ class RigTracker:
                 full = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
                 grey[view] = cv2.resize(full, (w, h), interpolation=cv2.INTER_AREA)
         present = np.array([image is not None for image in images])
-        maps = (np.array(a, np.float32) for a in (depth_m, sigma, motion))  # copies: kept
+        maps = (prediction.depth_m, prediction.sigma, prediction.motion)
+        maps = (np.array(a, np.float32) for a in maps)  # copies: kept
         return Glance(grey, present, *maps)
 
     def find_features(
@@ -159,7 +155,7 @@ class RigTracker:
             )
         return Glance(**{name: arrays[name] for name in names})
 
-    def _check(self, images: Images, depth_m, sigma, motion) -> None:
+    def _check(self, images: Images, prediction: Prediction) -> None:
         views = len(self.rig.cameras)
         shapes = {image.shape for image in images if image is not None}
         if len(images) != views or shapes - {(*self.size_hw, 3)}:
@@ -167,24 +163,33 @@ class RigTracker:
                 f"{len(images)} images of {sorted(shapes)}; the rig has {views} cameras of "
                 f"{(*self.size_hw, 3)}"
             )
-        fits = depth_m.shape == sigma.shape == motion.shape
-        if not fits or len(depth_m) != views or depth_m.ndim != 3 or depth_m.size == 0:
+        maps = (prediction.depth_m, prediction.sigma, prediction.motion)
+        shapes = {a.shape for a in maps}
+        if len(shapes) != 1 or len(maps[0]) != views or maps[0].ndim != 3 or maps[0].size == 0:
             raise GeometryError(
-                f"depth_m, sigma, motion are {depth_m.shape}, {sigma.shape}, {motion.shape}; "
+                f"depth_m, sigma, motion are {[a.shape for a in maps]}; "
                 f"expected one shape ({views}, h, w)"
             )
+        for own, camera in zip(self.rig.cameras, prediction.cameras, strict=True):
+            if not sees_the_same(own, camera):
+                raise GeometryError(
+                    f"depth of {camera.name} is of K {camera.K.tolist()} at {camera.size_hw}, the "
+                    f"images of {own.K.tolist()} at {own.size_hw}: another crop, so that each "
+                    "depth would be read at a wrong pixel; crop both alike"
+                )
 
     def heights_m(self, src: Glance, view: int) -> Float32[np.ndarray, "dh dw"]:
-        """How high above the ego frame's origin each pixel's point lies."""
+        """How high above the flat road each pixel's point lies."""
         depth_m = src.depth_m[view]
         self._prepare_rays((depth_m.shape[0], depth_m.shape[1]))
         up_cam = self.rig.cameras[view].ego_T_cam[2].astype(np.float32)
-        return self._rays[view] @ up_cam[:3] * depth_m + up_cam[3]
+        height_m = np.float32(up_cam[3] - self.rig.ground_z_m)
+        return self._rays[view] @ up_cam[:3] * depth_m + height_m
 
     def _prepare_rays(self, depth_hw: tuple[int, int]) -> None:
         if self._depth_cameras and self._depth_cameras[0].size_hw == depth_hw:
             return
-        cameras = [_resize_camera(camera, depth_hw) for camera in self.rig.cameras]
+        cameras = [resize_camera(camera, depth_hw) for camera in self.rig.cameras]
         self._rays = tuple(rays_of(camera).astype(np.float32) for camera in cameras)
         self._depth_cameras = tuple(
             dataclasses.replace(camera, K=camera.K.astype(np.float32)) for camera in cameras
@@ -300,11 +305,3 @@ def sample_cells(
     last_cell = np.array([values.shape[1], values.shape[0]]) - 1
     column, row = np.clip((uv * per_pixel).astype(int), 0, last_cell).T
     return values[row, column]
-
-
-def _resize_camera(camera: Camera, size_hw: tuple[int, int]) -> Camera:
-    """The same field of view at another size; unlike crop_resize, the aspect ratio may change."""
-    K = camera.K.astype(np.float64)
-    K[0] *= size_hw[1] / camera.size_hw[1]
-    K[1] *= size_hw[0] / camera.size_hw[0]
-    return dataclasses.replace(camera, K=K, size_hw=size_hw)

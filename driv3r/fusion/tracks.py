@@ -40,7 +40,12 @@ def fit_velocity(states: Sequence[Cluster]) -> Float[np.ndarray, "3"]:
 
 
 def fit_velocities(track: Track, window_s: float) -> list[Float[np.ndarray, "3"]]:
-    """At each state, the velocity of the states within the window and of both neighbours."""
+    """At each state, the velocity of the states within the window and of both neighbours.
+
+    NaN of a track that is a single state: nothing tells how fast it is.
+    """
+    if len(track) == 1:
+        return [np.full(3, np.nan)]
     velocities = []
     for i, state in enumerate(track):
         near = np.abs(_seconds(track, state.time_us)) <= window_s

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from driv3r.errors import GeometryError
 from driv3r.geometry.transforms import apply
-from driv3r.types import Camera
+from driv3r.types import Camera, Rig
 
 
 def distort(
@@ -107,3 +107,31 @@ def crop_resize(
     K[0] *= new_w / crop_w
     K[1] *= new_h / crop_h
     return dataclasses.replace(camera, K=K, size_hw=size_hw), (y0, x0, crop_h, crop_w)
+
+
+def resize_camera(camera: Camera, size_hw: tuple[int, int]) -> Camera:
+    """The camera of the whole image resized to `size_hw`, its field of view unchanged."""
+    K = camera.K.astype(np.float64)
+    K[0] *= size_hw[1] / camera.size_hw[1]
+    K[1] *= size_hw[0] / camera.size_hw[0]
+    return dataclasses.replace(camera, K=K, size_hw=size_hw)
+
+
+def sees_the_same(a: Camera, b: Camera, tolerance: float = 1e-3) -> bool:
+    """Whether two cameras' images cover one field of view at whatever sizes.
+
+    `tolerance` is in shares of the image: a thousandth is less than half a pixel of small images.
+    """
+    shares = [c.K[:2] / np.array([[c.size_hw[1]], [c.size_hw[0]]]) for c in (a, b)]
+    return bool(np.abs(shares[0] - shares[1]).max() <= tolerance)
+
+
+def place_on_road(rig: Rig) -> Rig:
+    """The rig with its ego origin moved straight down (or up) onto the road."""
+    if rig.ground_z_m == 0.0:
+        return rig
+    road_T_ego = np.eye(4)
+    road_T_ego[2, 3] = -rig.ground_z_m
+    lidar = None if rig.ego_T_lidar is None else road_T_ego @ rig.ego_T_lidar
+    cameras = (dataclasses.replace(c, ego_T_cam=road_T_ego @ c.ego_T_cam) for c in rig.cameras)
+    return Rig(tuple(cameras), lidar)

@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Float, UInt8
 
 from driv3r.errors import ConfigError
-from driv3r.geometry.transforms import from_rotvec
+from driv3r.geometry.cameras import place_on_road
+from driv3r.geometry.transforms import from_rotvec, invert
 from driv3r.network.inputs import Inputs, encode_rays
 from driv3r.network.surround import Driv3r, StreamState
-from driv3r.types import Precision, Prediction, Rig
+from driv3r.types import Precision, Prediction, Rig, Transform
 
 LAST = ("last_images", "last_features", "last_fine", "last_sweep", "last_rate")
 
@@ -19,7 +20,7 @@ LAST = ("last_images", "last_features", "last_fine", "last_sweep", "last_rate")
 def fast_bf16(device: torch.device) -> bool:
     """Whether a device multiplies bf16 faster than fp32, so that autocast pays."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     # AVX512-BF16 without AMX tiles is slower than fp32: 0.20 against 0.37 TFLOP/s in a product.
     return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
 
@@ -66,6 +67,9 @@ class Streamer:
     ):
         self.device = choose_device(device)
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.cameras, self.road_T_ego = rig.cameras, np.eye(4)
+        self.road_T_ego[2, 3] = -rig.ground_z_m
+        rig = place_on_road(rig)  # as the network has learned it
         rays = np.stack([encode_rays(camera) for camera in rig.cameras])
         self.rays = torch.from_numpy(rays)[None].to(self.device)
         self.K = self._stack([camera.K for camera in rig.cameras])
@@ -99,15 +103,24 @@ class Streamer:
         is_first = self.state is None
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             outputs, self.state = self.model(inputs, self.state)
-        depth_m = outputs.log_depth[0, 0].float().exp().cpu().numpy()
-        depth_m[[image is None for image in frame.images]] = np.nan
+        maps = [
+            outputs.log_depth[0, 0].float().exp().cpu().numpy(),
+            outputs.log_sigma[0, 0].float().exp().cpu().numpy() * self.sigma_scale,
+            outputs.motion_logit[0, 0].float().sigmoid().cpu().numpy(),
+        ]
+        absent = [image is None for image in frame.images]
+        for values in maps:
+            values[absent] = np.nan
         rate = outputs.ego_rate[0, 0].double().cpu().numpy() * frame.gap_s
-        return Prediction(
-            depth_m=depth_m,
-            sigma=outputs.log_sigma[0, 0].float().exp().cpu().numpy() * self.sigma_scale,
-            motion=outputs.motion_logit[0, 0].float().sigmoid().cpu().numpy(),
-            last_T_ego=None if is_first else from_rotvec(rate[3:], rate[:3]),
-        )
+        known = not is_first and not all(absent)  # of a blind frame the network can only guess
+        motion = self._to_ego(from_rotvec(rate[3:], rate[:3])) if known else None
+        return Prediction(self.cameras, *maps, last_T_ego=motion)
+
+    def _to_ego(self, last_T_road: Transform) -> Transform:
+        """A motion of the frame on the road, as one of the ego frame above it."""
+        if self.road_T_ego[2, 3] == 0.0:
+            return last_T_road
+        return invert(self.road_T_ego) @ last_T_road @ self.road_T_ego
 
     def save_state(self) -> dict[str, np.ndarray]:
         """The memory as arrays, exactly, so that a killed log can go on; empty before a frame."""

@@ -1,22 +1,35 @@
 """What looks at images finer than the network's: refinement by tracks, and odometry."""
 
+import math
+
 import numpy as np
 
 from driv3r.align.odometry import RigOdometry
 from driv3r.align.refine import TrackRefiner
-from driv3r.datasets.working_size import prepare_images, prepare_rig
-from driv3r.types import Frame, Prediction, Scene, Transform
+from driv3r.datasets.working_size import WorkRig, prepare_images, resize_work
+from driv3r.types import EgoPoses, Frame, Prediction, Refine, Transform
 
-FINE_HW = (256, 448)  # features need finer images than the network's
+FINE_PIXELS = 256 * 448  # features need finer images than most networks
+MULTIPLE = 32
+
+
+def choose_fine_size(size_hw: tuple[int, int]) -> tuple[int, int]:
+    """About FINE_PIXELS in nearly the aspect ratio of `size_hw`, sides multiples of MULTIPLE."""
+    enlarge = math.sqrt(FINE_PIXELS / (size_hw[0] * size_hw[1]))
+    h, w = (max(1, round(n * enlarge / MULTIPLE)) * MULTIPLE for n in size_hw)
+    return h, w
 
 
 class FineLook:
-    """Refines a log's predictions and measures its motion, where either is asked for."""
+    """Refines a log's predictions and measures its motion, where either is asked for.
 
-    def __init__(self, scene: Scene, tracks: bool, odometry: bool):
-        self.work = prepare_rig(scene, FINE_HW)
-        self.refiner = TrackRefiner(self.work.rig) if tracks else None
-        self.odometry = RigOdometry(self.work.rig) if odometry else None
+    `work` is what the predictions are of: the finer images are the same crops of the recorded ones.
+    """
+
+    def __init__(self, work: WorkRig, refine: Refine, ego_poses: EgoPoses):
+        self.work = resize_work(work, choose_fine_size(work.rig.cameras[0].size_hw))
+        self.refiner = TrackRefiner(self.work.rig) if refine == "tracks" else None
+        self.odometry = RigOdometry(self.work.rig) if ego_poses == "odometry" else None
 
     def look(
         self, frame: Frame, prediction: Prediction, gap_s: float, known: Transform | None
@@ -32,9 +45,7 @@ class FineLook:
             prediction = self.refiner.step(images, prediction, gap_s, known)
         found = None
         if self.odometry is not None:
-            found = self.odometry.step(
-                images, prediction.depth_m, prediction.sigma, prediction.motion, gap_s, prior=None
-            )
+            found = self.odometry.step(images, prediction, gap_s, prior=None)
         return prediction, prediction.last_T_ego if found is None else found
 
     def save_state(self) -> dict[str, np.ndarray]:

@@ -2,28 +2,25 @@
 
 import numpy as np
 
-from driv3r.pipelines.jobs import Job, report_folder
 from driv3r.pipelines.pictures import (
     colour_depth,
     colour_error,
     colour_motion,
     compose_sheet,
-    write_jpeg,
+    encode_jpeg,
 )
 from driv3r.pipelines.replay import Moment
-from driv3r.pipelines.results import Picture
 from driv3r.pipelines.score import LogScorer
 from driv3r.scoring.depth import sample_depth
 
 
 class Painter:
-    """Paints a first and a middle frame of a log."""
+    """Paints a first and a middle frame of a log, as JPEG files by title."""
 
-    def __init__(self, job: Job, frames: int):
-        self.folder = report_folder(job.out_folder)
-        self.log_id = job.scene_id
+    def __init__(self, log_id: str, frames: int):
+        self.log_id = log_id
         self.chosen = {0, frames // 2}
-        self.pictures: tuple[Picture, ...] = ()
+        self.pictures: dict[str, bytes] = {}
 
     def add(self, moment: Moment, scorer: LogScorer) -> None:
         """Paint the frame if it is one of the chosen."""
@@ -36,10 +33,8 @@ class Painter:
                 labels.append(camera.name)
         if not rows:
             return
-        file = f"pictures/{self.log_id}_{moment.index:04d}.jpg"
-        write_jpeg(self.folder / file, compose_sheet(rows, labels))
         title = f"{self.log_id}, frame {moment.index}"
-        self.pictures = (*self.pictures, Picture(title, file))
+        self.pictures[title] = encode_jpeg(compose_sheet(rows, labels))
 
     def _paint_view(self, moment: Moment, scorer: LogScorer, view: int) -> list[np.ndarray]:
         image = moment.images[view]

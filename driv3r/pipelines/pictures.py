@@ -1,8 +1,6 @@
 """The report's pictures: depth, error and motion beside the image, one sheet a surround frame."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -126,16 +124,13 @@ def compose_sheet(
     return np.concatenate(bands)
 
 
-def write_jpeg(path: Path, rgb: UInt8[np.ndarray, "h w 3"], quality: int = 85) -> None:
-    """Write a JPEG in one step: a reader sees the old file or the whole new one."""
+def encode_jpeg(rgb: UInt8[np.ndarray, "h w 3"], quality: int = 85) -> bytes:
+    """The bytes of a JPEG file."""
     # Full chroma resolution, or the small coloured dots lose their colour.
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     _, encoded = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), options)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(encoded.tobytes())
-    partial.replace(path)
+    return encoded.tobytes()
 
 
 def _left_of(column: int, tile_px: int) -> int:

@@ -9,34 +9,19 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from driv3r.datasets.working_size import WorkRig, prepare_images
-from driv3r.geometry.transforms import invert
+from driv3r.errors import DatasetError
 from driv3r.network.stream import Streamer, StreamFrame
 from driv3r.pipelines.fine_look import FineLook
-from driv3r.pipelines.prepare import camera_times_us, chain_ego_poses, given_ego_poses
+from driv3r.pipelines.prepare import EgoPath, camera_times_us, chain_ego_poses, given_ego_poses
 from driv3r.pipelines.seeds import SeedStreamer
+from driv3r.settings import Settings
 from driv3r.store.schema import FrameRecord, Status
 from driv3r.store.writer import LogWriter
-from driv3r.types import EgoPoses, Frame, Scene, Transform
+from driv3r.types import EgoPoses, Frame, Prediction, Repair, Scene, Transform
 
 SAVE_STATE_EVERY = 4
 AnyStreamer = Streamer | SeedStreamer
 Images = Sequence[UInt8[np.ndarray, "h w 3"] | None]
-
-
-@dataclass
-class Track:
-    """Where the car is believed to be after the last frame, and when that was."""
-
-    world_T_ego: Transform | None = None
-    time_us: int = 0
-
-    def gap_s(self, time_us: int) -> float:
-        """Seconds since the last frame; 0 on the first."""
-        return 0.0 if self.world_T_ego is None else (time_us - self.time_us) * 1e-6
-
-    def motion_to(self, world_T_ego: Transform) -> Transform | None:
-        """last_T_ego of a car that is known to be there now; None on the first."""
-        return None if self.world_T_ego is None else invert(self.world_T_ego) @ world_T_ego
 
 
 def predict_frames(
@@ -44,77 +29,105 @@ def predict_frames(
     work: WorkRig,
     writer: LogWriter,
     streamer: AnyStreamer,
-    ego_poses: EgoPoses,
-    tracks: bool,
+    settings: Settings,
     report: Callable[[int, int], None],
 ) -> None:
-    """Predict and write every frame that is not yet written, in order of time.
-
-    With `tracks` each prediction is held against features tracked in finer images.
-    """
-    fine, track = FineLook(scene, tracks, ego_poses == "odometry"), Track()
-    for index in range(_resume(writer, streamer, fine, track), len(scene.frames)):
+    """Predict and write every frame that is not yet written, in order of time."""
+    fine, path = FineLook(work, settings.refine, settings.ego_poses), EgoPath()
+    for index in range(_resume(writer, streamer, fine, path), len(scene.frames)):
         since = time.monotonic()
         frame = scene.frames[index]
-        images = prepare_images(frame, work)
-        gap_s = track.gap_s(frame.time_us)
-        cameras, known = _know(frame, work, track) if ego_poses == "given" else (None, None)
+        images, gap_s = prepare_images(frame, work), path.gap_s(frame.time_us)
+        cameras, known = _know(frame, work, path) if settings.ego_poses == "given" else (None, None)
         prediction = streamer.step(StreamFrame(images, gap_s, cameras))
         prediction, last_T_ego = fine.look(frame, prediction, gap_s, known)
-        track.world_T_ego, at_cameras = _locate(frame, work, track, ego_poses, last_T_ego, gap_s)
-        track.time_us = frame.time_us
+        place = _locate(frame, work, path, settings.ego_poses, last_T_ego)
         record = FrameRecord(
             prediction=prediction,
-            status=judge_frame(frame),
-            reasons=tuple(f"{r.where}: {r.reason}" for r in frame.repairs),
+            status=judge_frame(frame, place.extrapolated),
+            reasons=tuple(map(tell, (*frame.repairs, *find_gaps(prediction, place.extrapolated)))),
             time_cam_us=camera_times_us(frame),
-            world_T_ego=track.world_T_ego,
-            world_T_ego_cam=at_cameras,
+            world_T_ego=place.world_T_ego,
+            world_T_ego_cam=place.world_T_ego_cam,
+            image_paths=tuple(None if view is None else view.path for view in frame.views),
             seconds=time.monotonic() - since,
             input_hash=hash_images(images),
+            extrapolated=place.extrapolated,
         )
         writer.write_frame(index, record)
         if (index + 1) % SAVE_STATE_EVERY == 0:
-            _save(writer, streamer, fine, track, index)
+            _save(writer, streamer, fine, path, index)
         report(index + 1, len(scene.frames))
 
 
+@dataclass(frozen=True, eq=False)
+class Place:
+    """The car at a frame's time and at each camera's, and whether that was only extrapolated."""
+
+    world_T_ego: Transform
+    world_T_ego_cam: Float[np.ndarray, "v 4 4"]
+    extrapolated: bool
+
+
 def _know(
-    frame: Frame, work: WorkRig, track: Track
+    frame: Frame, work: WorkRig, path: EgoPath
 ) -> tuple[Float[np.ndarray, "v 4 4"], Transform | None]:
     """By the dataset: each camera's world_T_cam, NaN where there is no image; last_T_ego."""
     ego_T_cam = np.stack([camera.ego_T_cam for camera in work.rig.cameras])
-    return given_ego_poses(frame, work.rig) @ ego_T_cam, track.motion_to(frame.world_T_ego)
+    return given_ego_poses(frame, work.rig) @ ego_T_cam, path.motion_to(frame.world_T_ego)
 
 
 def _locate(
     frame: Frame,
     work: WorkRig,
-    track: Track,
+    path: EgoPath,
     ego_poses: EgoPoses,
     last_T_ego: Transform | None,
-    gap_s: float,
-) -> tuple[Transform, np.ndarray]:
-    """world_T_ego at the frame's time and at each camera's.
-
-    A predicted path starts at the dataset's first ego pose: that fixes the world frame, no more.
-    """
+) -> Place:
+    """Where the car is: as the dataset has it, or at the end of the predicted path."""
     if ego_poses == "given":
-        return frame.world_T_ego, given_ego_poses(frame, work.rig)
-    if track.world_T_ego is None or last_T_ego is None:
-        world_T_ego = frame.world_T_ego
-    else:
-        world_T_ego = track.world_T_ego @ last_T_ego
-    return world_T_ego, chain_ego_poses(world_T_ego, last_T_ego, gap_s, frame)
+        path.world_T_ego, path.time_us = frame.world_T_ego, frame.time_us
+        return Place(frame.world_T_ego, given_ego_poses(frame, work.rig), False)
+    start = frame.world_T_ego
+    world_T_ego, extrapolated = path.advance(frame.time_us, start, last_T_ego)
+    return Place(world_T_ego, chain_ego_poses(world_T_ego, path.rate, frame), extrapolated)
 
 
-def judge_frame(frame: Frame) -> Status:
-    """How whole a frame's input was."""
+def find_gaps(prediction: Prediction, extrapolated: bool) -> tuple[Repair, ...]:
+    """What a frame's answer lacks although there was input, and what stands in its place."""
+    gaps = [
+        Repair(prediction.cameras[view].name, "no depth: nothing has told its scale yet")
+        for view in sorted(prediction.unscaled_views)
+    ]
+    if extrapolated:
+        gaps.append(Repair("ego motion", "none found: the car is taken to go on as before"))
+    return tuple(gaps)
+
+
+def tell(repair: Repair) -> str:
+    """A repair as a line."""
+    return f"{repair.where}: {repair.reason}"
+
+
+def find_image(scene: Scene) -> None:
+    """DatasetError unless a log has an image at all, so that nothing is told of what is unseen."""
+    for frame in scene.frames:
+        if any(view is not None for view in frame.views):
+            return
+    first = "; ".join(map(tell, scene.frames[0].repairs[:2]))
+    raise DatasetError(
+        f"log {scene.id}: none of {len(scene.frames)} frames has an image ({first}): fetch the "
+        "dataset's image files beside its tables"
+    )
+
+
+def judge_frame(frame: Frame, extrapolated: bool = False) -> Status:
+    """How whole a frame's input and the answer to it were."""
     if all(view is None for view in frame.views):
         return "quarantined"
     if any(view is None for view in frame.views):
         return "partial"
-    return "repaired" if frame.repairs else "ok"
+    return "repaired" if frame.repairs or extrapolated else "ok"
 
 
 def hash_images(images: Images) -> str:
@@ -126,27 +139,25 @@ def hash_images(images: Images) -> str:
 
 
 def _save(
-    writer: LogWriter, streamer: AnyStreamer, fine: FineLook, track: Track, index: int
+    writer: LogWriter, streamer: AnyStreamer, fine: FineLook, path: EgoPath, index: int
 ) -> None:
     arrays = {f"network/{k}": v for k, v in streamer.save_state().items()}
     arrays |= {f"fine/{k}": v for k, v in fine.save_state().items()}
-    arrays["track/world_T_ego"] = np.asarray(track.world_T_ego)
-    arrays["track/time_us"] = np.array([track.time_us])
+    arrays |= {f"path/{k}": v for k, v in path.save_state().items()}
     writer.save_state(index, arrays)
 
 
-def _resume(writer: LogWriter, streamer: AnyStreamer, fine: FineLook, track: Track) -> int:
+def _resume(writer: LogWriter, streamer: AnyStreamer, fine: FineLook, path: EgoPath) -> int:
     """Take up the state of a killed run; the first frame that is still to be predicted."""
     saved = writer.load_state()
     if saved is None or not set(range(saved[0] + 1)) <= writer.written():
         return 0
     index, arrays = saved
-    rooms: dict[str, dict[str, np.ndarray]] = {"network": {}, "fine": {}, "track": {}}
+    rooms: dict[str, dict[str, np.ndarray]] = {"network": {}, "fine": {}, "path": {}}
     for name, array in arrays.items():
         room, leaf = name.split("/", 1)
         rooms[room][leaf] = array
     streamer.load_state(rooms["network"])
     fine.load_state(rooms["fine"])
-    track.world_T_ego = rooms["track"]["world_T_ego"]
-    track.time_us = int(rooms["track"]["time_us"][0])
+    path.load_state(rooms["path"])
     return index + 1

@@ -1,4 +1,6 @@
-"""Times and ego poses of a frame's cameras."""
+"""Times and ego poses of a frame's cameras, and the path that relative motions chain to."""
+
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -24,20 +26,69 @@ def given_ego_poses(frame: Frame, rig: Rig) -> Float[np.ndarray, "v 4 4"]:
 
 
 def chain_ego_poses(
-    world_T_ego: Transform, last_T_ego: Transform | None, gap_s: float, frame: Frame
+    world_T_ego: Transform, rate: Float[np.ndarray, "6"] | None, frame: Frame
 ) -> Float[np.ndarray, "v 4 4"]:
     """The ego pose at each camera's time from the pose at the frame's, at constant velocity.
 
-    `last_T_ego` is the motion over the last `gap_s`; without one the car is taken to stand.
+    `rate` is the turn (rad/s) and shift (m/s); without one the car is taken to stand.
     """
     poses = []
     for view in frame.views:
         if view is None:
             poses.append(np.full((4, 4), np.nan))
-        elif last_T_ego is None or gap_s <= 0:
+        elif rate is None:
             poses.append(world_T_ego)
         else:
-            share = (view.time_us - frame.time_us) * 1e-6 / gap_s
-            ego_T_then = from_rotvec(to_rotvec(last_T_ego) * share, last_T_ego[:3, 3] * share)
-            poses.append(world_T_ego @ ego_T_then)
+            step = rate * ((view.time_us - frame.time_us) * 1e-6)
+            poses.append(world_T_ego @ from_rotvec(step[:3], step[3:]))
     return np.stack(poses)
+
+
+@dataclass
+class EgoPath:
+    """Where the car is believed to be, chained from relative motions.
+
+    The dataset's pose is where the first frame is, and tells nothing after it. Over a frame without
+    a motion the car goes on as fast as it last did.
+    """
+
+    world_T_ego: Transform | None = None
+    time_us: int = 0
+    rate: Float[np.ndarray, "6"] | None = None  # turn (rad/s) and shift (m/s), where it is known
+
+    def gap_s(self, time_us: int) -> float:
+        """Seconds since the last frame; 0 on the first."""
+        return 0.0 if self.world_T_ego is None else (time_us - self.time_us) * 1e-6
+
+    def advance(
+        self, time_us: int, start: Transform, last_T_ego: Transform | None
+    ) -> tuple[Transform, bool]:
+        """world_T_ego of the next frame and whether it is extrapolated; the first is `start`."""
+        gap_s, last = self.gap_s(time_us), self.world_T_ego
+        extrapolated = last is not None and last_T_ego is None
+        if last is None:
+            world_T_ego = start
+        elif last_T_ego is not None:
+            world_T_ego = last @ last_T_ego
+            self.rate = np.concatenate([to_rotvec(last_T_ego), last_T_ego[:3, 3]]) / gap_s
+        else:
+            step = np.zeros(6) if self.rate is None else self.rate * gap_s
+            world_T_ego = last @ from_rotvec(step[:3], step[3:])
+        self.world_T_ego, self.time_us = world_T_ego, time_us
+        return world_T_ego, extrapolated
+
+    def motion_to(self, world_T_ego: Transform) -> Transform | None:
+        """last_T_ego of a car that is known to be there now; None on the first."""
+        return None if self.world_T_ego is None else invert(self.world_T_ego) @ world_T_ego
+
+    def save_state(self) -> dict[str, np.ndarray]:
+        """As arrays, exactly; empty before a frame."""
+        if self.world_T_ego is None:
+            return {}
+        state = {"world_T_ego": self.world_T_ego, "time_us": np.array([self.time_us])}
+        return state if self.rate is None else state | {"rate": self.rate}
+
+    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take up what `save_state` gave."""
+        self.world_T_ego, self.rate = arrays.get("world_T_ego"), arrays.get("rate")
+        self.time_us = int(arrays["time_us"][0]) if arrays else 0

@@ -1,20 +1,37 @@
 """The main job: logs of a dataset to metric 4D reconstructions, scored and reported."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from driv3r import __version__
-from driv3r.errors import ConfigError, StoreError
-from driv3r.pipelines.jobs import Job, Settings, report_folder, run_key
+from driv3r.datasets import Reader
+from driv3r.errors import ConfigError, Driv3rError, StoreError
+from driv3r.pipelines.finished import sort_out
+from driv3r.pipelines.jobs import Job, failure_file, report_folder
+from driv3r.pipelines.preflight import (
+    check_space,
+    describe_run,
+    hold,
+    make_provenance,
+    resolve,
+)
 from driv3r.pipelines.recipe import build_recipe
-from driv3r.pipelines.results import LogResult, RunResult, load_log_result, save_result
-from driv3r.pipelines.systems import choose_partner, choose_tracks, tell_scale
+from driv3r.pipelines.results import (
+    LogResult,
+    RunResult,
+    load_failure,
+    read_log_result,
+    save_result,
+)
+from driv3r.pipelines.systems import load_system
 from driv3r.scoring.merge import merge_scores
+from driv3r.settings import Settings, identity_of
 from driv3r.store.commit import commit
-from driv3r.store.files import read_state
+from driv3r.store.files import read_state, write_atomically
+from driv3r.store.reader import LogStore
 
 Report = Callable[[str, str, int, int], None]
 RUN_FILE = "run.json"
@@ -29,29 +46,26 @@ def process(
     replace_finished: bool = False,
     report: Report = lambda log, stage, done, total: None,
 ) -> RunResult:
-    """Process every log of a split; a killed run goes on, a finished one is not done again."""
-    choose_partner(settings)  # what can not be is said before any log is touched
-    choose_tracks(settings)
-    scale, key = tell_scale(settings), run_key(settings)
-    earlier = read_run(out)
-    known = earlier is not None and earlier["key"] == key
-    names = earlier["logs"] if earlier is not None and known else list_logs(settings)
-    jobs = [Job(settings, name, str(out), replace_finished) for name in names]
-    todo = [job for job in jobs if replace_finished or not (known and is_finished(job))]
-    results = {job.scene_id: load_log_result(job.result_file) for job in jobs if job not in todo}
-    title = f"{settings.dataset} {settings.split}"
-    shown = asdict(settings) | {"scale": scale, "driv3r": __version__}
-    if not todo and (report_folder(out) / "report.html").is_file():
-        return gather(title, shown, [results[job.scene_id] for job in jobs])
-    _write_run(out, key, jobs)
-    for result in run_jobs(settings, todo, workers, inline, address, report):
-        job = next(j for j in todo if j.scene_id == result.log_id)
-        results[result.log_id] = finish(job, result)
-    run = gather(title, shown, [results[job.scene_id] for job in jobs])
-    from driv3r.pipelines.report import write_report
+    """Process every log of a split; a killed run goes on, a finished one is not done again.
 
-    write_report(report_folder(out), run)
-    return run
+    Raises ConfigError, DatasetError, CheckpointError or StoreError for what can not be, before
+    anything is written. What goes wrong with one log is told in its result.
+    """
+    settings, out = resolve(settings, here=address is None), out.expanduser().resolve()
+    reader, names = list_logs(settings)
+    run, provenance = describe(settings, names), make_provenance(settings)
+    jobs = [Job(settings, name, out, replace_finished) for name in names]
+    todo = sort_out(jobs, reader, provenance)
+    if not todo and read_run(out) == run and (report_folder(out) / "report.html").is_file():
+        return gather(out, run)
+    if todo:
+        check_space(out, todo, reader, load_system(settings))  # what is wrong is told once, here
+    with hold(out):
+        todo = sort_out(jobs, reader, provenance)  # another run may have ended meanwhile
+        write_run(out, run)
+        results = run_jobs(settings, todo, workers, inline, address, report)
+        attempts = [finish(jobs[names.index(each.log_id)], each) for each in results]
+        return write_reports(out, gather(out, run, attempts))
 
 
 def make_settings(**options: Any) -> Settings:
@@ -59,37 +73,15 @@ def make_settings(**options: Any) -> Settings:
     return build_recipe(options, Settings, "options")
 
 
-def report_again(out: Path) -> Path:
-    """Write the report of a run anew from its logs' records."""
-    from driv3r.pipelines.report import write_report
+def list_logs(settings: Settings) -> tuple[Reader, tuple[str, ...]]:
+    """The dataset's reader, and the logs of the split as it has them."""
+    from driv3r.pipelines.work import open_reader
 
-    records = sorted((report_folder(out) / "logs").glob("*.json"))
-    old = report_folder(out) / "report.json"
-    if not records or not old.is_file():
-        raise StoreError(f"{out} holds no run to report on; `driv3r process --out {out}` makes one")
-    before = json.loads(old.read_text())
-    logs = [load_log_result(path) for path in records]
-    run = gather(before["title"], before["settings"], logs)
-    return write_report(report_folder(out), run)
-
-
-def list_logs(settings: Settings) -> tuple[str, ...]:
-    """The logs of a split, as the dataset has them."""
-    from driv3r.datasets import open_dataset
-
-    reader = open_dataset(settings.dataset, Path(settings.root), sweeps=settings.sweeps)
+    reader = open_reader(settings)
     names = reader.scenes(settings.split)
     if not names:
         raise ConfigError(f"split {settings.split!r} of {settings.root} holds no log")
-    return names
-
-
-def is_finished(job: Job) -> bool:
-    """Whether a log is committed and its record says so; the run's key is the caller's to check."""
-    state = read_state(job.final)
-    if state is None or state[0] != "complete" or not job.result_file.is_file():
-        return False
-    return load_log_result(job.result_file).state == "done"
+    return reader, names
 
 
 def run_jobs(
@@ -116,36 +108,99 @@ def run_jobs(
 
 
 def finish(job: Job, result: LogResult) -> LogResult:
-    """Commit what a worker sealed and keep its record; the caller is the only committer."""
+    """Commit what a worker sealed, or note why it failed; the caller is the only committer."""
     if result.state == "done":
         try:
             commit(job.staging, job.final, replace_other=job.replace)
-        except StoreError as error:
+            job.failure_file.unlink(missing_ok=True)
+        except (StoreError, OSError) as error:
             result = replace(result, state="failed", error=str(error))
-    save_result(result, job.result_file)
+    if result.state == "failed":
+        with contextlib.suppress(Driv3rError, OSError):  # a full disk; the result is still told
+            save_result(result, job.failure_file)
     return result
 
 
-def gather(title: str, settings: dict[str, Any], logs: Sequence[LogResult]) -> RunResult:
-    """The run's record with figures over all its logs."""
+def describe(settings: Settings, names: Sequence[str]) -> dict[str, Any]:
+    """What a run is, as JSON keeps it."""
+    title = f"{settings.dataset} {settings.split}"
+    run = {"title": title, "settings": describe_run(settings), "logs": list(names)}
+    return json.loads(json.dumps(run, default=str))
+
+
+def gather(out: Path, run: dict[str, Any], attempts: Sequence[LogResult] = ()) -> RunResult:
+    """The run's record: each log's from its store, or why it has none, and figures over all."""
+    failures = {each.log_id: each for each in attempts if each.state == "failed"}
+    logs = [read_log(out, name, failures.get(name)) for name in run["logs"]]
     scores = merge_scores([log.scores for log in logs if log.state == "done"])
-    return RunResult(title, settings, tuple(logs), tuple(scores))
+    return RunResult(run["title"], run["settings"], tuple(logs), tuple(scores))
 
 
-def read_run(out: Path) -> dict | None:
+def read_log(out: Path, name: str, failure: LogResult | None) -> LogResult:
+    """What became of a log; a finished one stays so where another attempt at it failed."""
+    store = out / f"{name}.zarr"
+    if is_complete(store):
+        try:
+            log = read_log_result(store, report_folder(out))
+        except StoreError as error:
+            return LogResult(name, "failed", f"its store is damaged: {error}")
+        error = None if failure is None else f"made anew, it failed, and is kept: {failure.error}"
+        return replace(log, error=error)
+    failure = failure or load_failure(failure_file(out, name))
+    return failure or LogResult(name, "failed", "not processed yet: run the same command again")
+
+
+def is_complete(store: Path) -> bool:
+    """Whether a finished log lies there."""
+    return (read_state(store) or ("",))[0] == "complete"
+
+
+def report_again(out: Path) -> Path:
+    """Write a run's report anew from its logs' stores; returns the page.
+
+    StoreError where there are none. Which logs belong to the last run is in run.json; without it
+    all do that lie there.
+    """
+    run = read_run(out)
+    if run is None:
+        stores = [path for path in sorted(out.glob("*.zarr")) if is_complete(path)]
+        if not stores:
+            raise StoreError(
+                f"{out} holds no run to report on; `driv3r process --out {out}` makes one"
+            )
+        made = identity_of(LogStore.open(stores[0]).provenance)
+        settings = {**made.pop("settings"), **made}
+        run = {"title": out.name, "settings": settings, "logs": [p.stem for p in stores]}
+    write_reports(out, gather(out, run))
+    return report_folder(out) / "report.html"
+
+
+def write_reports(out: Path, run: RunResult) -> RunResult:
+    """Write report.html and report.json; StoreError where the disk does not take them."""
+    from driv3r.pipelines.report import write_report
+
+    try:
+        write_report(report_folder(out), run)
+    except OSError as error:
+        raise StoreError(
+            f"could not write the report to {out} ({error}); the logs are kept: free some room, "
+            f"then `driv3r report {out}`"
+        ) from error
+    return run
+
+
+def read_run(out: Path) -> dict[str, Any] | None:
     """What the last run in a folder was, None where there was none."""
     try:
         run = json.loads((out / RUN_FILE).read_text())
     except (OSError, ValueError):
         return None
-    return run if isinstance(run, dict) and {"key", "logs"} <= run.keys() else None
+    return run if isinstance(run, dict) and {"title", "settings", "logs"} <= run.keys() else None
 
 
-def _write_run(out: Path, key: str, jobs: Sequence[Job]) -> None:
+def write_run(out: Path, run: dict[str, Any]) -> None:
+    """Keep what the run is; StoreError where the disk does not take it."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        partial = out / f"{RUN_FILE}.partial"
-        partial.write_text(json.dumps({"key": key, "logs": [job.scene_id for job in jobs]}))
-        partial.replace(out / RUN_FILE)
+        write_atomically(out / RUN_FILE, json.dumps(run, indent=1).encode())
     except OSError as error:
         raise StoreError(f"can not write to {out} ({error}); name another --out") from error

@@ -77,6 +77,8 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         return _convert(value, next(a for a in arguments if a is not type(None)), where)
     if hint is float and type(value) is int:
         return float(value)
+    if hint is Path and isinstance(value, str | Path):
+        return Path(value)
     if type(value) is not hint:
         raise ConfigError(f"{where}: expected {hint.__name__}, got {value!r}")
     return value

@@ -1,14 +1,22 @@
-"""What a run says of itself: one record a log, one for the run; JSON both ways."""
+"""What a run says of itself: a log's record, read off its store, and one for the run."""
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from driv3r.errors import StoreError
 from driv3r.pipelines.recipe import build_recipe
+from driv3r.store.files import write_atomically
+from driv3r.store.reader import LogStore
 from driv3r.types import Score
+
+EGO = "ego"  # the protocol of ego motion
+PATH = "path-"  # its arrays, a drive each, with the subject after it
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class LogResult:
     moving_tracks: int = 0
     moving_states: int = 0
     store: str = ""
+    generated: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,19 +68,80 @@ class RunResult:
     scores: tuple[Score, ...]
 
 
+def read_log_result(path: Path, report: Path) -> LogResult:
+    """A finished log's record from its store alone; its pictures are put into the report's folder.
+
+    Raises StoreError where the store is damaged.
+    """
+    store = LogStore.open(path)
+    moving, voxels = store.moving(), len(store.static().index)
+    protocols = store.protocols()
+    lost: dict[str, int] = {}
+    for protocol in protocols:
+        lost |= store.scores_lost(protocol)
+    return LogResult(
+        log_id=store.log_id,
+        state="done",
+        frames=len(store.time_us),
+        seconds=store.seconds(),
+        repairs=tuple(f"{repair.where}: {repair.reason}" for repair in store.repairs()),
+        scores=store.scores(),
+        cards={protocol: store.scores_card(protocol) for protocol in protocols},
+        lost=lost,
+        paths=_read_paths(store),
+        pictures=_export_pictures(store, report),
+        static_voxels=voxels,
+        moving_tracks=len(np.unique(moving.track_id)),
+        moving_states=len(moving.track_id),
+        store=str(path),
+        generated=store.header.generated,
+    )
+
+
+def _read_paths(store: LogStore) -> tuple[Path2D, ...]:
+    drives = store.scores_per_view(EGO)
+    names = sorted((n for n in drives if n.startswith(PATH)), key=lambda n: n != f"{PATH}truth")
+    return tuple(
+        Path2D(name.removeprefix(PATH), *(tuple(np.round(drives[name][:, i], 3)) for i in (0, 1)))
+        for name in names
+    )
+
+
+def _export_pictures(store: LogStore, report: Path) -> tuple[Picture, ...]:
+    pictures = []
+    for i, (title, data) in enumerate(store.pictures().items()):
+        file = f"pictures/{store.log_id}_{i}.jpg"
+        if not (report / file).is_file() or (report / file).read_bytes() != data:
+            write_atomically(report / file, data)
+        pictures.append(Picture(title, file))
+    return tuple(pictures)
+
+
 def save_result(result: LogResult | RunResult, path: Path) -> None:
-    """Write as JSON, in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(dataclasses.asdict(result), indent=1, sort_keys=True))
-    partial.replace(path)
+    """Write as JSON, in one step; StoreError where the disk does not take it.
+
+    JSON has no NaN: a figure that could not be had is null.
+    """
+    text = json.dumps(_plain(dataclasses.asdict(result)), indent=1, sort_keys=True, allow_nan=False)
+    try:
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise StoreError(f"could not write {path}: {error}; what is finished is kept") from error
 
 
-def load_log_result(path: Path) -> LogResult:
-    """Read a log's record; StoreError where it is not one."""
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def load_failure(path: Path) -> LogResult | None:
+    """The record of a log that failed; None where there is none that can be read."""
     try:
         return build_recipe(json.loads(path.read_text()), LogResult, str(path))
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{path} is not a log's result ({error}); run `driv3r process` again"
-        ) from error
+    except (OSError, ValueError):
+        return None

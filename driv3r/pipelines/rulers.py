@@ -43,7 +43,7 @@ class Ruler:
     From the known motion of the cameras where that is given and longer than MOVED_M; from the rig's
     baselines where a system places all cameras in one frame; from the road where it is flat under
     the cameras, whose heights the rig knows. All are medians over the last frames, so that one bad
-    frame changes little.
+    frame changes little. A camera of which none of them tells has no scale: NaN, never a guess.
     """
 
     source = (
@@ -66,7 +66,7 @@ class Ruler:
     def measure(
         self, sight: Sight, world_T_cam: Float[np.ndarray, "v 4 4"] | None
     ) -> Float[np.ndarray, "v"]:
-        """Metres per unit after one more frame; 1 where nothing has told yet."""
+        """Metres per unit after one more frame; NaN for cameras of which nothing has told yet."""
         self._watch_road(sight)
         self._watch_baselines(sight)
         if world_T_cam is not None and self.world_T_last is not None:
@@ -112,12 +112,14 @@ class Ruler:
     def _conclude(
         self, sight: Sight, world_T_cam: Float[np.ndarray, "v 4 4"] | None
     ) -> Float[np.ndarray, "v"]:
-        """Log of the metres in each unit: a camera's own, else everyone's."""
+        """Log of the metres in each unit: a camera's own, or the one that all share; else NaN."""
         logs = self.tell()
-        everyone = float(np.nanmedian(logs)) if np.isfinite(logs).any() else 0.0
+        if not sight.one_unit:
+            return logs
+        everyone = float(np.nanmedian(logs)) if np.isfinite(logs).any() else np.nan
         if self.apart and not any(self.driven):
             everyone = float(np.median(self.apart))
-        return np.where(np.isfinite(logs) & (not sight.one_unit), logs, everyone)
+        return np.full(len(logs), everyone)
 
     def save_state(self) -> dict[str, np.ndarray]:
         """What was measured so far."""

@@ -8,8 +8,10 @@ import numpy as np
 from driv3r.errors import ConfigError
 from driv3r.geometry.transforms import invert
 from driv3r.network.baselines import PositionalPrior, predict_ground_plane
+from driv3r.pipelines.predict import find_gaps
+from driv3r.pipelines.prepare import EgoPath
 from driv3r.pipelines.replay import Moment
-from driv3r.pipelines.results import Path2D
+from driv3r.pipelines.results import EGO, PATH
 from driv3r.scoring.depth import DepthScorer, floor_depth
 from driv3r.scoring.ego import score_ego
 from driv3r.scoring.projection import ViewTruth, project_sweep
@@ -28,33 +30,22 @@ class EvalPart:
     scores: tuple[Score, ...]
     per_view: dict[str, np.ndarray]
     lost: dict[str, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Verdict:
-    """All figures of a log."""
-
-    parts: tuple[EvalPart, ...]
-    lost: dict[str, int]
-    paths: tuple[Path2D, ...]
-
-    def as_result(self) -> dict[str, Any]:
-        """The fields of a LogResult that come from scoring."""
-        return {
-            "scores": tuple(s for part in self.parts for s in part.scores),
-            "cards": {part.protocol: part.card for part in self.parts},
-            "lost": self.lost,
-            "paths": self.paths,
-        }
+    dims: tuple[str, ...] = ("scored_frame", "camera")
 
 
 class LogScorer:
-    """Collects a log's frames; `finish` gives the figures. `rig` is the working one."""
+    """Collects a log's frames; `finish` gives the figures. `rig` is the working one.
 
-    def __init__(self, protocol: str, rig: Rig, subject: str, ego_poses: EgoPoses):
+    Figures of `generated` data say so on their cards.
+    """
+
+    def __init__(
+        self, protocol: str, rig: Rig, subject: str, ego_poses: EgoPoses, generated: bool = False
+    ):
         if protocol not in PROTOCOLS:
             raise ConfigError(f"no protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
         self.protocol, self.rig = PROTOCOLS[protocol], rig
+        self.data = {"data": "generated, no recording"} if generated else {}
         self.subject, self.ego_poses = subject, ego_poses
         self.fixed = {
             "positional-prior": PositionalPrior.load().predict(rig),
@@ -68,13 +59,15 @@ class LogScorer:
         self.repairs: list[tuple[Repair, ...]] = []
         self.time_us: list[int] = []
         self.true: list[Transform] = []
-        self.predicted: list[Transform] = []
-        self.used: list[Transform] = []
+        self.path = EgoPath()
+        self.predicted: list[tuple[Transform, bool]] = []  # and whether it was only extrapolated
+        self.used: list[tuple[Transform, bool]] = []
 
     def add(self, moment: Moment) -> None:
         """Score one frame; `truths` then holds its LiDAR points by view."""
-        frame, prediction = moment.frame, moment.record.prediction
-        self.repairs.append(frame.repairs)
+        frame, record = moment.frame, moment.record
+        prediction = record.prediction
+        self.repairs.append((*frame.repairs, *find_gaps(prediction, record.extrapolated)))
         self._add_ego(moment)
         self.truths = {}
         if frame.sweep is None or (self.protocol.keyframes_only and not frame.is_keyframe):
@@ -91,14 +84,14 @@ class LogScorer:
             self.depth[FLOOR].add(*key, floor_depth(truth))
 
     def _add_ego(self, moment: Moment) -> None:
-        self.time_us.append(moment.frame.time_us)
-        self.true.append(moment.frame.world_T_ego)
-        self.used.append(moment.record.world_T_ego)
-        last_T_ego = moment.record.prediction.last_T_ego
-        start = moment.frame.world_T_ego if not self.predicted else self.predicted[-1]
-        self.predicted.append(start if last_T_ego is None else start @ last_T_ego)
+        frame, record = moment.frame, moment.record
+        self.time_us.append(frame.time_us)
+        self.true.append(frame.world_T_ego)
+        self.used.append((record.world_T_ego, record.extrapolated))
+        last_T_ego = record.prediction.last_T_ego
+        self.predicted.append(self.path.advance(frame.time_us, frame.world_T_ego, last_T_ego))
 
-    def finish(self) -> Verdict:
+    def finish(self) -> tuple[EvalPart, ...]:
         """Every figure; with no LiDAR at all the depth part is left out."""
         tables = {who: scorer.table() for who, scorer in self.depth.items()}
         parts = []
@@ -106,38 +99,40 @@ class LogScorer:
             parts.append(
                 EvalPart(
                     self.protocol.name,
-                    self.protocol.card(),
+                    self.protocol.card() | self.data,
                     tuple(s for scorer in self.depth.values() for s in scorer.scores()),
                     tables[self.subject].figures["metric"] | {"n": tables[self.subject].n},
                     tables[self.subject].lost,
                 )
             )
-        parts.append(self._finish_ego())
-        return Verdict(tuple(parts), tables[self.subject].lost, self._paths())
+        return (*parts, self._finish_ego())
 
-    def _ego_paths(self) -> dict[str, list[Transform]]:
+    def _ego_paths(self) -> dict[str, list[tuple[Transform, bool]]]:
         """The network's own path, and the odometry's where that was used."""
         paths = {self.subject: self.predicted}
         return paths | ({"odometry": self.used} if self.ego_poses == "odometry" else {})
 
     def _finish_ego(self) -> EvalPart:
         true, time_us = np.stack(self.true), np.array(self.time_us)
-        verdicts = {
-            who: score_ego(true, np.stack(path), time_us, who)
-            for who, path in self._ego_paths().items()
-        }
+        verdicts = {}
+        for who, path in self._ego_paths().items():
+            poses = np.stack([world_T_ego for world_T_ego, _ in path])
+            found = np.array([not extrapolated for _, extrapolated in path])
+            verdicts[who] = score_ego(true, poses, time_us, who, found)
         card: dict[str, Any] = {
-            "protocol": "ego",
+            "protocol": EGO,
             "path": "relative motions chained from the first true pose; the truth is the dataset's",
             "omitted": {who: verdict.omitted for who, verdict in verdicts.items()},
         }
         scores = tuple(s for verdict in verdicts.values() for s in verdict.scores)
-        return EvalPart("ego", card, scores, {}, {})
+        return EvalPart(EGO, card | self.data, scores, self._drives(), {}, ("frame", "axis"))
 
-    def _paths(self) -> tuple[Path2D, ...]:
+    def _drives(self) -> dict[str, np.ndarray]:
+        """Positions (m) from the first true place, in its frame, of truth and every subject."""
         start_T_world = invert(self.true[0])
-        paths = []
-        for who, poses in {"truth": self.true, **self._ego_paths()}.items():
-            xy = np.round([(start_T_world @ pose)[:2, 3] for pose in poses], 3)
-            paths.append(Path2D(who, tuple(xy[:, 0].tolist()), tuple(xy[:, 1].tolist())))
-        return tuple(paths)
+        paths = {"truth": self.true}
+        paths |= {who: [pose for pose, _ in path] for who, path in self._ego_paths().items()}
+        return {
+            f"{PATH}{who}": np.array([(start_T_world @ pose)[:3, 3] for pose in poses])
+            for who, poses in paths.items()
+        }

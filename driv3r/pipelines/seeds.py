@@ -50,15 +50,15 @@ class FlowMotion:
     def judge(
         self,
         images: Images,
-        depth_m: Float[np.ndarray, "v h w"],
+        depth: Float[np.ndarray, "v h w"],
         last_T_cam: Float[np.ndarray, "v 4 4"],
     ) -> Float[np.ndarray, "v h w"]:
-        """Probability of motion from metric depth and motion; 0 where nothing can be said."""
-        motion = np.zeros(depth_m.shape)
+        """Probability of motion from depth and motion in one unit; 0 where nothing can be said."""
+        motion = np.zeros(depth.shape)
         for v, (image, camera) in enumerate(zip(images, self.rig.cameras, strict=True)):
             if image is not None and v in self.last and np.isfinite(last_T_cam[v]).all():
                 flow_px = self.flow(image, self.last[v]).astype(np.float64)
-                off_px = score_motion(camera, depth_m[v], last_T_cam[v], np.eye(4), flow_px)
+                off_px = score_motion(camera, depth[v], last_T_cam[v], np.eye(4), flow_px)
                 limit_px = MOVES_SHARE * camera.size_hw[1]
                 motion[v] = np.nan_to_num(1 / (1 + np.exp(limit_px - off_px)))
         self.last = {v: image for v, image in enumerate(images) if image is not None}
@@ -84,15 +84,20 @@ class SeedStreamer:
         present = np.array([image is not None for image in frame.images])
         sight = self.looker.look(images, present, frame.gap_s)
         metres = self.ruler.measure(sight, frame.world_T_cam)
-        depth_m = np.where(present[:, None, None], sight.depth, np.nan) * metres[:, None, None]
+        absent = ~present[:, None, None]
+        depth = np.where(absent, np.nan, sight.depth)
         confidence = np.nan_to_num(sight.confidence, nan=1.0)
+        sigma = CONFIDENCE_WEIGHT / np.maximum(confidence, 1e-3)
+        moves = self.flow.judge(frame.images, depth, sight.last_T_cam)  # in any unit the same
         last_T_cam = sight.last_T_cam.copy()
         last_T_cam[:, :3, 3] *= metres[:, None]
         return Prediction(
-            depth_m=depth_m.astype(np.float32),
-            sigma=(CONFIDENCE_WEIGHT / np.maximum(confidence, 1e-3)).astype(np.float32),
-            motion=self.flow.judge(frame.images, depth_m, last_T_cam).astype(np.float32),
+            cameras=self.rig.cameras,
+            depth_m=(depth * metres[:, None, None]).astype(np.float32),
+            sigma=np.where(absent, np.nan, sigma).astype(np.float32),
+            motion=np.where(absent, np.nan, moves).astype(np.float32),
             last_T_ego=agree_on_motion(last_T_cam, self.ruler.ego_T_cam),
+            unscaled_views=frozenset(np.flatnonzero(present & ~np.isfinite(metres)).tolist()),
         )
 
     def save_state(self) -> dict[str, np.ndarray]:

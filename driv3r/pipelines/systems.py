@@ -18,13 +18,13 @@ from driv3r.network.surround import Driv3r
 from driv3r.network.vggt import Vggt
 from driv3r.pipelines.aligned import ALIGN, AlignedLooker
 from driv3r.pipelines.flows import Flow, choose_flow
-from driv3r.pipelines.jobs import Settings, hash_file
 from driv3r.pipelines.lookers import MonoPoints, PairLooker, SlamLooker, StarLooker
 from driv3r.pipelines.registered import RegisteredLooker
 from driv3r.pipelines.rulers import RigRuler, Ruler
 from driv3r.pipelines.seeds import FlowMotion, Looker, SeedStreamer
 from driv3r.pipelines.sequences import MemoryLooker
 from driv3r.pipelines.vggt_looker import VggtLooker
+from driv3r.settings import Settings
 from driv3r.types import Rig
 
 MANY = 4  # references of MV-DUSt3R+, of which the first one's answer is taken
@@ -34,18 +34,12 @@ OURS_BLIND = "learned from metric depth; neither rays nor the rig's height were 
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """A loaded network and what a log's header tells of it.
-
-    `partner` is the network that runs beside it, `weights_hash` of both. With `tracks` its answers
-    are held against tracked features.
-    """
+    """A loaded network and what a log's header tells of it; `partner` runs beside it."""
 
     network: nn.Module
     size_hw: tuple[int, int]
-    weights_hash: str
     scale_source: str
     aligner: Aligner
-    tracks: bool
     sigma_scale: float = 1.0
     partner: nn.Module | None = None
 
@@ -116,22 +110,18 @@ def choose_partner(settings: Settings) -> Entry | None:
 
 def load_system(settings: Settings) -> System:
     """The network of a run with its weights; CheckpointError when they do not fit."""
-    entry, weights = choose_model(settings.model), Path(settings.weights)
-    aligner = choose_aligner(settings.model, settings.aligner)
-    source, tracks = tell_scale(settings), choose_tracks(settings)
+    entry, weights = choose_model(settings.model), settings.weights
+    weights = default_weights(settings.model) if weights is None else weights
+    aligner, source = choose_aligner(settings.model, settings.aligner), tell_scale(settings)
     if entry.network is Driv3r:
         network, card = load_weights(weights)
         factor = float(card.get("sigma_scale", 1.0))
-        size_hw = network.config.size_hw
-        return System(network, size_hw, hash_file(weights), source, aligner, tracks, factor)
+        return System(network, network.config.size_hw, source, aligner, factor)
     network, partner = load_official(entry, weights), None
-    hashes = hash_file(weights)
     beside = choose_partner(settings)
     if beside is not None and settings.second_weights is not None:
-        second = Path(settings.second_weights)
-        partner = load_official(beside, second)
-        hashes = f"{hashes}+{hash_file(second)}"
-    return System(network, entry.size_hw, hashes, source, aligner, tracks, partner=partner)
+        partner = load_official(beside, settings.second_weights)
+    return System(network, entry.size_hw, source, aligner, partner=partner)
 
 
 def make_looker(system: System, rig: Rig, settings: Settings, flow: Flow) -> Looker:

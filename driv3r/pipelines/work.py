@@ -1,32 +1,33 @@
 """One log from images to a sealed store: the stages in order."""
 
+import contextlib
+import errno
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
-from pathlib import Path
+from functools import cached_property
 
 import cv2
-import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from driv3r.datasets import open_dataset
+from driv3r.datasets import Reader, open_dataset
 from driv3r.datasets.working_size import WorkRig, prepare_rig
-from driv3r.errors import Driv3rError, StoreError
+from driv3r.errors import Driv3rError
 from driv3r.fusion import FusedFrame, FusionConfig, fuse
-from driv3r.pipelines.jobs import Job, Settings, hash_code, hash_json, report_folder
+from driv3r.pipelines.jobs import Job
 from driv3r.pipelines.painter import Painter
-from driv3r.pipelines.predict import predict_frames
+from driv3r.pipelines.predict import find_image, predict_frames
+from driv3r.pipelines.preflight import make_provenance
 from driv3r.pipelines.replay import Moment, fused_frame, replay
 from driv3r.pipelines.results import LogResult
-from driv3r.pipelines.score import LogScorer, Verdict
+from driv3r.pipelines.score import EvalPart, LogScorer
 from driv3r.pipelines.systems import System, load_system
-from driv3r.store.files import read_state
-from driv3r.store.schema import LogHeader, header_hash
+from driv3r.settings import Settings
+from driv3r.store.schema import LogHeader
 from driv3r.store.writer import LogWriter
-from driv3r.types import Reconstruction, Repair, Scene
+from driv3r.types import Reconstruction, Scene
 
 StageReport = Callable[[str, int, int], None]
 
@@ -36,131 +37,126 @@ class LogWorker:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        torch.set_num_threads(settings.threads)
-        cv2.setNumThreads(settings.threads)
 
-    @lru_cache(maxsize=1)  # noqa: B019 - one worker lives as long as its process
-    def _load(self):
-        settings = self.settings
-        reader = open_dataset(settings.dataset, Path(settings.root), sweeps=settings.sweeps)
-        return reader, load_system(settings)
+    @cached_property
+    def reader(self) -> Reader:
+        """The dataset."""
+        return open_reader(self.settings)
+
+    @cached_property
+    def system(self) -> System:
+        """The network with its weights."""
+        return load_system(self.settings)
 
     def run(self, job: Job, report: StageReport) -> LogResult:
-        """The log's record; what goes wrong fails this log and no other."""
+        """Seal the log's store; what goes wrong fails this log and no other."""
         try:
-            # numpy's and scipy's BLAS split sums by thread: Ray sets theirs to 1, a shell does not
-            with threadpool_limits(self.settings.threads, user_api="blas"):
-                return self._run(job, report)
+            with limited_threads(self.settings.threads):
+                self._run(job, report)
         except Driv3rError as error:
             return LogResult(job.scene_id, "failed", f"{type(error).__name__}: {error}")
+        except OSError as error:
+            return LogResult(job.scene_id, "failed", explain_disk(error, job))
         except Exception as error:  # a fault of ours must not take the other logs with it
-            notes = report_folder(job.out_folder) / "logs" / f"{job.scene_id}.traceback.txt"
-            notes.parent.mkdir(parents=True, exist_ok=True)
-            notes.write_text(traceback.format_exc())
-            text = f"unexpected {type(error).__name__}: {error} (a fault of driv3r's: see {notes})"
-            return LogResult(job.scene_id, "failed", text)
+            return LogResult(job.scene_id, "failed", note_fault(error, job))
+        return LogResult(job.scene_id, "done")
 
-    def _run(self, job: Job, report: StageReport) -> LogResult:
+    def _run(self, job: Job, report: StageReport) -> None:
         settings, seconds = self.settings, {}
         with _timed(seconds, "read tables"):
-            reader, system = self._load()
-            scene = reader.read(job.scene_id)
+            system, scene = self.system, self.reader.read(job.scene_id)
             work = prepare_rig(scene, system.size_hw)
-        header = make_header(job, scene, work, system)
-        check_place(job, header)
+            find_image(scene)
+        header = make_header(settings, scene, work, system)
         writer = LogWriter(job.staging, header)
         with _timed(seconds, "predict"):
             streamer = system.stream(work.rig, settings)
-            stage = _stage(report, "predict")
-            predict_frames(scene, work, writer, streamer, settings.ego_poses, system.tracks, stage)
-        with _timed(seconds, "fuse and score"):
-            scorer = LogScorer(settings.protocol, work.rig, settings.model, settings.ego_poses)
-            painter = Painter(job, len(scene.frames))
-            moments = replay(scene, work, writer.read_frame)
-            count = len(scene.frames)
-            stage = _stage(report, "fuse and score")
-            reconstruction = digest(moments, scorer, painter, lambda done: stage(done, count))
-        with _timed(seconds, "store"):
-            verdict = scorer.finish()
-            repairs = [*scene.repairs, *(r for of_frame in scorer.repairs for r in of_frame)]
-            store_results(writer, repairs, reconstruction, verdict)
-        return LogResult(
-            log_id=job.scene_id,
-            state="done",
-            frames=count,
-            seconds={name: round(value, 3) for name, value in seconds.items()},
-            repairs=tuple(f"{r.where}: {r.reason}" for r in repairs),
-            pictures=painter.pictures,
-            static_voxels=len(reconstruction.static.index),
-            moving_tracks=len(np.unique(reconstruction.moving.track_id)),
-            moving_states=len(reconstruction.moving.track_id),
-            store=str(job.final),
-            **verdict.as_result(),
+            predict_frames(scene, work, writer, streamer, settings, _stage(report, "predict"))
+        scorer = LogScorer(
+            settings.protocol, work.rig, settings.model, settings.ego_poses, scene.generated
         )
+        painter, stage = Painter(job.scene_id, len(scene.frames)), _stage(report, "fuse and score")
+        with _timed(seconds, "fuse and score"):
+            moments = replay(scene, work, writer.read_frame)
+            reconstruction = digest(moments, scorer, painter, lambda n: stage(n, len(scene.frames)))
+        with _timed(seconds, "store"):
+            writer.write_repairs([*scene.repairs, *(r for f in scorer.repairs for r in f)])
+            writer.write_reconstruction(reconstruction)
+            write_scores(writer, scorer.finish())
+            writer.write_pictures(painter.pictures)
+        writer.write_seconds({name: round(value, 3) for name, value in seconds.items()})
+        writer.seal()
 
 
-def store_results(
-    writer: LogWriter,
-    repairs: Sequence[Repair],
-    reconstruction: Reconstruction,
-    verdict: Verdict,
-) -> None:
-    """Everything beside the frames, then the seal."""
-    writer.write_repairs(repairs)
-    writer.write_reconstruction(reconstruction)
-    for part in verdict.parts:
-        writer.write_scores(part.protocol, part.card, part.scores, part.per_view, part.lost)
-    writer.seal()
+def open_reader(settings: Settings) -> Reader:
+    """The dataset of a run."""
+    return open_dataset(
+        settings.dataset,
+        settings.root,
+        sweeps=settings.sweeps,
+        follow_links=settings.follow_links,
+        split_file=settings.split_file,
+    )
 
 
-def make_header(job: Job, scene: Scene, work: WorkRig, system: System) -> LogHeader:
-    """What the log is, and the hashes of all that decides its arrays."""
-    settings = job.settings
-    rig = [[c.name, c.K.tolist(), c.ego_T_cam.tolist(), c.distortion] for c in scene.rig.cameras]
-    times = scene.time_us.tolist()
-    facts = [settings.dataset, settings.sweeps, scene.id, rig, times]
-    choices = [
-        settings.model,
-        system.aligner,
-        settings.flow,
-        settings.ego_poses,
-        settings.precision,
-        settings.calibration,
-        system.tracks,
-    ]
+def write_scores(writer: LogWriter, parts: tuple[EvalPart, ...]) -> None:
+    """The figures of every protocol."""
+    for part in parts:
+        values = (part.protocol, part.card, part.scores, part.per_view, part.lost, part.dims)
+        writer.write_scores(*values)
+
+
+@contextmanager
+def limited_threads(count: int) -> Iterator[None]:
+    """Compute on so many CPU threads, and put back what the process had.
+
+    BLAS counts too: it splits sums by thread, and Ray sets its threads to 1 where a shell does not.
+    """
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
+    try:
+        with threadpool_limits(count, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+
+
+def explain_disk(error: OSError, job: Job) -> str:
+    """What to do about an error of the file system."""
+    what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "disk error"
+    return f"{what} ({error}): what is written below {job.out} is kept; free some and run it again"
+
+
+def note_fault(error: Exception, job: Job) -> str:
+    """A fault of driv3r's own in a line; its traceback lies beside the log's record."""
+    notes = job.failure_file.with_suffix(".traceback.txt")
+    with contextlib.suppress(OSError):  # a full disk must not take the other logs with it
+        notes.parent.mkdir(parents=True, exist_ok=True)
+        notes.write_text(traceback.format_exc())
+    return f"unexpected {type(error).__name__}: {error} (a fault of driv3r's: see {notes})"
+
+
+def make_header(settings: Settings, scene: Scene, work: WorkRig, system: System) -> LogHeader:
+    """What the log is, and all that decides its arrays."""
     return LogHeader(
         log_id=scene.id,
         dataset=settings.dataset,
         model=settings.model,
         rig=work.rig,
+        full_cameras=scene.rig.cameras,
+        crops=work.crops,
         time_us=scene.time_us,
         is_keyframe=scene.is_keyframe,
-        hashes={
-            "input": hash_json(facts),
-            "config": hash_json([*choices, settings.threads, settings.protocol]),
-            "weights": system.weights_hash,
-            "code": hash_code(),
-        },
+        input_hash=scene.input_hash,
+        provenance=make_provenance(settings),
         scale="metric",
         scale_source=system.scale_source,
         ego_poses=settings.ego_poses,
+        origin_world=scene.origin_world,
+        generated=scene.generated,
     )
-
-
-def check_place(job: Job, header: LogHeader) -> None:
-    """Raise StoreError before any work where a finished log of another kind is in the way."""
-    state = read_state(job.final)
-    if state is not None and state[0] == "complete" and not job.replace:
-        same = state[1] == header_hash(header)
-        raise StoreError(
-            f"{job.final} is finished"
-            + (
-                ", but its record for the report is gone"
-                if same
-                else " with other input, config, weights or code"
-            )
-            + ": give --replace to do it again, or name another --out"
-        )
 
 
 def digest(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from driv3r.errors import GeometryError, ScoringError
 from driv3r.geometry.alignment import align_umeyama
@@ -28,16 +28,21 @@ def score_ego(
     world_T_ego_predicted: Float[np.ndarray, "s 4 4"],
     time_us: Int[np.ndarray, "r"],
     subject: str,
+    found: Bool[np.ndarray, "q"] | None = None,
     protocol: str = "ego",
 ) -> EgoScores:
     """ATE and RPE of a log under SE(3) and Sim(3) (as `scaling`), with scale and path length.
 
     ate_rmse is the RMS distance after alignment (Sturm et al., IROS 2012); rpe_translation and
     rpe_rotation the RMS errors of consecutive relative motions; rpe_percent the summed translation
-    error over the path's length. Raises ScoringError on poses that do not pair up, are not finite,
-    or whose times do not increase.
+    error over the length of the path that it was made on. A frame whose motion was not `found` but
+    extrapolated has no part in them: neither its position nor the step to it is scored; `omitted`
+    tells how many there are. Raises ScoringError on poses that do not pair up, are not finite, or
+    whose times do not increase.
     """
-    _check(world_T_ego_true, world_T_ego_predicted, time_us, subject)
+    if found is None:
+        found = np.ones(len(time_us), bool)
+    _check(world_T_ego_true, world_T_ego_predicted, time_us, found, subject)
     true, predicted = world_T_ego_true.astype(float), world_T_ego_predicted.astype(float)
     n, from_start_m = len(true), np.linalg.norm(true[:, :3, 3] - true[0, :3, 3], axis=-1)
     path_m = float(np.linalg.norm(np.diff(true[:, :3, 3], axis=0), axis=-1).sum())
@@ -48,12 +53,16 @@ def score_ego(
     scores.append(Score("step", step_s, "s", n - 1, protocol, subject, "none"))
     standing = bool(from_start_m.max() < STANDING_M)
     omitted = {"rpe_percent": STANDING} if standing else {}
+    if not found.all():
+        omitted["extrapolated"] = f"{int((~found).sum())} of {n} frames have no motion estimate"
+    if not found[1:].any():
+        return EgoScores(scores, omitted | {"ate, rpe": "no motion was found: nothing to score"})
     for alignment, with_scale in ALIGNMENTS.items():
         if standing and with_scale:
             omitted[alignment] = f"{STANDING}: there is no scale to find"
             continue
         try:
-            figures = _figures(true, predicted, with_scale, None if standing else path_m)
+            figures = _figures(true, predicted, found, with_scale, not standing)
         except GeometryError as error:
             omitted[alignment] = f"predicted path: {error}"
             continue
@@ -65,17 +74,21 @@ def score_ego(
 def _figures(
     true: Float[np.ndarray, "t 4 4"],
     predicted: Float[np.ndarray, "t 4 4"],
+    found: Bool[np.ndarray, "t"],
     with_scale: bool,
-    path_m: float | None,
+    moves: bool,
 ) -> dict[str, tuple[float, str, int]]:
-    """Value, unit and samples of every figure under one alignment; no percentage without a path."""
-    positions_m = predicted[:, :3, 3]
-    scale, true_T_predicted = align_umeyama(true[:, :3, 3], positions_m, with_scale)
-    off_m = np.linalg.norm(true[:, :3, 3] - apply(true_T_predicted, scale * positions_m), axis=-1)
+    """Value, unit and samples of every figure under one alignment; a percentage if the car moves.
+
+    The first frame's pose is given, the others' are `found` or left out.
+    """
+    true_m, positions_m = true[found, :3, 3], predicted[found, :3, 3]
+    scale, true_T_predicted = align_umeyama(true_m, positions_m, with_scale)
+    off_m = np.linalg.norm(true_m - apply(true_T_predicted, scale * positions_m), axis=-1)
     scaled = predicted.copy()
     scaled[:, :3, 3] *= scale
     # A rotation of the whole path cancels in relative motions; only the scale is left of it.
-    true_step, scaled_step = (invert(path[:-1]) @ path[1:] for path in (true, scaled))
+    true_step, scaled_step = ((invert(p[:-1]) @ p[1:])[found[1:]] for p in (true, scaled))
     off_step = invert(true_step) @ scaled_step
     step_m = np.linalg.norm(off_step[:, :3, 3], axis=-1)
     steps = len(step_m)
@@ -84,8 +97,9 @@ def _figures(
         "rpe_translation": (_rms(step_m), "m", steps),
         "rpe_rotation": (_rms(np.degrees(angle_rad(off_step))), "deg", steps),
     }
-    if path_m is not None:
-        figures["rpe_percent"] = (float(100 * step_m.sum() / path_m), "%", steps)
+    scored_m = float(np.linalg.norm(true_step[:, :3, 3], axis=-1).sum())
+    if moves and scored_m > 0:
+        figures["rpe_percent"] = (float(100 * step_m.sum() / scored_m), "%", steps)
     if with_scale:
         figures["scale"] = (scale, "", len(off_m))
     return figures
@@ -99,12 +113,14 @@ def _check(
     true: Float[np.ndarray, "t 4 4"],
     predicted: Float[np.ndarray, "s 4 4"],
     time_us: Int[np.ndarray, "r"],
+    found: Bool[np.ndarray, "q"],
     subject: str,
 ) -> None:
-    if not 0 < len(true) == len(predicted) == len(time_us):
+    if not 0 < len(true) == len(predicted) == len(time_us) == len(found):
         raise ScoringError(
             f"{subject!r}: {len(true)} true poses, {len(predicted)} predicted, {len(time_us)} "
-            "times; expected as many of each, at least one: pair them by frame first"
+            f"times, {len(found)} marks; expected as many of each, at least one: pair them by "
+            "frame first"
         )
     for name, poses in (("true", true), ("predicted", predicted)):
         bad = np.flatnonzero(~np.isfinite(poses).all((1, 2)))

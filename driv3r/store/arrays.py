@@ -39,6 +39,7 @@ def create_array(
                     Crc32cCodec(),
                 ],
                 chunk_key_encoding={"name": "default", "separator": "."},
+                dimension_names=spec.dims,
                 attributes=attributes,
             )
     except Exception as error:  # zarr's own errors are of many kinds

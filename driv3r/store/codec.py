@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Shaped, UInt8, UInt16
 
-OK, NO_INPUT, NON_FINITE, OUT_OF_RANGE = range(4)  # views/valid_reason
+OK, NO_INPUT, NON_FINITE, OUT_OF_RANGE, UNSCALED = range(5)  # views/valid_reason
 NO_MOTION = 255
 
 
@@ -55,11 +55,17 @@ def encode_depth(depth_m: Float[np.ndarray, "*b"]) -> UInt16[np.ndarray, "*b"]:
 
 
 def explain_depth(
-    depth_m: Float[np.ndarray, "v h w"], present: Bool[np.ndarray, "v"]
+    depth_m: Float[np.ndarray, "v h w"],
+    present: Bool[np.ndarray, "v"],
+    scaled: Bool[np.ndarray, "v"],
 ) -> UInt8[np.ndarray, "v h w"]:
-    """Why a pixel has no depth: OK, NO_INPUT (its camera gave none), NON_FINITE, OUT_OF_RANGE."""
+    """Why a pixel has no depth: OK, NO_INPUT (its camera gave none), NON_FINITE, OUT_OF_RANGE.
+
+    UNSCALED where nothing has told the unit of length of its camera's answers.
+    """
     reason = np.where(np.isfinite(depth_m), OUT_OF_RANGE, NON_FINITE)
     reason = np.where((depth_m >= DEPTH.low) & (depth_m <= DEPTH.high), OK, reason)
+    reason = np.where(scaled[:, None, None], reason, UNSCALED)
     return np.where(present[:, None, None], reason, NO_INPUT).astype(np.uint8)
 
 

@@ -10,10 +10,20 @@ from jaxtyping import Float, Float32, Int64, UInt8
 
 from driv3r.errors import StoreError
 from driv3r.geometry.cameras import lift_depth
+from driv3r.settings import Provenance
 from driv3r.store.arrays import read_array, read_view
 from driv3r.store.codec import DEPTH
 from driv3r.store.files import read_attributes
-from driv3r.store.schema import SCHEMA, STATUSES, FrameRecord, LogHeader, Status, header_hash
+from driv3r.store.schema import (
+    PLAIN,
+    SCHEMA,
+    STAGES,
+    STATUSES,
+    FrameRecord,
+    LogHeader,
+    Status,
+    header_hash,
+)
 from driv3r.store.units import read_prediction, read_record, unit_path
 from driv3r.types import (
     Camera,
@@ -59,13 +69,19 @@ class LogStore:
     @cached_property
     def header(self) -> LogHeader:
         """The header the log was written with; StoreError where its hash does not agree."""
-        plain = ("log_id", "dataset", "model", "hashes", "scale", "scale_source", "ego_poses")
         try:
+            rig, full_cameras, crops = self._read_rig()
+            plain = {name: self._attributes[name] for name in PLAIN}
+            x, y, z = plain.pop("origin_world")
             header = LogHeader(
-                rig=self._read_rig(),
+                rig=rig,
+                full_cameras=full_cameras,
+                crops=crops,
                 time_us=read_array(self.path, "frames/time_us"),
                 is_keyframe=read_array(self.path, "frames/is_keyframe"),
-                **{name: self._attributes[name] for name in plain},
+                provenance=Provenance(**self._attributes["provenance"]),
+                origin_world=(float(x), float(y), float(z)),
+                **plain,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(f"{self.path}: the header is damaged ({error!r}): {_AGAIN}") from error
@@ -89,9 +105,14 @@ class LogStore:
         return self.header.time_us
 
     @property
-    def hashes(self) -> dict[str, str]:
-        """Hashes of input, config, weights and code."""
-        return self.header.hashes
+    def provenance(self) -> Provenance:
+        """Settings, weights, sources and versions that the log was made with."""
+        return self.header.provenance
+
+    @cached_property
+    def image_paths(self) -> tuple[tuple[str | None, ...], ...]:
+        """Each view's image file relative to the dataset's root, by frame and camera."""
+        return tuple(tuple(paths) for paths in self._read_attribute("frames", "image_paths"))
 
     @property
     def scale(self) -> Scale:
@@ -144,14 +165,14 @@ class LogStore:
 
     def record(self, frame: int) -> FrameRecord:
         """All that was written of one surround frame."""
-        return read_record(self.path, self._check_frame(frame), self.scale)
+        return read_record(self.path, self._check_frame(frame), self.rig.cameras, self.scale)
 
     def prediction(self, frame: int) -> Prediction:
         """What the network said of one surround frame, within the codes' errors."""
         self._check_frame(frame)
         last_T_ego = self._last_T_ego[frame]
         known = last_T_ego if np.isfinite(last_T_ego).all() else None
-        return read_prediction(self.path, frame, known, self.scale)
+        return read_prediction(self.path, frame, self.rig.cameras, known, self.scale)
 
     def depth_m(self, frame: int, view: int) -> Float32[np.ndarray, "h w"]:
         """Depth of one view, NaN where there is none."""
@@ -209,20 +230,42 @@ class LogStore:
         names = sorted(p.parent.name for p in (self.path / folder).glob("*/zarr.json"))
         return {name: read_array(self.path, f"{folder}/{name}") for name in names}
 
-    def _read_rig(self) -> Rig:
+    def pictures(self) -> dict[str, bytes]:
+        """JPEG files for a report, by title."""
+        titles = self._read_attribute("pictures", "titles")
+        return {
+            title: read_array(self.path, f"pictures/{i:04d}").tobytes()
+            for i, title in enumerate(titles)
+        }
+
+    def seconds(self) -> dict[str, float]:
+        """How long each stage of making the log took."""
+        return dict(self._read_group(f"lineage/{STAGES}").get("seconds", {}))
+
+    def _read_rig(self) -> tuple[Rig, tuple[Camera, ...], tuple[tuple[int, int, int, int], ...]]:
+        """The rig at the working size, the recorded images' cameras, and the crops of those."""
         attributes = self._read_group("rig")
-        K, ego_T_cam = (read_array(self.path, f"rig/{name}") for name in ("K", "ego_T_cam"))
-        rows = zip(
-            attributes["names"], attributes["sizes_hw"], attributes["distortion"], strict=True
-        )
-        lidar = attributes["ego_T_lidar"]
-        return Rig(
-            cameras=tuple(
+        ego_T_cam, lidar = read_array(self.path, "rig/ego_T_cam"), attributes["ego_T_lidar"]
+        working, full = (
+            tuple(
                 Camera(name, K[i], (size_hw[0], size_hw[1]), ego_T_cam[i], tuple(distortion))
-                for i, (name, size_hw, distortion) in enumerate(rows)
-            ),
-            ego_T_lidar=None if lidar is None else np.array(lidar, np.float64),
+                for i, (name, size_hw, distortion) in enumerate(
+                    zip(
+                        attributes["names"],
+                        attributes[f"{which}sizes_hw"],
+                        attributes[f"{which}distortion"],
+                        strict=True,
+                    )
+                )
+            )
+            for which, K in (
+                ("", read_array(self.path, "rig/K")),
+                ("full_", read_array(self.path, "rig/full_K")),
+            )
         )
+        ego_T_lidar = None if lidar is None else np.array(lidar, np.float64)
+        crops = tuple((y0, x0, h, w) for y0, x0, h, w in attributes["crops_y0_x0_h_w"])
+        return Rig(working, ego_T_lidar, attributes["ground_z_m"]), full, crops
 
     def _read_group(self, name: str) -> dict[str, Any]:
         attributes = read_attributes(self.path / name)

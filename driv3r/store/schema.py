@@ -1,7 +1,6 @@
 """What a store holds: header, frame records, arrays with types and chunks, and their meaning."""
 
 import dataclasses
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -10,17 +9,29 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from driv3r.errors import StoreError
+from driv3r.settings import Provenance, fingerprint
 from driv3r.store import codec
-from driv3r.store.files import dump_json
-from driv3r.types import EgoPoses, Prediction, Rig, Scale, Transform
+from driv3r.types import Camera, EgoPoses, Prediction, Rig, Scale, Transform
 
-SCHEMA = "driv3r/1"
+SCHEMA = "driv3r/2"
 Status = Literal["ok", "repaired", "partial", "quarantined"]
 STATUSES: tuple[Status, ...] = get_args(Status)
-HASHES = frozenset({"input", "config", "weights", "code"})
 ABSENT_US = -1
+STAGES = "stages"  # the group of lineage/ that has the seconds of a log's stages
 MEMORY_FILE = "memory.safetensors"  # the network's temporal memory; only ever in a staging folder
 CHUNK_ROWS = 65536
+VIEW_DIMS = ("frame", "camera", "y", "x")
+PLAIN = (  # fields of the header that are attributes of the root as they are
+    "log_id",
+    "dataset",
+    "model",
+    "input_hash",
+    "scale",
+    "scale_source",
+    "ego_poses",
+    "origin_world",
+    "generated",
+)
 CONVENTIONS = {
     "units": {"length": "m", "time": "us", "velocity": "m/s"},
     "transforms": "dst_T_src maps homogeneous points of src to dst",
@@ -44,7 +55,7 @@ VIEW_ATTRIBUTES: dict[str, dict[str, Any]] = {
         "meaning": "probability that the pixel's surface moves in the world",
         "decode": "code / 254; 255 is none",
     },
-    "valid_reason": {"codes": ["ok", "no input", "non-finite", "out of range"]},
+    "valid_reason": {"codes": ["ok", "no input", "non-finite", "out of range", "unscaled"]},
 }
 
 
@@ -52,20 +63,26 @@ VIEW_ATTRIBUTES: dict[str, dict[str, Any]] = {
 class LogHeader:
     """What is known of a log before its first frame; its hash says whether work can be continued.
 
-    `rig` holds the cameras at the working size, one for all; `hashes` has input, config, weights,
-    code.
+    `rig` holds the cameras at the working size, one for all: crops (y0, x0, h, w) of the recorded
+    images, whose cameras are `full_cameras`, resized. `origin_world` (x, y, z) plus a point of the
+    store is the point in the dataset's own world. `generated` data are no recording.
     """
 
     log_id: str
     dataset: str
     model: str
     rig: Rig
+    full_cameras: tuple[Camera, ...]
+    crops: tuple[tuple[int, int, int, int], ...]
     time_us: Int64[np.ndarray, "t"]
     is_keyframe: Bool[np.ndarray, "t"]
-    hashes: dict[str, str]
+    input_hash: str
+    provenance: Provenance
     scale: Scale
     scale_source: str
     ego_poses: EgoPoses
+    origin_world: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    generated: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +90,8 @@ class FrameRecord:
     """One surround frame's result. Where a camera gave nothing, its time is -1 and its pose NaN.
 
     `world_T_ego` is the car at the frame's time, `world_T_ego_cam` at each camera's own time (not
-    the camera's pose). Only a quarantined frame may lack poses (NaN).
+    the camera's pose). Only a quarantined frame may lack poses (NaN). An `extrapolated` one has its
+    pose from the speed before it. `image_paths` are relative to the dataset's root.
     """
 
     prediction: Prediction
@@ -82,36 +100,39 @@ class FrameRecord:
     time_cam_us: Int64[np.ndarray, "v"]
     world_T_ego: Transform
     world_T_ego_cam: Float[np.ndarray, "v 4 4"]
+    image_paths: tuple[str | None, ...]
     seconds: float
     input_hash: str
+    extrapolated: bool = False
     attempts: int = 1
 
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """Type and layout of one array; `shards` None is one file per chunk."""
+    """Type and layout of one array; `shards` None is one file per chunk. `dims` names its axes."""
 
     dtype: str
     shape: tuple[int, ...]
+    dims: tuple[str, ...]
     chunks: tuple[int, ...]
     shards: tuple[int, ...] | None = None
     fill: int | float = 0
 
 
-def spec_whole(dtype: str, *shape: int, fill: int | float = 0) -> ArraySpec:
-    """An array in a single chunk."""
-    return ArraySpec(dtype, shape, tuple(max(1, n) for n in shape), fill=fill)
+def spec_whole(dtype: str, dims: str, *shape: int, fill: int | float = 0) -> ArraySpec:
+    """An array in a single chunk; `dims` are its axes' names, one word each."""
+    return ArraySpec(dtype, shape, tuple(dims.split()), tuple(max(1, n) for n in shape), fill=fill)
 
 
-def spec_rows(dtype: str, *shape: int) -> ArraySpec:
+def spec_rows(dtype: str, dims: str, *shape: int) -> ArraySpec:
     """An array in chunks of 65,536 rows, whatever its length."""
-    return ArraySpec(dtype, shape, (CHUNK_ROWS, *shape[1:]))
+    return ArraySpec(dtype, shape, tuple(dims.split()), (CHUNK_ROWS, *shape[1:]))
 
 
 def list_log_arrays(t: int, v: int, h: int, w: int) -> dict[str, ArraySpec]:
     """The arrays every log has. In views/, a shard is a surround frame: the unit of work."""
     views = {
-        f"views/{name}": ArraySpec(dtype, (t, v, h, w), (1, 1, h, w), (1, v, h, w), fill)
+        f"views/{name}": ArraySpec(dtype, (t, v, h, w), VIEW_DIMS, (1, 1, h, w), (1, v, h, w), fill)
         for name, dtype, fill in (
             ("depth", "uint16", 0),
             ("sigma", "uint8", 0),
@@ -120,15 +141,18 @@ def list_log_arrays(t: int, v: int, h: int, w: int) -> dict[str, ArraySpec]:
         )
     }
     return {
-        "frames/time_us": spec_whole("int64", t),
-        "frames/status": spec_whole("uint8", t, fill=255),
-        "frames/is_keyframe": spec_whole("bool", t),
-        "frames/world_T_ego": spec_whole("float64", t, 4, 4, fill=np.nan),
-        "rig/K": spec_whole("float64", v, 3, 3),
-        "rig/ego_T_cam": spec_whole("float64", v, 4, 4),
-        "poses/time_cam_us": spec_whole("int64", t, v, fill=ABSENT_US),
-        "poses/world_T_ego": spec_whole("float64", t, v, 4, 4, fill=np.nan),
-        "poses/last_T_ego": spec_whole("float64", t, 4, 4, fill=np.nan),
+        "frames/time_us": spec_whole("int64", "frame", t),
+        "frames/status": spec_whole("uint8", "frame", t, fill=255),
+        "frames/is_keyframe": spec_whole("bool", "frame", t),
+        "frames/world_T_ego": spec_whole("float64", "frame row column", t, 4, 4, fill=np.nan),
+        "rig/K": spec_whole("float64", "camera K_row K_column", v, 3, 3),
+        "rig/full_K": spec_whole("float64", "camera K_row K_column", v, 3, 3),
+        "rig/ego_T_cam": spec_whole("float64", "camera row column", v, 4, 4),
+        "poses/time_cam_us": spec_whole("int64", "frame camera", t, v, fill=ABSENT_US),
+        "poses/world_T_ego": spec_whole(
+            "float64", "frame camera row column", t, v, 4, 4, fill=np.nan
+        ),
+        "poses/last_T_ego": spec_whole("float64", "frame row column", t, 4, 4, fill=np.nan),
         **views,
     }
 
@@ -136,26 +160,26 @@ def list_log_arrays(t: int, v: int, h: int, w: int) -> dict[str, ArraySpec]:
 def list_static_arrays(n: int) -> dict[str, ArraySpec]:
     """The arrays of n static voxels, named as the fields of StaticMap."""
     return {
-        "index": spec_rows("int32", n, 3),
-        "hits": spec_rows("int64", n),
-        "weight": spec_rows("int64", n),
-        "rgb": spec_rows("uint8", n, 3),
-        "first_frame": spec_rows("int32", n),
-        "last_frame": spec_rows("int32", n),
+        "index": spec_rows("int32", "voxel axis", n, 3),
+        "hits": spec_rows("int64", "voxel", n),
+        "weight": spec_rows("int64", "voxel", n),
+        "rgb": spec_rows("uint8", "voxel channel", n, 3),
+        "first_frame": spec_rows("int32", "voxel", n),
+        "last_frame": spec_rows("int32", "voxel", n),
     }
 
 
 def list_moving_arrays(m: int, p: int) -> dict[str, ArraySpec]:
     """The arrays of m states and p points, named as the fields of MovingObjects."""
     return {
-        "track_id": spec_rows("int64", m),
-        "frame": spec_rows("int32", m),
-        "time_us": spec_rows("int64", m),
-        "center_world": spec_rows("float64", m, 3),
-        "size_m": spec_rows("float64", m, 3),
-        "velocity_world_mps": spec_rows("float64", m, 3),
-        "points_world": spec_rows("float64", p, 3),
-        "points_state": spec_rows("int32", p),
+        "track_id": spec_rows("int64", "state", m),
+        "frame": spec_rows("int32", "state", m),
+        "time_us": spec_rows("int64", "state", m),
+        "center_world": spec_rows("float64", "state axis", m, 3),
+        "size_m": spec_rows("float64", "state axis", m, 3),
+        "velocity_world_mps": spec_rows("float64", "state axis", m, 3),
+        "points_world": spec_rows("float64", "point axis", p, 3),
+        "points_state": spec_rows("int32", "point", p),
     }
 
 
@@ -168,38 +192,46 @@ def size_of(header: LogHeader) -> tuple[int, int, int, int]:
     )
 
 
-def describe_rig(rig: Rig) -> dict[str, Any]:
-    """The rig but for its arrays, as attributes of rig/."""
-    lidar = rig.ego_T_lidar
+def describe_rig(header: LogHeader) -> dict[str, Any]:
+    """The rig but for its arrays, as attributes of rig/; `full_*` are of the recorded images."""
+    rig, lidar = header.rig, header.rig.ego_T_lidar
     return {
         "names": [camera.name for camera in rig.cameras],
         "sizes_hw": [list(camera.size_hw) for camera in rig.cameras],
         "distortion": [[float(k) for k in camera.distortion] for camera in rig.cameras],
+        "full_sizes_hw": [list(camera.size_hw) for camera in header.full_cameras],
+        "full_distortion": [
+            [float(k) for k in camera.distortion] for camera in header.full_cameras
+        ],
+        "crops_y0_x0_h_w": [list(crop) for crop in header.crops],
         "ego_T_lidar": None if lidar is None else lidar.astype(np.float64).tolist(),
+        "ground_z_m": float(rig.ground_z_m),
         "pixel_origin": PIXEL_ORIGIN,
     }
 
 
 def describe_root(header: LogHeader, state: str) -> dict[str, Any]:
     """The root group's attributes; a log is readable only in state "complete"."""
-    plain = ("log_id", "dataset", "model", "hashes", "scale", "scale_source", "ego_poses")
     return {
         "schema": SCHEMA,
         "state": state,
         "header_hash": header_hash(header),
-        **{name: getattr(header, name) for name in plain},
+        **{name: getattr(header, name) for name in PLAIN},
+        "provenance": dataclasses.asdict(header.provenance),
         **CONVENTIONS,
     }
 
 
 def header_hash(header: LogHeader) -> str:
-    """SHA-256 of everything in the header and of the schema's name."""
-    document = {f.name: getattr(header, f.name) for f in dataclasses.fields(header)}
-    document["rig"] = describe_rig(header.rig) | {
-        "K": [camera.K.astype(np.float64) for camera in header.rig.cameras],
-        "ego_T_cam": [camera.ego_T_cam.astype(np.float64) for camera in header.rig.cameras],
-    }
-    return hashlib.sha256(dump_json(document | {"schema": SCHEMA})).hexdigest()
+    """Fingerprint of everything that counts in the header, and of the schema's name."""
+    document = {name: getattr(header, name) for name in PLAIN}
+    document |= {"schema": SCHEMA, "provenance": header.provenance, "rig": describe_rig(header)}
+    document |= {"time_us": header.time_us, "is_keyframe": header.is_keyframe}
+    for name, cameras in (("cameras", header.rig.cameras), ("full", header.full_cameras)):
+        document[name] = [
+            [camera.K.astype(np.float64), camera.ego_T_cam.astype(np.float64)] for camera in cameras
+        ]
+    return fingerprint(document)
 
 
 def is_rigid(dst_T_src: Float[np.ndarray, "*b 4 4"]) -> Bool[np.ndarray, "*b"]:
@@ -245,7 +277,10 @@ def check_header(header: LogHeader) -> None:
         "rigid ego_T_cam [4 4]": all(
             c.ego_T_cam.shape == (4, 4) and is_rigid(c.ego_T_cam) for c in header.rig.cameras
         ),
-        f"hashes of {sorted(HASHES)}": set(header.hashes) == HASHES,
+        "a full camera and a crop for each camera": len(header.rig.cameras)
+        == len(header.full_cameras)
+        == len(header.crops),
+        "an input_hash": bool(header.input_hash),
         f"scale of {get_args(Scale)}": header.scale in get_args(Scale),
         f"ego_poses of {get_args(EgoPoses)}": header.ego_poses in get_args(EgoPoses),
     }.items():
@@ -259,7 +294,8 @@ def check_record(header: LogHeader, index: int, record: FrameRecord) -> None:
     prediction, last_T_ego = record.prediction, record.prediction.last_T_ego
     given = (prediction.depth_m, prediction.sigma, prediction.motion)
     shapes = [a.shape for a in (*given, record.time_cam_us, record.world_T_ego_cam)]
-    if shapes != [(v, h, w)] * 3 + [(v,), (v, 4, 4)] or record.world_T_ego.shape != (4, 4):
+    fitting = shapes == [(v, h, w)] * 3 + [(v,), (v, 4, 4)] and len(record.image_paths) == v
+    if not fitting or record.world_T_ego.shape != (4, 4):
         raise StoreError(
             f"log {header.log_id} frame {index}: depth_m, sigma, motion, time_cam_us and "
             f"world_T_ego_cam have shapes {shapes}; this log has {v} views of {(h, w)}"
@@ -274,7 +310,14 @@ def check_record(header: LogHeader, index: int, record: FrameRecord) -> None:
         "a rigid world_T_ego_cam wherever time_cam_us is not -1": quarantined
         or is_rigid(record.world_T_ego_cam[present]).all(),
         "a rigid last_T_ego or None": last_T_ego is None or is_rigid(last_T_ego),
-        "NaN depth in views without input": not np.isfinite(prediction.depth_m[~present]).any(),
+        "the log's own cameras": all(
+            own.size_hw == camera.size_hw and np.array_equal(own.K, camera.K)
+            for own, camera in zip(header.rig.cameras, prediction.cameras, strict=False)
+        )
+        and len(prediction.cameras) == v,
+        "NaN depth, sigma and motion in views without input": not any(
+            np.isfinite(a[~present]).any() for a in given
+        ),
     }.items():
         if not holds:
             raise StoreError(f"log {header.log_id} frame {index}: the record needs {expected}")

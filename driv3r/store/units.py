@@ -15,6 +15,7 @@ from driv3r.store.arrays import read_view, shard_path, write_array
 from driv3r.store.codec import (
     DEPTH,
     SIGMA,
+    UNSCALED,
     decode_motion,
     encode_depth,
     encode_motion,
@@ -23,7 +24,7 @@ from driv3r.store.codec import (
 )
 from driv3r.store.files import digest_file, read_attributes, sync, write_group
 from driv3r.store.schema import ABSENT_US, VIEW_ATTRIBUTES, FrameRecord
-from driv3r.types import Prediction, Scale, Transform
+from driv3r.types import Camera, Prediction, Scale, Transform
 
 
 def unit_path(folder: Path, frame: int) -> Path:
@@ -39,11 +40,12 @@ def write_unit(folder: Path, frame: int, record: FrameRecord) -> None:
     """
     present = record.time_cam_us != ABSENT_US
     prediction = record.prediction
+    scaled = ~np.isin(np.arange(len(present)), list(prediction.unscaled_views))
     codes = {
         "depth": encode_depth(prediction.depth_m),
         "sigma": encode_sigma(prediction.sigma),
         "dynamic_prob": encode_motion(prediction.motion),
-        "valid_reason": explain_depth(prediction.depth_m, present),
+        "valid_reason": explain_depth(prediction.depth_m, present, scaled),
     }
     for name, values in codes.items():
         write_array(folder, f"views/{name}", values, at=frame)
@@ -58,6 +60,8 @@ def write_unit(folder: Path, frame: int, record: FrameRecord) -> None:
             "status": record.status,
             "reasons": list(record.reasons),
             "time_cam_us": record.time_cam_us,
+            "image_paths": list(record.image_paths),
+            "extrapolated": record.extrapolated,
             "world_T_ego": _to_list(record.world_T_ego),
             "world_T_ego_cam": [
                 _to_list(m) if p else None
@@ -82,7 +86,7 @@ def read_unit(folder: Path, frame: int) -> dict[str, Any] | None:
         return None
 
 
-def read_record(folder: Path, frame: int, scale: Scale) -> FrameRecord:
+def read_record(folder: Path, frame: int, cameras: tuple[Camera, ...], scale: Scale) -> FrameRecord:
     """A written frame as a reader will find it; StoreError where it is not complete."""
     entry = read_unit(folder, frame)
     if entry is None:
@@ -90,32 +94,40 @@ def read_record(folder: Path, frame: int, scale: Scale) -> FrameRecord:
     record = entry["record"]
     last_T_ego = None if record["last_T_ego"] is None else np.array(record["last_T_ego"])
     return FrameRecord(
-        prediction=read_prediction(folder, frame, last_T_ego, scale),
+        prediction=read_prediction(folder, frame, cameras, last_T_ego, scale),
         status=record["status"],
         reasons=tuple(record["reasons"]),
         time_cam_us=np.array(record["time_cam_us"], np.int64),
         world_T_ego=from_lists([record["world_T_ego"]])[0],
         world_T_ego_cam=from_lists(record["world_T_ego_cam"]),
+        image_paths=tuple(record["image_paths"]),
         seconds=entry["seconds"],
         input_hash=entry["input_hash"],
+        extrapolated=record["extrapolated"],
         attempts=entry["attempts"],
     )
 
 
 def read_prediction(
-    folder: Path, frame: int, last_T_ego: Transform | None, scale: Scale
+    folder: Path,
+    frame: int,
+    cameras: tuple[Camera, ...],
+    last_T_ego: Transform | None,
+    scale: Scale,
 ) -> Prediction:
     """Decode a frame's shards; StoreError where they are missing or damaged."""
-    depth, sigma, motion = (
+    depth, sigma, motion, reason = (
         read_view(folder, f"views/{name}", frame, slice(None))
-        for name in ("depth", "sigma", "dynamic_prob")
+        for name in ("depth", "sigma", "dynamic_prob", "valid_reason")
     )
     return Prediction(
+        cameras=cameras,
         depth_m=DEPTH.decode(depth),
         sigma=SIGMA.decode(sigma),
         motion=decode_motion(motion),
         last_T_ego=last_T_ego,
         scale=scale,
+        unscaled_views=frozenset(np.flatnonzero((reason == UNSCALED).any((1, 2))).tolist()),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from driv3r.store.arrays import open_array
-from driv3r.store.codec import NON_FINITE, OK, OUT_OF_RANGE
+from driv3r.store.codec import NON_FINITE, OK, OUT_OF_RANGE, UNSCALED
 from driv3r.store.files import read_attributes
 from driv3r.store.manifest import compare_files
 from driv3r.store.morton import morton_order
@@ -78,7 +78,11 @@ def _check_arrays(store: LogStore) -> Iterator[str]:
         specs |= {f"dynamic/{name}": spec for name, spec in list_moving_arrays(m, p).items()}
     for name, spec in specs.items():
         array = open_array(store.path, name)
-        found = ArraySpec(str(array.dtype), array.shape, array.chunks, array.shards, spec.fill)
+        named = getattr(array.metadata, "dimension_names", None)
+        dims = tuple(str(name) for name in named or ())
+        found = ArraySpec(
+            str(array.dtype), array.shape, dims, array.chunks, array.shards, spec.fill
+        )
         if found != spec:
             yield f"{name}: is {found}, expected {spec}"
         if array.nchunks_initialized != array.nchunks:
@@ -111,7 +115,7 @@ def _check_views(store: LogStore) -> Iterator[str]:
             if ((reason == OK) != np.isfinite(prediction.depth_m[view])).any():
                 yield f"views/valid_reason: frame {frame} view {view} disagrees with depth"
             absent = store.time_cam_us[frame, view] == ABSENT_US
-            if absent and np.isin(reason, (OK, NON_FINITE, OUT_OF_RANGE)).any():
+            if absent and np.isin(reason, (OK, NON_FINITE, OUT_OF_RANGE, UNSCALED)).any():
                 yield f"views/valid_reason: frame {frame} view {view} has depth without input"
 
 

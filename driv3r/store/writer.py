@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from driv3r.store.morton import TILE_M, count_tile_voxels, morton_order
 from driv3r.store.schema import (
     MEMORY_FILE,
     SCHEMA,
+    STAGES,
     STATUSES,
     VIEW_ATTRIBUTES,
     ArraySpec,
@@ -73,7 +74,8 @@ class LogWriter:
         What follows the frames starts from this, so that a resumed run gives the same bytes.
         Raises StoreError where the frame is not written or is damaged.
         """
-        return units.read_record(self._folder, index, self._header.scale)
+        cameras = self._header.rig.cameras
+        return units.read_record(self._folder, index, cameras, self._header.scale)
 
     def save_state(self, index: int, tensors: dict[str, np.ndarray]) -> None:
         """Keep the network's temporal memory after frame `index`, in place of an earlier one."""
@@ -121,8 +123,9 @@ class LogWriter:
         scores: Sequence[Score],
         per_view: dict[str, np.ndarray],
         lost: dict[str, int],
+        dims: tuple[str, ...] = ("scored_frame", "camera"),
     ) -> None:
-        """Write eval/<protocol>/: the figures, arrays of them per view, and counts per filter."""
+        """Write eval/<protocol>/: the figures, arrays of them (axes `dims`), counts per filter."""
         check_name(protocol, "protocol")
         for score in scores:
             if score.protocol != protocol or math.isinf(score.value):
@@ -134,9 +137,23 @@ class LogWriter:
         rows = [dataclasses.asdict(s) for s in scores]
         for row in rows:
             row["value"] = None if math.isnan(row["value"]) else row["value"]
-        specs = {n: spec_whole(a.dtype.name, *a.shape) for n, a in per_view.items()}
+        axes = " ".join(dims)
+        specs = {n: spec_whole(a.dtype.name, axes, *a.shape) for n, a in per_view.items()}
         attributes = {"card": card, "scores": rows, "lost": lost}
         self._replace_group(f"eval/{protocol}", attributes, per_view, specs)
+
+    def write_pictures(self, pictures: Mapping[str, bytes]) -> None:
+        """Write pictures/: JPEG files by title, in order, so that a report needs no images."""
+        arrays = {
+            f"{i:04d}": np.frombuffer(data, np.uint8) for i, data in enumerate(pictures.values())
+        }
+        specs = {n: spec_whole("uint8", f"byte_{n}", *a.shape) for n, a in arrays.items()}
+        attributes = {"titles": list(pictures), "meaning": "the bytes of JPEG files"}
+        self._replace_group("pictures", attributes, arrays, specs)
+
+    def write_seconds(self, seconds: Mapping[str, float]) -> None:
+        """Record how long each stage took."""
+        files.write_group(self._folder / "lineage" / STAGES, {"seconds": dict(seconds)})
 
     def seal(self) -> None:
         """Gather the frames' small values, list every file's digest, flush all to the disk.
@@ -169,7 +186,7 @@ class LogWriter:
         files.write_group(room, describe_root(self._header, "incomplete"))
         for name in ("frames", "poses", "views", "eval", "lineage"):
             files.write_group(room / name, {})
-        files.write_group(room / "rig", describe_rig(self._header.rig))
+        files.write_group(room / "rig", describe_rig(self._header))
         for name, spec in list_log_arrays(*size_of(self._header)).items():
             group, leaf = name.split("/")
             create_array(room, name, spec, VIEW_ATTRIBUTES[leaf] if group == "views" else None)
@@ -177,6 +194,8 @@ class LogWriter:
         write_array(room, "frames/time_us", self._header.time_us)
         write_array(room, "frames/is_keyframe", self._header.is_keyframe)
         write_array(room, "rig/K", np.stack([camera.K for camera in cameras]))
+        full_K = np.stack([camera.K for camera in self._header.full_cameras])
+        write_array(room, "rig/full_K", full_K)
         write_array(room, "rig/ego_T_cam", np.stack([camera.ego_T_cam for camera in cameras]))
         files.sync_tree(room)
         room.rename(folder)
@@ -200,6 +219,8 @@ class LogWriter:
             "status_codes": list(STATUSES),
             "status_counts": Counter(r["status"] for r in records),
             "reasons": [r["reasons"] for r in records],
+            "image_paths": [r["image_paths"] for r in records],
+            "extrapolated": [r["extrapolated"] for r in records],
         }
         files.write_group(folder / "frames", attributes)
 

@@ -1,5 +1,6 @@
 """Odometry against closed forms and against rendered streets with exact truth."""
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from jaxtyping import TypeCheckError
 from driv3r.align.odometry import OdometryConfig, RigOdometry
 from driv3r.align.tracking import TrackerConfig
 from driv3r.errors import ConfigError, GeometryError
-from driv3r.geometry.cameras import project, unproject
+from driv3r.geometry.cameras import crop_resize, project, resize_camera, unproject
 from driv3r.geometry.pnp import (
     INDEPENDENT,
     NOISE_PX,
@@ -22,7 +23,7 @@ from driv3r.geometry.pnp import (
     tell_information,
 )
 from driv3r.geometry.transforms import angle_rad, apply, from_rotvec, invert, to_rotvec
-from driv3r.types import Rig
+from driv3r.types import Prediction, Rig
 from driv3r.world.clips import render_frame
 from driv3r.world.render import Renderer
 from driv3r.world.rig import make_rig
@@ -41,6 +42,12 @@ class Seen(NamedTuple):
     depth_m: np.ndarray
     sigma: np.ndarray
     motion: np.ndarray
+
+    def given(self, rig: Rig) -> tuple[Sequence[np.ndarray | None], Prediction]:
+        """As odometry takes it."""
+        size_hw = (self.depth_m.shape[1], self.depth_m.shape[2])
+        cameras = tuple(resize_camera(camera, size_hw) for camera in rig.cameras)
+        return self.images, Prediction(cameras, self.depth_m, self.sigma, self.motion, None)
 
 
 class Street(NamedTuple):
@@ -144,8 +151,8 @@ def rough(truth):
 
 def run(rig, frames: list[Seen], prior, config=None):
     odometry = RigOdometry(rig, config)
-    assert odometry.step(*frames[0], 0.0, None) is None
-    return odometry.step(*frames[1], GAP_S, prior)
+    assert odometry.step(*frames[0].given(rig), 0.0, None) is None
+    return odometry.step(*frames[1].given(rig), GAP_S, prior)
 
 
 def assert_close(last_T_ego, truth, share=0.05, turn_deg=0.4):
@@ -222,15 +229,15 @@ def test_unrelated_images_give_none(street: Street):
 def test_state_round_trip_gives_the_same_next_answer(street: Street):
     rig, frames, truth = street
     going, resumed = RigOdometry(rig), RigOdometry(rig)
-    going.step(*frames[0], 0.0, None)
-    going.step(*frames[0], GAP_S, np.eye(4))
+    going.step(*frames[0].given(rig), 0.0, None)
+    going.step(*frames[0].given(rig), GAP_S, np.eye(4))
     resumed.load_state({name: array.copy() for name, array in going.save_state().items()})
     for prior in (rough(truth), None):
-        a, b = (o.step(*frames[1], GAP_S, prior) for o in (going, resumed))
+        a, b = (o.step(*frames[1].given(rig), GAP_S, prior) for o in (going, resumed))
         assert_same(a, b)
     fresh = RigOdometry(rig)
     fresh.load_state(RigOdometry(rig).save_state())
-    assert fresh.step(*frames[0], 0.0, None) is None
+    assert fresh.step(*frames[0].given(rig), 0.0, None) is None
 
 
 def test_bad_input_is_named(street: Street):
@@ -238,12 +245,15 @@ def test_bad_input_is_named(street: Street):
     images, depth_m, sigma, motion = frames[0]
     odometry = RigOdometry(rig)
     short = np.zeros((100, SIZE_HW[1], 3), np.uint8)
+    whole = Prediction(rig.cameras, depth_m, sigma, motion, None)
+    torn = copy.copy(whole)
+    object.__setattr__(torn, "sigma", sigma[:, :9])
     bad = (
-        (images[:5], depth_m, sigma, motion, 0.5, None),
-        ([short] * 6, depth_m, sigma, motion, 0.5, None),
-        (images, depth_m, sigma[:, :9], motion, 0.5, None),
-        (images, depth_m, sigma, motion, float("nan"), None),
-        (images, depth_m, sigma, motion, 0.5, np.full((4, 4), np.nan)),
+        (images[:5], whole, 0.5, None),
+        ([short] * 6, whole, 0.5, None),
+        (images, torn, 0.5, None),
+        (images, whole, float("nan"), None),
+        (images, whole, 0.5, np.full((4, 4), np.nan)),
     )
     for arguments in bad:
         # TypeCheckError: the shapes of calls are themselves checked where conftest asks for it.
@@ -282,3 +292,13 @@ def test_stated_information_is_that_of_repeated_draws():
     spread, told = np.std(answers, axis=0), np.sqrt(np.diag(np.mean(stated, axis=0)))
     assert (told / spread > 0.6).all()
     assert (told / spread < 1.9).all()
+
+
+def test_depth_of_another_crop_is_refused(street: Street):
+    """A 4:3 crop of the same cameras: its depth would be read at other places' pixels."""
+    rig, frames, _ = street
+    images, whole = frames[0].given(rig)
+    cropped = tuple(crop_resize(camera, (192, 256))[0] for camera in rig.cameras)
+    maps = (a[:, :192, :256] for a in (whole.depth_m, whole.sigma, whole.motion))
+    with pytest.raises(GeometryError, match="another crop"):
+        RigOdometry(rig).step(images, Prediction(cropped, *maps, None), 0.5, None)

@@ -49,6 +49,7 @@ def err_smoothly(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray
 def drive() -> Drive:
     world = make_world(31, 3.0, "suburb")  # a dry sunny street, driven at 8 m/s
     rig, renderer = make_rig(SIZE_HW), Renderer(world)
+    small = make_rig((SIZE_HW[0] // 2, SIZE_HW[1] // 2))
     rng = np.random.default_rng(0)
     images, depths, predictions, motions = [], [], [], []
     for i, time_s in enumerate(TIMES_S):
@@ -68,7 +69,9 @@ def drive() -> Drive:
             motions.append(true)
             last_T_ego = from_rotvec(np.array([0, 0, 0.003]), np.zeros(3)) @ true
             last_T_ego[:3, 3] *= 1.2
-        predictions.append(Prediction(stated, sigma, moving.astype(np.float32), last_T_ego))
+        predictions.append(
+            Prediction(small.cameras, stated, sigma, moving.astype(np.float32), last_T_ego)
+        )
     return Drive(rig, images, depths, predictions, motions)
 
 

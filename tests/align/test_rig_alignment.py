@@ -119,6 +119,35 @@ def test_a_dead_camera_gets_nan_and_does_not_harm_the_others():
     assert np.isnan(answer.depth_m[:, 3]).all()
 
 
+def test_clues_between_cameras_keep_their_cameras_where_one_is_dead():
+    """Camera 5 shows no motion, and only the sure clue to camera 4 tells its unit well."""
+    drive = make_drive()
+    points, unit_m = tell_drive(drive)
+    points.points_first[:, 3] = np.nan
+    points.confidence[1:, 5] = 0.0
+    living = [0, 1, 2, 4, 5]
+    clue = Clue(5, 4, float(np.log(unit_m[5] / unit_m[4])), 1e-3)
+    wrong = [Clue(5, 3, 9.0, 1e-3), Clue(3, 5, 9.0, 1e-3), Clue(3, None, 9.0, 1e-3)]
+    answer = align_rig(points, others=[clue, *wrong])
+    np.testing.assert_allclose(answer.unit_m[living], unit_m[living], rtol=3e-3)
+    assert np.isnan(answer.unit_m[3])
+    alone = align_rig(points)
+    assert answer.sigma[5] < 0.8 * alone.sigma[5]
+    # a camera that overlaps none is tied by the clue alone, from whichever side it is told
+    three, unit_m = tell_drive(make_drive(views=3))
+    three.points_first[:, 0] = np.nan
+    three.confidence[1:, 2] = 0.0
+    for tie in (
+        Clue(2, 1, float(np.log(unit_m[2] / unit_m[1])), 0.01),
+        Clue(1, 2, float(np.log(unit_m[1] / unit_m[2])), 0.01),
+    ):
+        answer = align_rig(three, others=[tie])
+        np.testing.assert_allclose(answer.unit_m[1:], unit_m[1:], rtol=3e-3)
+    still, _ = tell_drive(make_drive(step_m=0.01, turn_rad=0.001), noise=0.02)
+    with pytest.raises(GeometryError, match="stands still"):  # a ratio is no metre
+        align_rig(still, others=[clue])
+
+
 def test_a_scale_that_is_not_seen_is_refused():
     points, _ = tell_drive(make_drive(step_m=0.01, turn_rad=0.001), noise=0.02)
     with pytest.raises(GeometryError, match="stands still"):

@@ -4,7 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from run_settings import settings_for
 
+from driv3r.pipelines.process import process
 from driv3r.world.nuscenes_writer import WorldRecipe, write_world
 
 TINY = WorldRecipe(seeds=(3, 5), keyframes=3, size_hw=(64, 112), camera_hz=4)
@@ -16,6 +18,19 @@ def tiny_world(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("tiny") / "nuscenes"
     write_world(root, TINY, workers=2)
     return root
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_world, tmp_path_factory):
+    """An inline run over the tiny world, not to be changed: (run, folder)."""
+    out = tmp_path_factory.mktemp("inline")
+    return process(settings_for(tiny_world), out, inline=True), out
+
+
+@pytest.fixture
+def finished_copy(finished, tmp_path) -> Path:
+    """A copy of the run's folder that a test may write to."""
+    return Path(shutil.copytree(finished[1], tmp_path / "finished"))
 
 
 @pytest.fixture

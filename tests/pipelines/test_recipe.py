@@ -1,14 +1,16 @@
 import dataclasses
+import json
+import math
 from typing import Any, Literal
 
 import pytest
 import torch
 
-from driv3r.errors import ConfigError, StoreError
+from driv3r.errors import ConfigError
 from driv3r.network.models import MODELS
 from driv3r.pipelines.process import make_settings
 from driv3r.pipelines.recipe import BUILT_IN, build_recipe, find_recipe, load_recipe
-from driv3r.pipelines.results import LogResult, Picture, load_log_result, save_result
+from driv3r.pipelines.results import LogResult, Picture, load_failure, save_result
 from driv3r.training.config import TrainConfig
 from driv3r.types import Score
 from driv3r.world.nuscenes_writer import WorldRecipe
@@ -74,17 +76,29 @@ def test_recipes_are_found_by_name_or_not_at_all(tmp_path):
 
 def test_settings_name_the_wrong_option():
     with pytest.raises(ConfigError, match="ego_poses: expected one of"):
-        make_settings(ego_poses="guessed")
+        make_settings(dataset="nuscenes", root=".", ego_poses="guessed")
 
 
 def test_results_survive_the_disk(tmp_path):
     score = Score("abs_rel", 0.1, "", 3, "p", "s", images=2)
     result = LogResult("a", "done", scores=(score,), pictures=(Picture("t", "f"),), lost={"x": 1})
     save_result(result, tmp_path / "a.json")
-    assert load_log_result(tmp_path / "a.json") == result
+    assert load_failure(tmp_path / "a.json") == result
     (tmp_path / "b.json").write_text("{")
-    with pytest.raises(StoreError, match="not a log's result"):
-        load_log_result(tmp_path / "b.json")
+    assert load_failure(tmp_path / "b.json") is None
+    assert load_failure(tmp_path / "c.json") is None
+
+
+def test_results_are_json_that_any_reader_takes(tmp_path):
+    """NaN is none: Python writes it, browsers and jq stop at it."""
+    nothing = Score("abs_rel", math.nan, "", 0, "p", "s")
+    save_result(LogResult("a", "done", scores=(nothing,)), tmp_path / "a.json")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    read = json.loads((tmp_path / "a.json").read_text(), parse_constant=refuse)
+    assert read["scores"][0]["value"] is None
 
 
 @pytest.mark.parametrize(

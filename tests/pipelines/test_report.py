@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driv3r.pipelines.charts import draw_paths, format_duration, format_number, nice_step
-from driv3r.pipelines.pictures import write_jpeg
+from driv3r.pipelines.pictures import encode_jpeg
 from driv3r.pipelines.report import build_panels, write_report
 from driv3r.pipelines.results import LogResult, Path2D, Picture, RunResult
 from driv3r.pipelines.tables import build_tables
@@ -77,7 +77,7 @@ def make_scores():
 
 
 def make_run(tmp_path, **changes):
-    write_jpeg(tmp_path / "a.jpg", np.full((8, 8, 3), 90, np.uint8))
+    (tmp_path / "a.jpg").write_bytes(encode_jpeg(np.full((8, 8, 3), 90, np.uint8)))
     log = LogResult(
         "scene-0061",
         "done",

@@ -1,6 +1,7 @@
 """A small made-up log for the tests of the store, also run as a process that gets killed."""
 
 import copy
+import dataclasses
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from driv3r.geometry.transforms import from_rotvec
+from driv3r.settings import Provenance
 from driv3r.store import units
 from driv3r.store.schema import FrameRecord, LogHeader
 from driv3r.store.writer import LogWriter
@@ -38,14 +40,33 @@ def make_header(**changes) -> LogHeader:
         "dataset": "made-up",
         "model": "made-up",
         "rig": Rig(cameras, from_rotvec(np.zeros(3), np.array([0.0, 0.0, 1.8]))),
+        "full_cameras": tuple(
+            dataclasses.replace(c, K=c.K * [[2], [2], [1]] + [[0, 0, 3], [0, 0, 1], [0, 0, 0]])
+            for c in cameras
+        ),
+        "crops": ((1, 3, 12, 16),) * V,
         "time_us": 1_600_000_000_000_000 + 500_000 * np.arange(T),
         "is_keyframe": np.arange(T) % 2 == 0,
-        "hashes": {"input": "a", "config": "b", "weights": "c", "code": "d"},
+        "input_hash": "a",
+        "provenance": make_provenance(),
         "scale": "metric",
         "scale_source": "calibrated rig",
         "ego_poses": "predicted",
     }
     return LogHeader(**fields | changes)
+
+
+def make_provenance(**changes) -> Provenance:
+    fields = {
+        "settings": {"threads": 1, "model": "made-up"},
+        "weights": "c",
+        "sources": "d",
+        "versions": {"numpy": "1.0"},
+        "device": "cpu",
+        "precision": "fp32",
+        "machine": "a made-up processor",
+    }
+    return Provenance(**fields | changes)
 
 
 def make_record(frame: int, seconds: float = 0.5, attempts: int = 1) -> FrameRecord:
@@ -59,11 +80,17 @@ def make_record(frame: int, seconds: float = 0.5, attempts: int = 1) -> FrameRec
     if absent:
         view = ABSENT[1]
         depth_m[view], time_cam_us[view], world_T_ego_cam[view] = np.nan, -1, np.nan
+    sigma = rng.uniform(0.01, 1.0, (V, H, W)).astype(np.float32)
+    motion = rng.uniform(0.0, 1.0, (V, H, W)).astype(np.float32)
+    paths = [f"samples/CAM_{view}/{frame}.jpg" for view in range(V)]
+    if absent:
+        sigma[view], motion[view], paths[view] = np.nan, np.nan, None
     return FrameRecord(
         prediction=Prediction(
+            cameras=make_header().rig.cameras,
             depth_m=depth_m,
-            sigma=rng.uniform(0.01, 1.0, (V, H, W)).astype(np.float32),
-            motion=rng.uniform(0.0, 1.0, (V, H, W)).astype(np.float32),
+            sigma=sigma,
+            motion=motion,
             last_T_ego=pose[V] if frame else None,
         ),
         status="partial" if absent else "ok",
@@ -71,6 +98,7 @@ def make_record(frame: int, seconds: float = 0.5, attempts: int = 1) -> FrameRec
         time_cam_us=time_cam_us,
         world_T_ego=pose[V + 1],
         world_T_ego_cam=world_T_ego_cam,
+        image_paths=tuple(paths),
         seconds=seconds,
         input_hash=f"in{frame}",
         attempts=attempts,
@@ -116,6 +144,8 @@ def finish(writer: LogWriter) -> None:
         {"abs_rel": np.linspace(0, 1, T * V).reshape(T, V), "n": np.ones((T, V), np.int64)},
         {"parallax": 7},
     )
+    writer.write_pictures({"frame 0": b"\xff\xd8 a JPEG", "frame 2": b"another"})
+    writer.write_seconds({"predict": 1.5})
     writer.seal()
 
 

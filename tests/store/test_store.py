@@ -14,6 +14,7 @@ from store_logs import flip, write_log
 
 from driv3r.errors import StoreError
 from driv3r.geometry.transforms import from_rotvec
+from driv3r.store import codec
 from driv3r.store.commit import commit
 from driv3r.store.files import read_state
 from driv3r.store.morton import morton_order
@@ -65,7 +66,14 @@ def test_header_poses_and_status_return_exactly(made):
     store, header = LogStore.open(made), logs.make_header()
     assert header_hash(store.header) == header_hash(header) == read_state(made)[1]
     assert (store.log_id, store.scale, store.ego_poses) == ("log-1", "metric", "predicted")
-    assert store.hashes == header.hashes
+    assert store.provenance == header.provenance
+    assert store.header.crops == header.crops
+    for full, given in zip(store.header.full_cameras, header.full_cameras, strict=True):
+        np.testing.assert_array_equal(full.K, given.K)
+    assert store.image_paths[0] == ("samples/CAM_0/0.jpg", "samples/CAM_1/0.jpg")
+    assert store.image_paths[2] == ("samples/CAM_0/2.jpg", None)
+    assert store.pictures() == {"frame 0": b"\xff\xd8 a JPEG", "frame 2": b"another"}
+    assert store.seconds() == {"predict": 1.5}
     assert store.rig.cameras[1].distortion == (0.01,) * 4
     records = [logs.make_record(frame) for frame in range(logs.T)]
     assert np.array_equal(store.world_T_ego(), [r.world_T_ego for r in records])
@@ -118,7 +126,7 @@ def test_points_world_are_the_closed_form(tmp_path):
 
 def test_plain_zarr_reads_the_documented_arrays(made):
     group = zarr.open_group(made, mode="r")
-    assert group.attrs["schema"] == "driv3r/1"
+    assert group.attrs["schema"] == "driv3r/2"
     assert group.attrs["state"] == "complete"
     depth = group["views/depth"]
     assert (depth.dtype, depth.shape) == (np.uint16, (logs.T, logs.V, logs.H, logs.W))
@@ -138,7 +146,8 @@ def test_plain_zarr_reads_the_documented_arrays(made):
     assert group["rig"].attrs["names"] == ["CAM_0", "CAM_1"]
     assert group["static"].attrs["tile_m"] == 25.6
     assert group["eval/nuscenes"].attrs["lost"] == {"parallax": 7}
-    assert set(group["lineage"].group_keys()) == {f"{frame:06d}" for frame in range(logs.T)}
+    frames = {f"{frame:06d}" for frame in range(logs.T)}
+    assert set(group["lineage"].group_keys()) == frames | {"stages"}
 
 
 # The same bytes, whatever happens
@@ -201,7 +210,10 @@ def test_seal_flushes_every_file_and_folder_before_the_manifest(tmp_path, monkey
 def test_another_header_starts_afresh(sealed, tmp_path):
     shutil.copytree(sealed, tmp_path / "s")
     assert LogWriter(tmp_path / "s", logs.make_header()).written() == frozenset(range(logs.T))
-    other = logs.make_header(hashes={"input": "a", "config": "B", "weights": "c", "code": "d"})
+    elsewhere = logs.make_provenance(machine="another processor")
+    same = logs.make_header(provenance=elsewhere)
+    assert LogWriter(tmp_path / "s", same).written() == frozenset(range(logs.T))
+    other = logs.make_header(provenance=logs.make_provenance(device="cuda"))
     assert LogWriter(tmp_path / "s", other).written() == frozenset()
 
 
@@ -223,3 +235,15 @@ def test_the_networks_memory_survives_and_is_dropped_at_commit(sealed, tmp_path)
     shutil.copytree(sealed, tmp_path / "s", dirs_exist_ok=True)
     commit(tmp_path / "s", tmp_path / "f.zarr")
     assert not (tmp_path / "f.zarr" / "memory.safetensors").exists()
+
+
+def test_xarray_opens_every_group_and_names_the_axes(made):
+    import xarray
+
+    for group in ("views", "frames", "poses", "rig", "static", "dynamic", "eval/nuscenes"):
+        with xarray.open_zarr(made, group=group, consolidated=False) as opened:
+            assert opened.sizes, group
+    with xarray.open_zarr(made, group="views", consolidated=False) as views:
+        assert dict(views.sizes) == {"frame": logs.T, "camera": logs.V, "y": logs.H, "x": logs.W}
+        codes = views["depth"].isel(frame=1, camera=0).values
+    np.testing.assert_array_equal(codec.DEPTH.decode(codes), LogStore.open(made).depth_m(1, 0))

@@ -16,11 +16,12 @@ def test_depth_in_range_returns_within_1e_4(depth_m):
 
 
 @settings(max_examples=60, deadline=None)
-@given(arrays(np.float32, (2, 3, 4), elements=FLOATS))
+@given(arrays(np.float32, (3, 3, 4), elements=FLOATS))
 def test_depth_without_a_code_has_the_right_reason(depth_m):
-    present = np.array([True, False])
-    reason = codec.explain_depth(depth_m, present)
+    present, scaled = np.array([True, False, True]), np.array([True, False, False])
+    reason = codec.explain_depth(depth_m, present, scaled)
     assert (reason[1] == codec.NO_INPUT).all()
+    assert (reason[2] == codec.UNSCALED).all()
     for d, r, code in zip(
         depth_m[0].flat, reason[0].flat, codec.encode_depth(depth_m[0]).flat, strict=True
     ):

@@ -96,7 +96,7 @@ def test_open_refuses_the_incomplete_the_foreign_and_the_absent(sealed, copied, 
     root = json.loads((copied / "zarr.json").read_bytes())
     root["attributes"]["schema"] = "driv3r/9"
     (copied / "zarr.json").write_text(json.dumps(root))
-    with pytest.raises(StoreError, match="schema 'driv3r/9'.*'driv3r/1'"):
+    with pytest.raises(StoreError, match="schema 'driv3r/9'.*'driv3r/2'"):
         LogStore.open(copied)
 
 
@@ -182,7 +182,8 @@ def test_verify_checks_values_beyond_digests(copied, array, at, value, problem):
         ({"log_id": "a\n"}, "safe file name"),
         ({"time_us": np.zeros(logs.T, np.int64)}, "strictly increase"),
         ({"is_keyframe": np.ones(2, bool)}, "is_keyframe"),
-        ({"hashes": {"input": "a"}}, "hashes"),
+        ({"input_hash": ""}, "input_hash"),
+        ({"crops": ()}, "a full camera and a crop"),
         ({"time_us": np.zeros(0, np.int64), "is_keyframe": np.zeros(0, bool)}, "at least one"),
     ],
 )
@@ -198,7 +199,7 @@ def test_bad_headers_are_refused(tmp_path, changes, problem):
         ({"world_T_ego": np.full((4, 4), np.nan)}, "rigid world_T_ego"),
         ({"world_T_ego_cam": np.stack([2 * np.eye(4)] * logs.V)}, "rigid world_T_ego_cam"),
         ({"time_cam_us": np.array([1])}, "2 views"),
-        ({"time_cam_us": np.array([1, -1])}, "NaN depth in views without input"),
+        ({"time_cam_us": np.array([1, -1])}, "NaN depth, sigma and motion in views without input"),
     ],
 )
 def test_bad_records_are_refused(tmp_path, changes, problem):
@@ -208,6 +209,18 @@ def test_bad_records_are_refused(tmp_path, changes, problem):
     with pytest.raises(StoreError, match=r"index in 0\.\.3"):
         writer.write_frame(4, logs.make_record(0))
     assert writer.written() == frozenset()
+
+
+def test_a_depth_map_of_other_cameras_is_refused(tmp_path):
+    """Such as one of another crop: every pixel would be lifted along a wrong ray."""
+    writer, record = LogWriter(tmp_path / "s", logs.make_header()), logs.make_record(0)
+    shifted = tuple(
+        dataclasses.replace(c, K=c.K + [[0, 0, 1], [0, 0, 0], [0, 0, 0]])
+        for c in record.prediction.cameras
+    )
+    other = dataclasses.replace(record.prediction, cameras=shifted)
+    with pytest.raises(StoreError, match="the log's own cameras"):
+        writer.write_frame(0, dataclasses.replace(record, prediction=other))
 
 
 def test_a_quarantined_frame_may_lack_everything(tmp_path):

@@ -1,0 +1,161 @@
+"""All that can be known before work, checked before work and told once."""
+
+import platform
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import filelock
+import numpy as np
+import torch
+
+from driv3r import __version__
+from driv3r.datasets import READERS, Reader
+from driv3r.errors import ConfigError, DatasetError, StoreError
+from driv3r.network.models import choose_aligner, choose_model
+from driv3r.network.stream import choose_device, fast_bf16
+from driv3r.network.surround import Driv3r
+from driv3r.pipelines.jobs import Job
+from driv3r.pipelines.recipe import build_recipe
+from driv3r.pipelines.systems import (
+    System,
+    choose_partner,
+    choose_tracks,
+    default_weights,
+    tell_scale,
+)
+from driv3r.scoring.protocol import PROTOCOLS
+from driv3r.settings import Provenance, Settings, hash_file, hash_sources, identity_of
+
+LOCK_FILE = ".lock"
+BYTES_A_PIXEL = 1.5  # of a view in a store; the demo's logs take 1.8
+
+
+def resolve(settings: Settings, here: bool = True) -> Settings:
+    """Settings with every "own", "auto" and default decided; ConfigError names what can not be.
+
+    Where the work is not done `here` but on a cluster, the device is looked for there.
+    """
+    settings = build_recipe(vars(settings), Settings, "options")
+    _choose(settings.dataset, READERS, "dataset")
+    _choose(settings.protocol, PROTOCOLS, "protocol")
+    if settings.threads < 1:
+        raise ConfigError(f"threads is {settings.threads}; expected 1 at least")
+    if settings.calibration == "hidden" and settings.ego_poses == "odometry":
+        raise ConfigError(
+            "--ego-poses odometry needs the calibration that --calibration hidden does not tell; "
+            "leave one of them out"
+        )
+    choose_partner(settings)
+    tell_scale(settings)
+    weights = settings.weights or default_weights(settings.model)
+    for path in (weights, settings.second_weights):
+        if path is not None and not path.is_file():
+            raise ConfigError(f"no weights at {path}; give a file that exists")
+    return replace(
+        settings,
+        weights=weights,
+        aligner=choose_aligner(settings.model, settings.aligner),
+        refine="tracks" if choose_tracks(settings) else "none",
+        precision=_choose_precision(settings, here),
+    )
+
+
+def _choose(name: str, known: Iterable[str], what: str) -> None:
+    if name not in known:
+        raise ConfigError(f"no {what} {name!r}; known: {', '.join(known)}")
+
+
+def _choose_precision(settings: Settings, here: bool) -> Literal["bf16", "fp32"]:
+    """What "auto" is on the device, so that all workers do the same and the store says it."""
+    device = choose_device(settings.device) if here else torch.device(settings.device)
+    if choose_model(settings.model).network is not Driv3r:
+        if settings.precision == "bf16":
+            raise ConfigError(f"--precision bf16: {settings.model} runs in fp32; leave it out")
+        return "fp32"
+    if settings.precision != "auto":
+        return settings.precision
+    return "bf16" if (device.type == "cuda" and not here) or fast_bf16(device) else "fp32"
+
+
+def make_provenance(settings: Settings) -> Provenance:
+    """How a log of these (resolved) settings comes to be, on this machine."""
+    files = [path for path in (settings.weights, settings.second_weights) if path is not None]
+    return Provenance(
+        settings=identity_of(settings),
+        weights="+".join(hash_file(path) for path in files),
+        sources=hash_sources(),
+        versions={
+            "driv3r": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "opencv": cv2.__version__,
+        },
+        device=torch.device(settings.device).type,
+        precision=settings.precision,
+        machine=describe_machine(settings.device),
+    )
+
+
+def describe_machine(device: str) -> str:
+    """Processor, vector instructions and, where one is used, GPU."""
+    parts = [platform.machine(), torch.backends.cpu.get_cpu_capability()]
+    if torch.device(device).type == "cuda" and torch.cuda.is_available():
+        parts.append(torch.cuda.get_device_name(torch.device(device)))
+    return ", ".join(parts)
+
+
+def describe_run(settings: Settings) -> dict[str, object]:
+    """What a report tells of a run: settings as resolved, and where they came to be."""
+    made = make_provenance(settings)
+    shown = {name: str(v) if isinstance(v, Path) else v for name, v in asdict(settings).items()}
+    return shown | {
+        "scale": tell_scale(settings),
+        "machine": made.machine,
+        "weights sha256": made.weights,
+        "versions": made.versions,
+    }
+
+
+@contextmanager
+def hold(out: Path) -> Iterator[None]:
+    """Be the only run that writes to a folder; ConfigError where another is, or it can not be."""
+    lock = filelock.FileLock(out / LOCK_FILE)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise ConfigError(
+            f"another `driv3r process` is writing to {out}: wait until it has ended, or name "
+            "another --out"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"can not write to {out} ({error}); name another --out") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_space(out: Path, jobs: Sequence[Job], reader: Reader, system: System) -> None:
+    """StoreError where the disk has less room than the logs' stores will surely take.
+
+    All logs are taken to be as long as the first, so that not every log's tables are read here.
+    """
+    try:
+        scene = reader.read(jobs[0].scene_id)
+    except DatasetError:  # it is told where the log is read
+        return
+    pixels = len(scene.rig.cameras) * system.size_hw[0] * system.size_hw[1]
+    needed = len(jobs) * len(scene.frames) * pixels * BYTES_A_PIXEL
+    place = next(folder for folder in (out, *out.parents) if folder.is_dir())
+    total, _, free = shutil.disk_usage(place)
+    if total and free < needed:  # what is no disk (/proc) has no size, and is refused later
+        raise StoreError(
+            f"{out} has {free / 1e9:.2f} GB free; {len(jobs)} logs of {len(scene.frames)} frames "
+            f"take at least {needed / 1e9:.2f} GB: free some, or name another --out"
+        )
