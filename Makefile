@@ -6,7 +6,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 .PHONY: demo test check train bench clean
 
 demo: .venv/ready
-	$(BIN)/driv3r world make --root data/nuscenes
+	$(BIN)/driv3r world make --root data/nuscenes --replace
 	$(BIN)/driv3r process --dataset nuscenes --split val --out out/demo
 
 test: .venv/ready

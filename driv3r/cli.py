@@ -31,6 +31,7 @@ app.add_typer(models_app, name="models")
 app.command()(cli_training.train)
 app.command()(cli_training.adapt)
 screen, complaints = Console(), Console(stderr=True)
+STOPPED = 130
 
 
 class StageBars:
@@ -270,14 +271,20 @@ def world_make(
     root: Annotated[Path, typer.Option(help="Folder to write.")] = Path("data/nuscenes"),
     recipe: Annotated[str, typer.Option(help="A name in configs/world, or a YAML file.")] = "demo",
     workers: Annotated[int, typer.Option(min=1, help="Rendering processes.")] = 2,
+    replace: Annotated[
+        bool, typer.Option(help="Delete another generated world that lies there.")
+    ] = False,
 ) -> None:
-    """Generate logs in the nuScenes v1.0 layout, unless the folder holds some."""
+    """Generate logs in the nuScenes v1.0 layout, unless the folder holds this very world."""
     from driv3r.pipelines.recipe import find_recipe, load_recipe
+    from driv3r.world.marker import check_world, discard_world
     from driv3r.world.nuscenes_writer import WorldRecipe, write_world
 
     parsed = load_recipe(find_recipe(recipe, "world"), WorldRecipe)
-    if (root / parsed.version / "scene.json").exists():
-        screen.print(f"{root} holds {parsed.version} already", soft_wrap=True)
+    if replace:
+        discard_world(root, parsed)
+    if check_world(root, parsed):
+        screen.print(f"{root} holds this world already", soft_wrap=True)
         return
     with StageBars() as bars:
         write_world(root, parsed, workers, lambda done, n: bars.update("", "render world", done, n))
@@ -373,18 +380,16 @@ def version(
 def main() -> None:
     """Run the command line; our own errors end it with one line and status 2."""
     try:
-        sys.exit(app(standalone_mode=False))  # click would end a Ctrl-C without a word
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
+        status = app(standalone_mode=False)
+        if status == STOPPED:  # what typer makes of Ctrl-C, without a word
+            complaints.print("stopped: what is finished is kept, the same command continues")
+        sys.exit(status)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except Driv3rError as error:
         complaints.print(f"{type(error).__name__}: {error}", markup=False, soft_wrap=True)
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        complaints.print("stopped: what is finished is kept, the same command continues")
-        sys.exit(130)
     except BrokenPipeError:  # `driv3r models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

@@ -31,3 +31,7 @@ class StoreError(Driv3rError):
 
 class ScoringError(Driv3rError):
     """Prediction and truth can not be compared under the asked protocol."""
+
+
+class TrainingError(Driv3rError):
+    """Training can not go on: a loss is not finite."""

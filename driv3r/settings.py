@@ -7,7 +7,7 @@ opts out with IRRELEVANT; a source file is part of a program's unless it is list
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from driv3r.types import EgoPoses, FlowName, Precision, Refine, Told
 
 PACKAGE = Path(__file__).parent
+ABSENT = "nothing"
 IRRELEVANT = {"identity": False}  # metadata of a field that does not decide what is written
 NOT_OF_LOGS = (  # what draws worlds, trains, prints and reports does not decide a log's arrays
     "world",
@@ -86,23 +87,30 @@ class Provenance:
     machine: str = field(default="", metadata=IRRELEVANT)
 
     def differences(self, other: "Provenance") -> list[str]:
-        """What differs in words, as "threads: 1, not 2"; ours first, the other's after."""
-        mine, theirs = _flatten(identity_of(self)), _flatten(identity_of(other))
+        """What differs in words, as "threads is 1, was 2"; ours first, the other's after."""
+        facts = []
+        for each in (identity_of(self), identity_of(other)):
+            facts.append(each.pop("settings") | each.pop("versions") | each)
+        return differences(*facts)
+
+
+def differences(ours: Any, theirs: Any, name: str = "") -> list[str]:
+    """What differs of two values of plain JSON, in words: "data.first is 3, was 0", ours first."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
         return [
-            f"{name}: {mine.get(name)}, not {theirs.get(name)}"
-            for name in sorted(mine.keys() | theirs.keys())
-            if mine.get(name) != theirs.get(name)
+            line
+            for key in sorted(ours.keys() | theirs.keys())
+            for line in differences(
+                ours.get(key, ABSENT), theirs.get(key, ABSENT), f"{name}.{key}".lstrip(".")
+            )
         ]
+    return [] if ours == theirs else [f"{name} is {_shorten(ours)}, was {_shorten(theirs)}"]
 
 
-def _flatten(facts: dict[str, Any]) -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for name, value in facts.items():
-        if isinstance(value, dict):
-            flat |= {leaf: str(v) for leaf, v in value.items()}
-        else:
-            flat[name] = str(value)[:12]  # a digest's first figures tell two apart
-    return flat
+def _shorten(value: Any) -> str:
+    """A digest by its first figures, which tell two apart."""
+    text = str(value)
+    return text[:12] if re.fullmatch("[0-9a-f+]{64,}", text) else text
 
 
 def identity_of(value: Any) -> Any:
@@ -146,7 +154,7 @@ def hash_file(path: Path) -> str:
 
 
 @lru_cache
-def hash_sources(without: Iterable[str] = NOT_OF_LOGS, below: Path = PACKAGE) -> str:
+def hash_sources(without: tuple[str, ...] = NOT_OF_LOGS, below: Path = PACKAGE) -> str:
     """sha256 of all Python files below a folder, at any depth, and of the weights beside them.
 
     `without` lists files and folders that are left out, relative to the folder.

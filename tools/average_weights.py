@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from driv3r.network.checkpoints import load_weights, read_tensors, save_weights
+from driv3r.training.lineage import read_ancestry
 
 
 def main() -> None:
@@ -30,6 +31,7 @@ def main() -> None:
     for name, last in own.items():
         same = [s[name].float() for s in states if name in s and s[name].shape == last.shape]
         mean[name] = torch.stack(same).mean(0).half()
+    card["ancestry"] = [each for path in options.weights for each in read_ancestry(path)]
     save_weights(options.out, network.config, mean, card)
 
 

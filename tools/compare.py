@@ -182,9 +182,8 @@ def run(
 ) -> RunResult:
     """The system over the split, in this process."""
     settings = make_settings(
-        dataset="nuscenes", root=str(options.root), split=options.split, sweeps=False, model=name,
-        weights=weights, ego_poses="predicted", precision="auto", device="cpu",
-        threads=options.threads, protocol="nuscenes", aligner=aligner, refine=refine,
+        dataset="nuscenes", root=options.root, split=options.split, model=name, weights=weights,
+        threads=options.threads, aligner=aligner, refine=refine,
     )  # fmt: skip
     folder = options.out / name / f"logs-{Path(weights).stem}-{refine}"
     done = process(settings, folder, inline=True)

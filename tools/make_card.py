@@ -10,6 +10,7 @@ from pathlib import Path
 from matplotlib import pyplot
 
 from driv3r.network.checkpoints import load_weights
+from driv3r.training.lineage import as_ranges
 from driv3r.world.clips import FIRST_TRAIN_SEED
 
 SHOWN = ("abs_rel", "sq_rel", "rmse", "delta1")
@@ -31,13 +32,15 @@ matched. No image of a driving dataset was seen in training.
 def describe_training(card: dict, device: str) -> list[str]:
     """Steps, seconds, seeds and losses."""
     recipe, history = card["recipe"], card["history"]
+    ranges = as_ranges(card.get("train_seeds")) or []
+    seeds = ", ".join(f"{first} to {last}" for first, last in ranges)
     lines = [
         "## Training",
         "",
         f"- {card['parameters'] / 1e6:.2f} M parameters, {card['steps']} steps, "
         f"{card['seconds']} s on {device}, bf16 autocast where it is faster",
-        f"- worlds of seeds {card['train_seeds'][0]} to {card['train_seeds'][1]}; evaluated worlds "
-        f"have seeds below {FIRST_TRAIN_SEED}",
+        f"- worlds of seeds {seeds}; evaluated worlds have seeds below {FIRST_TRAIN_SEED}",
+        f"- weights it began with, oldest first: {json.dumps(card.get('ancestry', []))}",
         f"- {card['note']}" if "note" in card else "- one run, one recipe",
         f"- recipe: `{json.dumps(recipe)}`",
         "",

@@ -24,7 +24,7 @@ from driv3r.network.priors import Known
 from driv3r.network.recurrent import stack_answers
 from driv3r.network.stream import fast_bf16
 from driv3r.training.config import FIRST_VAL_SEED
-from driv3r.world.clips import Clip, ClipRecipe, ensure_clip, read_clip
+from driv3r.world.clips import Clip, ClipRecipe, clip_folder, ensure_clip, read_clip
 
 SMALL = PairConfig(
     width=128, depth=4, heads=4, cross_width=128, cross_depth=4, cross_heads=4, patch=8,
@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--out", type=Path, default=Path("docs/pow3r-priors.md"))
     options = parser.parse_args()
-    paths = sorted(options.clips.glob("*.npz"))[:160]
+    paths = sorted(clip_folder(options.clips, ClipRecipe()).glob("*.npz"))[:160]
     held_out = [
         ensure_clip(options.clips / "check", FIRST_VAL_SEED + i, ClipRecipe()) for i in range(8)
     ]

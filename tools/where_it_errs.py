@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from driv3r.network.checkpoints import SHIPPED, load_weights
 from driv3r.network.cost_volume import DEPTH_RANGE_LOG_M, NUM_DEPTHS, depth_hypotheses
 from driv3r.network.inputs import Inputs
-from driv3r.network.lenses import pick_middles
+from driv3r.network.lenses import around_middles, middle_log_depth
 from driv3r.network.losses import ROAD_M, SKY_DEPTH_M, Targets
 from driv3r.network.surround import Driv3r
 from driv3r.pipelines.recipe import find_recipe, load_recipe
@@ -67,8 +67,8 @@ def to_log(depth_m: Tensor) -> Tensor:
 
 
 def coarsen(log_depth: Float[Tensor, "b t v h w"], stride: int) -> Float[Tensor, "b t v h w"]:
-    """Every `stride`-th value, made large again."""
-    return magnify(pick_middles(log_depth, stride), log_depth.shape[-2:])
+    """Values at the middles of cells, made large again."""
+    return magnify(middle_log_depth(log_depth, stride=stride), log_depth.shape[-2:])
 
 
 def magnify(maps: Float[Tensor, "b t v y x"], size: torch.Size) -> Float[Tensor, "b t v h w"]:
@@ -113,7 +113,7 @@ def judge(model: Driv3r, inputs: Inputs, targets: Targets, depths: Sums, matches
         "truth at stride 8": coarsen(truth, 8),
     }
     tally_depths(depths, ways, kinds, targets.depth_m)
-    still = pick_middles(kinds["still, inside"] | kinds["still, at edges"]).flatten(-2)
+    still = around_middles(kinds["still, inside"] | kinds["still, at edges"]).all(-3).flatten(-2)
     still[:, 0] = False  # a first frame has no last image
     costs, depths_log_m = given[0][1], depth_hypotheses(truth)
     names = ("correlation", "sweep_mean", "seen", "parallax")
@@ -127,9 +127,9 @@ def judge(model: Driv3r, inputs: Inputs, targets: Targets, depths: Sums, matches
         "sweep features alone": depths_log_m[swept.argmax(-1)],
         "depth sweep": depths_log_m[outputs.depth_log_prob.argmax(3).flatten(-2)],
         "before matching": outputs.coarse_log_depth.flatten(-2),
-        "answer": pick_middles(outputs.log_depth).flatten(-2),
+        "answer": middle_log_depth(outputs.log_depth).flatten(-2),
     }
-    tally_matches(matches, cells, pick_middles(truth).flatten(-2), parallax.sum(-1), still)
+    tally_matches(matches, cells, middle_log_depth(truth).flatten(-2), parallax.sum(-1), still)
 
 
 def make_table(sums: Sums, total: float) -> str:

@@ -115,14 +115,18 @@ def align_rig(
 ) -> RigAlignment:
     """One scale a camera from baselines and overlaps, and metric depth and world points by it.
 
-    `others` are clues from elsewhere to single cameras' units. Every point lies on its own pixel's
-    ray, at its own camera's time. A camera without any usable point gets NaN. GeometryError where
-    the unit of another is not seen: the car stands still, or the camera sees no motion and overlaps
-    none that does.
+    `others` are clues from elsewhere. Every point lies on its own pixel's ray, at its own camera's
+    time. A camera without any usable point gets NaN, and clues to it do not count. GeometryError
+    where the unit of another is not seen: the car stands still, or the camera sees no motion and
+    overlaps none that does.
     """
     live = np.flatnonzero(_find_usable(points).any((0, 2, 3)))
     rank = {int(view): i for i, view in enumerate(live)}
-    told = [dataclasses.replace(c, view=rank[c.view]) for c in others if c.view in rank]
+    told = [
+        dataclasses.replace(c, view=rank[c.view], other=None if c.other is None else rank[c.other])
+        for c in others
+        if c.view in rank and (c.other is None or c.other in rank)
+    ]
     log_unit, sigma = _find_units(points.pick(live), config, told)
     unit_m, all_sigma = np.full(len(points.K), np.nan), np.full(len(points.K), np.inf)
     unit_m[live], all_sigma[live] = np.exp(log_unit), sigma
@@ -134,7 +138,8 @@ def _find_units(
 ) -> tuple[Float[np.ndarray, "v"], Float[np.ndarray, "v"]]:
     """Log of the metres in each camera's unit, and sigma."""
     views = range(len(points.K))
-    baselines = [clue for view in views for clue in _watch_baseline(points, view, config)] + told
+    clues = [clue for view in views for clue in _watch_baseline(points, view, config)] + told
+    baselines = [clue for clue in clues if clue.other is None]
     if not baselines:
         raise GeometryError(
             "no camera's motion shows the scale of its points (the car stands still, or no point "
@@ -146,7 +151,7 @@ def _find_units(
     sigma = np.full(len(views), np.inf)
     for _ in range(PASSES):
         overlaps = _watch_overlaps(points, log_unit, config)
-        log_unit, sigma = weigh_clues(baselines + overlaps, len(views))
+        log_unit, sigma = weigh_clues(clues + overlaps, len(views))
     return log_unit, sigma
 
 

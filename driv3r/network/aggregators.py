@@ -34,18 +34,22 @@ class TimeBlock(nn.Module):
         seen = x if past is None else torch.cat([past, x], dim=1)
         queries = x.transpose(1, 2).reshape(b * v, t * n, c)
         keys = seen.transpose(1, 2).reshape(b * v, -1, c)
-        bias = self._bias(t, seen.shape[1]).repeat_interleave(n, 1).repeat_interleave(n, 2)
-        out = self.block(queries, keys, bias)
+        told = self.block.tell(keys)
+        first = seen.shape[1] - t
+        # A frame at a time: a mask of all by all would hold most of what a long clip takes.
+        reach = [(max(first + i - self.memory, 0), first + i + 1) for i in range(t)]
+        parts = []
+        for low, high in reach:
+            keys, values = (part[:, :, low * n : high * n] for part in told)
+            bias = self._bias(high - low).repeat_interleave(n, 1)[:, None]
+            parts.append(((keys, values), bias))
+        out = self.block.listen(queries, parts)
         out = out.reshape(b, v, t, n, c).transpose(1, 2)
         return out, seen[:, max(seen.shape[1] - self.memory, 0) :]
 
-    def _bias(self, t: int, s: int) -> Float[Tensor, "h t s"]:
-        """A learned bias for each age in frames; the future and what is too old are hidden."""
-        device = self.age_bias.device
-        now = torch.arange(s - t, s, device=device)[:, None]
-        age = now - torch.arange(s, device=device)[None]
-        bias = self.age_bias[:, age.clamp(0, self.memory)]
-        return bias.masked_fill((age < 0) | (age > self.memory), float("-inf"))
+    def _bias(self, frames: int) -> Float[Tensor, "h {frames}"]:
+        """A learned bias for each age in frames, the oldest first and age 0 last."""
+        return self.age_bias[:, :frames].flip(1)
 
 
 class Alternating(nn.Module):

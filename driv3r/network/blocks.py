@@ -1,5 +1,6 @@
 """Pre-norm transformer blocks on tokens (Vaswani et al. 2017; Dosovitskiy et al. 2021)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,7 +49,7 @@ class Attention(nn.Module):
         self,
         x: Float[Tensor, "b n c"],
         context: Float[Tensor, "b m c"] | None = None,
-        bias: Float[Tensor, "#h n m"] | None = None,
+        bias: Float[Tensor, "#h #n m"] | None = None,
         spin: Spin | None = None,
         context_spin: Spin | None = None,
     ) -> Float[Tensor, "b n c"]:
@@ -68,7 +69,7 @@ class Attention(nn.Module):
         self,
         x: Float[Tensor, "b n c"],
         told: Told,
-        bias: Float[Tensor, "#h n m"] | None,
+        bias: Float[Tensor, "#h #n m"] | None,
         spin: Spin | None,
     ) -> Float[Tensor, "b n c"]:
         """Attention of `x` over what was told; `spin` places it as the context was placed."""
@@ -126,14 +127,35 @@ class Block(nn.Module):
         self,
         x: Float[Tensor, "b n c"],
         context: Float[Tensor, "b m c"] | None = None,
-        bias: Float[Tensor, "#h n m"] | None = None,
+        bias: Float[Tensor, "#h #n m"] | None = None,
         spin: Spin | None = None,
     ) -> Float[Tensor, "b n c"]:
         """One block."""
         if context is not None:
             context = (self.norm_context or self.norm_attention)(context)
         normed = self.norm_attention(x)
-        seen = self.attention(normed, context, bias, spin)
+        return self._finish(x, normed, self.attention(normed, context, bias, spin))
+
+    def tell(self, context: Float[Tensor, "b m c"]) -> Told:
+        """A context's keys and values, once for all that listen to parts of it."""
+        return self.attention.tell((self.norm_context or self.norm_attention)(context), None)
+
+    def listen(
+        self, x: Float[Tensor, "b n c"], parts: Sequence[tuple[tuple[Tensor, Tensor], Tensor]]
+    ) -> Float[Tensor, "b n c"]:
+        """One block whose tokens are cut evenly into `parts`.
+
+        Each is told keys and values (as `tell` gives them, cut to m) and has a bias "h 1 m".
+        """
+        normed = self.norm_attention(x)
+        asking = normed.chunk(len(parts), 1)
+        heard = [
+            self.attention.ask(part, told, bias, None)
+            for part, (told, bias) in zip(asking, parts, strict=True)
+        ]
+        return self._finish(x, normed, torch.cat(heard, 1))
+
+    def _finish(self, x: Tensor, normed: Tensor, seen: Tensor) -> Float[Tensor, "b n c"]:
         x = (normed if self.normed_skip else x) + self.gain_attention(seen)
         return x + self.gain_mlp(self.mlp(self.norm_mlp(x)))
 

@@ -57,10 +57,31 @@ def thin(x: Tensor, size_hw: tuple[int, int], step: int, axis: int) -> Tensor:
     return picked.flatten(rows, columns)
 
 
-def pick_middles(maps: Tensor, stride: int = STRIDE) -> Tensor:
-    """The values [*b y x] of full-size maps [*b h w] where the rays of cells go through."""
-    middle = slice(stride // 2, None, stride)
-    return maps[..., middle, middle]
+def around_middles(maps: Tensor, stride: int = STRIDE) -> Tensor:
+    """The four pixels [*b 4 y x] of full-size maps [*b h w] around the middle of each cell.
+
+    Rays of cells go through the corner that the four share, not through any of their centres.
+    """
+    first = stride // 2 - 1
+    near = [maps[..., first + i :: stride, first + j :: stride] for i in (0, 1) for j in (0, 1)]
+    return torch.stack(near, -3)
+
+
+def middle_log_depth(
+    log_depth: Tensor, known: Tensor | None = None, stride: int = STRIDE
+) -> Tensor:
+    """Log depth [*b y x] where the rays of cells go through, of a full-size map [*b h w].
+
+    It is that of the mean inverse depth around, which is exact on planes: their inverse depth is
+    affine in the pixel. Pixels that are not `known` count only where none is.
+    """
+    inverse = (-around_middles(log_depth, stride)).exp()
+    mean = inverse.mean(-3)
+    if known is not None:
+        share = around_middles(known, stride).to(inverse.dtype)
+        count = share.sum(-3)
+        mean = torch.where(count > 0, (inverse * share).sum(-3) / count.clamp(min=1), mean)
+    return -mean.log()
 
 
 def make_lenses(inputs: Inputs) -> Lenses:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from driv3r.network.depth_sweep import soft_bin_targets
 from driv3r.network.heads import RATE_UNITS, START
 from driv3r.network.inputs import Outputs
-from driv3r.network.lenses import pick_middles
+from driv3r.network.lenses import around_middles, middle_log_depth
 from driv3r.network.sweep import SPEEDS_MPS, YAW_RATES
 
 SKY_DEPTH_M = 200.0
@@ -89,10 +89,43 @@ def compute_losses(
     terms["edge"] = weights.edge * _edge_term(outputs.log_depth, truth, seen * ~sky)
     shown = (targets.motion_valid & present[..., None, None]) * torch.where(sky, weights.sky, 1.0)
     terms["motion"] = weights.motion * _motion_term(outputs.motion_logit, targets.moving, shown)
-    static = pick_middles(seen * ~sky * ~targets.moving)
-    terms |= _sweep_terms(outputs, pick_middles(truth), pick_middles(weight), static, weights)
+    cells = find_cell_targets(truth, weight, seen > 0, sky, targets.moving)
+    terms |= _sweep_terms(outputs, cells, weights)
     terms |= _ego_terms(outputs, targets, weights)
     return {**terms, "total": torch.stack(list(terms.values())).sum()}
+
+
+@dataclass(frozen=True, eq=False)
+class CellTargets:
+    """Truth where the rays of cells go through: log depth, its weight, whether all there stands."""
+
+    log_depth: Float[Tensor, "b t v y x"]
+    weight: Float[Tensor, "b t v y x"]
+    static: Bool[Tensor, "b t v y x"]
+
+
+def find_cell_targets(
+    log_depth: Float[Tensor, "b t v h w"],
+    weight: Float[Tensor, "b t v h w"],
+    seen: Bool[Tensor, "b t v h w"],
+    sky: Bool[Tensor, "b t v h w"],
+    moving: Bool[Tensor, "b t v h w"],
+) -> CellTargets:
+    """Targets of cells by the pixels around their middles, of which those that are `seen` count.
+
+    Where these are of sky and of things there is no depth between, and the weight is 0.
+    """
+    there = around_middles(seen)
+
+    def agree(mask: Tensor) -> Tensor:
+        return (around_middles(mask) | ~there).all(-3) & there.any(-3)
+
+    mean = (around_middles(weight) * there).sum(-3) / there.sum(-3).clamp(min=1)
+    return CellTargets(
+        middle_log_depth(log_depth, seen),
+        mean * (agree(sky) | agree(~sky)),
+        agree(~sky & ~moving),
+    )
 
 
 def _depth_terms(
@@ -118,18 +151,17 @@ def _motion_term(logit: Tensor, moving: Tensor, weight: Tensor) -> Tensor:
     return each / (weight > 0).sum().clamp(min=1)
 
 
-def _sweep_terms(
-    outputs: Outputs, truth: Tensor, weight: Tensor, static: Tensor, weights: LossWeights
-) -> dict[str, Tensor]:
+def _sweep_terms(outputs: Outputs, cells: CellTargets, weights: LossWeights) -> dict[str, Tensor]:
     """Coarse depth, the hypotheses' log probabilities, and the sweep features' alone.
 
     The latter are supervised where the scene is static and some source sees the true depth.
     """
+    truth, weight = cells.log_depth, cells.weight
     coarse = (outputs.coarse_log_depth - truth).abs()
     log_b = outputs.coarse_log_sigma.clamp(-4.5, 1.0)
     coarse = coarse + 0.2 * (coarse.detach() * (-log_b).exp() + log_b)
     count = weight.sum().clamp(min=1)
-    matched = weight * static * (read_bins(outputs.matching_seen, truth) > 0)
+    matched = weight * cells.static * (read_bins(outputs.matching_seen, truth) > 0)
     matching = -read_bins(outputs.matching_log_prob, truth) * matched
     return {
         "coarse": weights.coarse * (coarse * weight).sum() / count,

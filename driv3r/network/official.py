@@ -15,11 +15,13 @@ from driv3r.network.checkpoints import check_fit
 from driv3r.network.models import Entry
 
 STATE_KEYS = ("model", "state_dict", "model_state_dict")
+WRAPPERS = ("module.", "model.", "net.")  # DistributedDataParallel's, and of training modules
 
 
 def read_official(path: Path) -> tuple[dict[str, Tensor], str]:
     """A checkpoint's tensors and what it says of its own construction ("" where nothing).
 
+    What wrappers put before every name is taken off.
     Safetensors, or .pth by `weights_only` unpickling, memory-mapped: no code of the file runs.
     CheckpointError where it can not be read.
     """
@@ -28,7 +30,7 @@ def read_official(path: Path) -> tuple[dict[str, Tensor], str]:
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}, ""  # noqa: SIM118
+                return unwrap_names({k: file.get_tensor(k) for k in file.keys()}), ""  # noqa: SIM118
         except SafetensorError as error:
             raise _unreadable(path, str(error)) from error
     try:
@@ -59,7 +61,17 @@ def _unwrap(saved: Any, path: Path) -> tuple[dict[str, Tensor], str]:
             f"{path} holds no state dict; expected names and tensors, or one under "
             f"{', '.join(STATE_KEYS)}"
         )
-    return dict(saved), construction
+    return unwrap_names(saved), construction
+
+
+def unwrap_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors without the prefixes of WRAPPERS that all of their names have, however deep."""
+    while tensors:
+        shared = [w for w in WRAPPERS if all(name.startswith(w) for name in tensors)]
+        if not shared:
+            break
+        tensors = {name.removeprefix(shared[0]): tensor for name, tensor in tensors.items()}
+    return dict(tensors)
 
 
 def parse_construction(text: str) -> tuple[str, dict[str, Any]]:

@@ -102,7 +102,8 @@ def write_report(folder: Path, run: RunResult) -> Path:
     sections = _write_sections(folder, run.logs, colours)
     page = _load_template().render(
         run=run,
-        failed=[log for log in run.logs if log.state == "failed"],
+        failed=[log for log in run.logs if log.error is not None or log.state == "failed"],
+        generated=sum(log.generated for log in run.logs),
         totals=_add_up(_counts(log) for log in run.logs),
         seconds=sum(seconds.values()),
         stages=draw_stages(seconds, colours),

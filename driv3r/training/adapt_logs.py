@@ -10,11 +10,13 @@ from driv3r.network.checkpoints import SHIPPED, load_weights, save_weights
 from driv3r.network.stream import choose_device
 from driv3r.training.adaptation import AdaptConfig, Adapted, adapt, split_moments, weights_card
 from driv3r.training.clip_pool import RawClip, put_on_device
+from driv3r.training.config import FIRST_VAL_SEED
 from driv3r.training.log_clips import LogClipConfig, find_boxes, read_log_clips
 from driv3r.training.trainer import OnLog
 from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip, read_clip
 
 FIRST_REPLAY = FIRST_TRAIN_SEED + 900_000  # clips that training has not drawn
+MOST_REPLAY = FIRST_VAL_SEED - FIRST_REPLAY
 
 
 def adapt_to_logs(
@@ -32,10 +34,14 @@ def adapt_to_logs(
     """Adapt to all logs of a split, and write the weights to `out`.
 
     Raises ConfigError before any training where the split has no log with LiDAR and four moments,
-    or `out` is no .safetensors file.
+    `out` is no .safetensors file, or `replay` would run into the seeds of held-out clips.
     """
     if out.suffix != ".safetensors":
         raise ConfigError(f"--out is {out}; expected a file that ends in .safetensors")
+    if not 0 <= replay <= MOST_REPLAY:
+        raise ConfigError(
+            f"--replay is {replay}; expected 0 to {MOST_REPLAY}: clips after them are validated on"
+        )
     on_device, parent = choose_device(device), weights or SHIPPED
     network, card = load_weights(parent)
     size_hw = network.config.size_hw
@@ -46,7 +52,9 @@ def adapt_to_logs(
     adapted = adapt(network.to(on_device), learned, judged, generated, config, on_log)
     half = {name: x.half().cpu() for name, x in adapted.network.state_dict().items()}
     kept = {"sigma_scale": card["sigma_scale"]} if "sigma_scale" in card else {}
-    save_weights(out, network.config, half, kept | weights_card(config, adapted, parent, names))
+    replayed = range(FIRST_REPLAY, FIRST_REPLAY + replay)
+    told = weights_card(config, adapted, parent, names, replayed)
+    save_weights(out, network.config, half, kept | told)
     return adapted
 
 

@@ -22,6 +22,7 @@ from driv3r.training.batches import draw_batch
 from driv3r.training.checkpoints import Progress, Run
 from driv3r.training.clip_pool import ClipPool, RawClip
 from driv3r.training.config import AugmentationConfig, DataConfig, TrainConfig
+from driv3r.training.lineage import merge_seeds, read_ancestry
 from driv3r.training.trainer import OnLog, take_step
 from driv3r.training.validation import validate
 from driv3r.world.clips import ClipRecipe
@@ -172,11 +173,19 @@ def split_moments(count: int, held_out_share: float) -> tuple[tuple[int, int], t
     return (0, count - last), (count - last, count)
 
 
-def weights_card(config: AdaptConfig, adapted: Adapted, parent: Path, logs: Sequence[str]) -> dict:
-    """What adapted weights say of themselves."""
+def weights_card(
+    config: AdaptConfig,
+    adapted: Adapted,
+    parent: Path,
+    logs: Sequence[str],
+    replayed: Sequence[int] = (),
+) -> dict:
+    """What adapted weights say of themselves; `replayed` are the seeds of generated clips."""
     return {
         "note": f"adapted from {parent.name} to {len(logs)} logs",
         "logs": list(logs),
+        "train_seeds": merge_seeds([], replayed),
+        "ancestry": read_ancestry(parent),
         "minutes": config.minutes,
         "steps": adapted.steps,
         "before": adapted.before,

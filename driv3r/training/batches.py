@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from driv3r.network.inputs import Inputs, encode_ray_maps
+from driv3r.network.lenses import around_middles
 from driv3r.network.losses import Targets, measure_height
 from driv3r.training.augmentation import (
     DeviceRandom,
@@ -155,7 +156,7 @@ def _cut(clip: RawClip, draw: Draw) -> Parts:
     images = images.float() / 255
     if draw.half_size:
         images = F.avg_pool2d(images.flatten(0, 1), 2).unflatten(0, images.shape[:2])
-        depth_m, labels = depth_m[..., 1::2, 1::2], labels[..., 1::2, 1::2]
+        depth_m, labels = _halve(depth_m.float(), labels)
         K = K * K.new_tensor([0.5, 0.5, 1.0])[:, None]
     return {
         "images": images,
@@ -166,6 +167,19 @@ def _cut(clip: RawClip, draw: Draw) -> Parts:
         "ego_rate": ego_rate,
         "gap_s": torch.diff(time_s, prepend=time_s[:1]),
     }
+
+
+def _halve(depth_m: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Depth and labels of maps at half their size.
+
+    A pixel's centre is the corner of the four that it covers: labels are one's, depth is that of
+    the mean inverse depth of those that have some, as that one has, which is exact on planes.
+    """
+    four = ((labels & VALID) > 0) & (depth_m > 0)
+    inverse, share = around_middles(torch.where(four, 1 / depth_m, 0.0), 2), around_middles(four, 2)
+    mean = share.sum(-3) / inverse.sum(-3).clamp(min=1e-6)
+    one = (..., slice(1, None, 2), slice(1, None, 2))
+    return torch.where(four[one], mean, depth_m[one]), labels[one]
 
 
 def mirror_cameras(

@@ -15,7 +15,9 @@ from torch import Tensor
 from driv3r.errors import CheckpointError
 from driv3r.network.checkpoints import read_tensors
 from driv3r.network.surround import Driv3r
+from driv3r.settings import differences, identity_of
 from driv3r.training.config import TrainConfig
+from driv3r.training.lineage import SeedRanges
 
 PART_BYTES = 15 * 2**20
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -23,13 +25,19 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass
 class Progress:
-    """What a checkpoint holds besides tensors."""
+    """What a checkpoint holds besides tensors.
+
+    `seeds` are those of all worlds that any process has trained on, `ancestry` is the weights that
+    the run began at (see `read_ancestry`).
+    """
 
     step: int = 0
     seconds: float = 0.0
     clips: int = 0
     failed_clips: int = 0
     history: list[dict] = field(default_factory=list)
+    seeds: SeedRanges = field(default_factory=list)
+    ancestry: list[dict] = field(default_factory=list)
 
 
 @dataclass
@@ -62,20 +70,20 @@ def save_checkpoint(run: Run, folder: Path) -> None:
 def _describe(run: Run) -> dict[str, str]:
     return {
         "progress": json.dumps(asdict(run.progress)),
-        "model_config": json.dumps(asdict(run.config.model)),
+        "recipe": json.dumps(identity_of(run.config)),
     }
 
 
 def restore(run: Run, folder: Path) -> bool:
     """Go on from the checkpoint in `folder`, a light one if there is no whole one.
 
-    False where there is neither; CheckpointError where it is of another network.
+    False where there is neither; CheckpointError where it is of another recipe.
     """
     path = folder / "checkpoint.pt"
     if not path.exists():
         return load_light(run, folder / "light")
     saved = torch.load(path, weights_only=True, map_location=run.device)
-    _check_network(run, saved, path)
+    _check_recipe(run, saved, path)
     run.model.load_state_dict(saved["model"])
     run.average.load_state_dict(saved["average"])
     run.optimizer.load_state_dict(saved["optimizer"])
@@ -83,11 +91,18 @@ def restore(run: Run, folder: Path) -> bool:
     return True
 
 
-def _check_network(run: Run, saved: dict, path: Path) -> None:
-    if json.loads(saved["model_config"]) != json.loads(json.dumps(asdict(run.config.model))):
+def _check_recipe(run: Run, saved: dict, path: Path) -> None:
+    ours, theirs = identity_of(run.config), json.loads(saved.get("recipe", "null"))
+    if theirs is None:
         raise CheckpointError(
-            f"{path} was trained with another network than recipe {run.config.name!r} describes; "
+            f"{path} does not say which recipe it was trained by: an earlier version wrote it; "
             "choose another --out folder"
+        )
+    changed = differences(ours, theirs)
+    if changed:
+        raise CheckpointError(
+            f"{path} was trained by another recipe than {run.config.name!r} is now: "
+            f"{'; '.join(changed)}; restore the recipe, or choose another --out folder"
         )
 
 
@@ -130,7 +145,7 @@ def trained_state(network: Driv3r) -> dict[str, Tensor]:
 def load_light(run: Run, folder: Path) -> bool:
     """Go on from the parts in `folder`, False where there are none.
 
-    CheckpointError where parts are missing, of different moments, or of another network.
+    CheckpointError where parts are missing, of different moments, or of another recipe.
     """
     paths = sorted(folder.glob("part-*.safetensors"))
     if not paths:
@@ -142,7 +157,7 @@ def load_light(run: Run, folder: Path) -> bool:
             f"{folder} holds {len(paths)} parts of {metadata['parts']}, or parts of different "
             "steps; bring all of one save"
         )
-    _check_network(run, metadata, folder)
+    _check_recipe(run, metadata, folder)
     tensors = {key: value for part, _ in read for key, value in part.items()}
     run.progress = Progress(**json.loads(metadata["progress"]))
     for name, network in (("model", run.model), ("average", run.average)):

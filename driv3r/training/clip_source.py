@@ -28,7 +28,7 @@ class ClipSource:
     With no `workers` there are none ahead: each is rendered when it is asked for, where it is not
     on the disk. Workers render `held_out` clips first, as `ensure_clip` takes them. A clip that
     they can not render is skipped and counted in `failed`; DatasetError after MOST_FAILURES in a
-    row.
+    row. `taken` are the seeds of those that were given out.
     """
 
     def __init__(
@@ -44,7 +44,8 @@ class ClipSource:
         self.folder, self.config, self.device = folder, config, device
         first = FIRST_TRAIN_SEED + config.first
         self.seeds = iter(range(first + rank, first + config.max_clips, size))
-        self.waiting: deque[Future[Path]] = deque()
+        self.waiting: deque[tuple[int, Future[Path]]] = deque()
+        self.taken: list[int] = []
         self.failed, self.failed_in_a_row = 0, 0
         self.ahead = AHEAD * workers
         self.held_out: list[Future[Path]] = []
@@ -60,11 +61,11 @@ class ClipSource:
         assert self.executor is not None
         for seed in islice(self.seeds, self.ahead - len(self.waiting)):
             job = (self.folder, seed, self.config.clips)
-            self.waiting.append(self.executor.submit(ensure_clip, *job))
+            self.waiting.append((seed, self.executor.submit(ensure_clip, *job)))
 
     def ready(self) -> Iterator[RawClip]:
         """The clips that are there, without waiting."""
-        while self.waiting and self.waiting[0].done():
+        while self.waiting and self.waiting[0][1].done():
             clip = self._take()
             if clip is not None:
                 yield clip
@@ -76,20 +77,20 @@ class ClipSource:
                 seed = next(self.seeds, None)
                 if seed is None:
                     return None
-                return self._load(ensure_clip(self.folder, seed, self.config.clips))
+                return self._load(seed, ensure_clip(self.folder, seed, self.config.clips))
             if not self.waiting:
                 return None
-            wait_for([self.waiting[0]])
+            wait_for([self.waiting[0][1]])
             clip = self._take()
             if clip is not None:
                 return clip
 
     def _take(self) -> RawClip | None:
         """The clip that has waited longest, None where it failed; another is asked for."""
-        future = self.waiting.popleft()
+        seed, future = self.waiting.popleft()
         self._ask()
         try:
-            clip = self._load(future.result())
+            clip = self._load(seed, future.result())
         except Exception as error:
             self.failed += 1
             self.failed_in_a_row += 1
@@ -102,10 +103,11 @@ class ClipSource:
         self.failed_in_a_row = 0
         return clip
 
-    def _load(self, path: Path) -> RawClip:
+    def _load(self, seed: int, path: Path) -> RawClip:
         clip = put_on_device(read_clip(path), self.device)
         if not self.config.keep_clips:
             path.unlink()
+        self.taken.append(seed)
         return clip
 
     def wait_for_held_out(self) -> None:

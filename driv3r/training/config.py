@@ -1,10 +1,11 @@
 """One training run as data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from driv3r.errors import ConfigError
 from driv3r.network.losses import LossWeights
 from driv3r.network.surround import Driv3rConfig
+from driv3r.settings import IRRELEVANT
 from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe
 
 FIRST_VAL_SEED = 2 * FIRST_TRAIN_SEED
@@ -53,7 +54,7 @@ class DataConfig:
     min_clips: int = 60
     max_clips: int = 420
     pool_gib: float = 6.0
-    keep_clips: bool = True
+    keep_clips: bool = field(default=True, metadata=IRRELEVANT)
     shapes: tuple[tuple[int, int], ...] = ((2, 2), (2, 2), (1, 5))
     half_size_share: float = 0.0
     half_size_shapes: tuple[tuple[int, int], ...] = ((8, 2), (4, 4))
@@ -93,14 +94,16 @@ class TrainConfig:
     `start_from` names weights whose tensors are taken over where name and shape are the same. A
     step takes `accumulate` batches in each process. With `compile` what costs most is compiled for
     its shapes, which takes minutes; let clips x frames be the same in all `shapes`.
+
+    A run goes on by the recipe that it began with; only IRRELEVANT fields may change.
     """
 
     name: str
     model: Driv3rConfig = Driv3rConfig()
     data: DataConfig = DataConfig()
     losses: LossWeights = LossWeights()
-    steps: int = 3000
-    seconds: float = 0.0
+    steps: int = field(default=3000, metadata=IRRELEVANT)
+    seconds: float = field(default=0.0, metadata=IRRELEVANT)
     learning_rate: float = 8e-4
     warmup_steps: int = 100
     cooldown: float = 0.35
@@ -108,14 +111,14 @@ class TrainConfig:
     clip_norm: float = 1.0
     ema_decay: float = 0.998
     seed: int = 0
-    validate_every: int = 250
-    validate_every_s: float = 0.0
+    validate_every: int = field(default=250, metadata=IRRELEVANT)
+    validate_every_s: float = field(default=0.0, metadata=IRRELEVANT)
     validation_clips: int = 8
-    save_every_s: float = 180.0
-    log_every: int = 20
+    save_every_s: float = field(default=180.0, metadata=IRRELEVANT)
+    log_every: int = field(default=20, metadata=IRRELEVANT)
     start_from: str = ""
     accumulate: int = 1
-    compile: bool = False
+    compile: bool = field(default=False, metadata=IRRELEVANT)
 
     def __post_init__(self):
         if self.accumulate < 1:

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import distributed, nn
+from jaxtyping import Bool
+from torch import Tensor, distributed, nn
 
 from driv3r.errors import ConfigError
 
@@ -36,6 +37,22 @@ class ProcessGroup:
         for p, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
             p.grad = part.view_as(p).clone(memory_format=torch.preserve_format)
 
+    def any(self, flag: Bool[Tensor, ""]) -> bool:
+        """Whether it is so in any process; all of them have to ask."""
+        if self.size > 1:
+            votes = flag.int()
+            distributed.all_reduce(votes, distributed.ReduceOp.MAX)
+            flag = votes > 0
+        return bool(flag)
+
+    def gather(self, values: list[int]) -> list[int]:
+        """The values of all processes, which all have to give theirs."""
+        if self.size == 1:
+            return values
+        parts: list[list[int]] = [[] for _ in range(self.size)]
+        distributed.all_gather_object(parts, values)
+        return [value for part in parts for value in part]
+
     def barrier(self) -> None:
         """Wait until all processes are here."""
         if self.size > 1:
@@ -51,14 +68,18 @@ def choose_local_device(device: str) -> str:
 def init_distributed(device: str) -> Iterator[ProcessGroup]:
     """The processes of a torchrun, by NCCL on GPUs and gloo elsewhere; alone without one.
 
-    ConfigError where the others can not be reached.
+    `device` is this process's own. ConfigError where the others can not be reached.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield ProcessGroup()
         return
     try:
-        distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        if device.startswith("cuda"):
+            torch.cuda.set_device(device)  # or NCCL would guess it by the rank among all machines
+            distributed.init_process_group("nccl", device_id=torch.device(device))
+        else:
+            distributed.init_process_group("gloo")
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
             f"WORLD_SIZE is {size}, but no group of processes forms ({error}); start training "

@@ -1,11 +1,10 @@
 """Train our network; a cut run continues with the same command."""
 
 import json
-import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 
-from driv3r.errors import CheckpointError, ConfigError
+from driv3r.errors import CheckpointError, ConfigError, TrainingError
 from driv3r.network.checkpoints import read_tensors, save_weights
 from driv3r.network.inputs import Inputs
 from driv3r.network.losses import Targets, compute_losses
@@ -25,8 +24,8 @@ from driv3r.training.clip_pool import ClipPool, blank_clip
 from driv3r.training.clip_source import ClipSource
 from driv3r.training.config import TrainConfig
 from driv3r.training.distributed import ProcessGroup, choose_local_device, init_distributed
+from driv3r.training.lineage import count_seeds, merge_seeds, read_ancestry
 from driv3r.training.validation import list_validation_clips, load_validation_clips, validate
-from driv3r.world.clips import FIRST_TRAIN_SEED
 
 ALONE = ProcessGroup()
 VALIDATION_FRAMES = 3
@@ -48,15 +47,17 @@ def train(
     `folder/events` is TensorBoard's.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    device = choose_local_device(device)
-    with init_distributed(device) as group:
+    here = choose_device(choose_local_device(device))
+    with init_distributed(str(here)) as group:
         check_schedule(config, group)
-        run = start_run(config, folder, choose_device(device))
+        run = start_run(config, folder, here)
         clips = folder.parent / "clips"
-        share = (group.rank, group.size) if workers else (0, 1)
+        share, data = (group.rank, group.size), config.data
+        if not workers:  # each process takes all clips: the first must leave them to the others
+            share, data = (0, 1), replace(data, keep_clips=data.keep_clips or group.size > 1)
         validation = list_validation_clips(clips, config.data.clips, config.validation_clips)
         held_out = validation if group.is_main else []
-        source = ClipSource(clips, config.data, run.device, workers, *share, held_out)
+        source = ClipSource(clips, data, run.device, workers, *share, held_out)
         try:
             _run_steps(run, folder, source, on_log, group)
         finally:
@@ -80,8 +81,10 @@ def start_run(config: TrainConfig, folder: Path, device: torch.device) -> Run:
     """A fresh run, or the one that `folder` holds."""
     torch.manual_seed(config.seed)
     model, average = Driv3r(config.model), Driv3r(config.model)
+    progress = Progress()
     if config.start_from:
         init_from(model, Path(config.start_from))
+        progress.ancestry = read_ancestry(Path(config.start_from))
     average.load_state_dict(model.state_dict())
     for network in (model, average):
         network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -93,7 +96,7 @@ def start_run(config: TrainConfig, folder: Path, device: torch.device) -> Run:
         fused=device.type == "cuda",
     )  # fmt: skip
     torch.backends.cudnn.benchmark = device.type == "cuda"  # shapes are few
-    run = Run(config, model, average, optimizer, Progress(), device)
+    run = Run(config, model, average, optimizer, progress, device)
     restore(run, folder)
     return run
 
@@ -119,25 +122,70 @@ def _run_steps(
         _warm_up(run)
     _fill(pool, source, config.data.min_clips)
     source.wait_for_held_out()
+    agreement = Agreement(run, source, group)
     with SummaryWriter(str(folder / "events")) if group.is_main else nullcontext() as writer:
         logger = TrainLogger(run, folder, source.folder, on_log, writer)
         since = time.monotonic()
         while progress_of(run) < 1:
             for clip in source.ready():
                 pool.add(clip)
-            progress.clips, progress.failed_clips = pool.added, source.failed
-            half_size = progress_of(run) < config.data.half_size_share
-            first = progress.step * config.accumulate * group.size + group.rank
-            batches = [
-                draw_batch(pool, first + i * group.size, config.data, half_size)
-                for i in range(config.accumulate)
-            ]
-            losses = take_step(run, batches, group)
+            losses = take_step(run, _draw_batches(run, pool, group), group)
             now = time.monotonic()
             progress.seconds += now - since
             since = now
+            agreed = agreement.reach(losses["total"])
             if group.is_main:
-                logger.log_step(losses)
+                logger.log_step(losses, may_save=agreed)
+
+
+def _draw_batches(run: Run, pool: ClipPool, group: ProcessGroup) -> list[tuple[Inputs, Targets]]:
+    """This process's batches of the next step."""
+    config, step = run.config, run.progress.step
+    half_size = progress_of(run) < config.data.half_size_share
+    first = step * config.accumulate * group.size + group.rank
+    return [
+        draw_batch(pool, first + i * group.size, config.data, half_size)
+        for i in range(config.accumulate)
+    ]
+
+
+class Agreement:
+    """What the processes of a run tell each other, every `log_every` steps: all at the same ones.
+
+    One process alone needs to tell nobody, so that its seeds are known at every step.
+    """
+
+    def __init__(self, run: Run, source: ClipSource, group: ProcessGroup):
+        self.run, self.source, self.group = run, source, group
+        self.sum = torch.zeros((), device=run.device)  # of losses; a NaN or infinity stays in it
+
+    def reach(self, loss: Tensor) -> bool:
+        """Take a step's loss; whether all know now which seeds all have trained on.
+
+        TrainingError, in every process, where a loss is not finite in any.
+        """
+        run, group = self.run, self.group
+        self.sum = self.sum + loss
+        due = run.progress.step % run.config.log_every == 0 or progress_of(run) >= 1
+        if due and group.any(~self.sum.isfinite()):
+            raise TrainingError(
+                f"a loss is not finite by step {run.progress.step} ({float(loss)} in process "
+                f"{group.rank} of {group.size}): lower `learning_rate` and train into another "
+                "--out; the last checkpoint is kept"
+            )
+        agreed = due or group.size == 1
+        if agreed:
+            self._share_seeds()
+        return agreed
+
+    def _share_seeds(self) -> None:
+        progress, source = self.run.progress, self.source
+        taken = self.group.gather(source.taken)
+        progress.failed_clips = source.failed
+        if taken:
+            progress.seeds = merge_seeds(progress.seeds, taken)
+            progress.clips = count_seeds(progress.seeds)
+            source.taken.clear()
 
 
 def _fill(pool: ClipPool, source: ClipSource, count: int) -> None:
@@ -236,15 +284,16 @@ class TrainLogger:
         self.saved_at = self.logged_at = time.monotonic()
         self.validated_at_s = run.progress.seconds
 
-    def log_step(self, losses: dict[str, Tensor]) -> None:
-        """Take a step's losses; log, validate and save where that is due."""
+    def log_step(self, losses: dict[str, Tensor], may_save: bool = True) -> None:
+        """Take a step's losses; log, validate and save where that is due, save if it may be."""
         config, step = self.run.config, self.run.progress.step
         self.recent.append(losses)
         last = progress_of(self.run) >= 1
         due = self._is_validation_due(last)
         if step % config.log_every == 0 or due or last:
             self._log(step, due)
-        if time.monotonic() - self.saved_at > config.save_every_s or last:
+        late = time.monotonic() - self.saved_at > config.save_every_s
+        if may_save and (late or last) and _is_finite(self.run.model):
             save_checkpoint(self.run, self.folder)
             save_light(self.run, self.folder / "light")
             self.saved_at = time.monotonic()
@@ -258,11 +307,6 @@ class TrainLogger:
     def _log(self, step: int, validation_due: bool) -> None:
         means = {k: torch.stack([r[k] for r in self.recent]).mean() for k in self.recent[0]}
         row = {k: round(float(v), 4) for k, v in means.items()}
-        if not math.isfinite(row["total"]):
-            raise ConfigError(
-                f"loss is {row['total']} at step {step}: lower `learning_rate`, then start again; "
-                "the last checkpoint is kept"
-            )
         took_s = time.monotonic() - self.logged_at
         row["steps_per_s"] = round(len(self.recent) / max(took_s, 1e-9), 2)
         self.recent.clear()
@@ -289,6 +333,11 @@ class TrainLogger:
         return validate(run.average, self.held_out, frames)
 
 
+def _is_finite(network: Driv3r) -> bool:
+    """Whether weights are worth to be kept: a step may have spoilt them before a loss shows it."""
+    return bool(torch.stack([p.isfinite().all() for p in network.parameters()]).all())
+
+
 def weights_path(config: TrainConfig, folder: Path) -> Path:
     """Where a run releases its weights."""
     return folder / f"{config.name}.safetensors"
@@ -296,13 +345,13 @@ def weights_path(config: TrainConfig, folder: Path) -> Path:
 
 def release(run: Run, folder: Path) -> Path:
     """The averaged weights in float16, with the model card's facts inside and beside."""
-    first_seed = FIRST_TRAIN_SEED + run.config.data.first
     card = {
         "recipe": asdict(run.config),
         "steps": run.progress.step,
         "seconds": round(run.progress.seconds),
         "parameters": sum(p.numel() for p in run.average.parameters()),
-        "train_seeds": [first_seed, first_seed + run.progress.clips - 1],
+        "train_seeds": run.progress.seeds,
+        "ancestry": run.progress.ancestry,
         "history": run.progress.history,
     }
     path = weights_path(run.config, folder)

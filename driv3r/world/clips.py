@@ -1,4 +1,7 @@
-"""Training clips: short surround logs with exact truth, one .npz a seed, rendered on demand."""
+"""Training clips: short surround logs with exact truth, one .npz a seed, rendered on demand.
+
+Clips lie in a folder for each recipe and each state of the world's code: no other's are ever read.
+"""
 
 import io
 import os
@@ -7,15 +10,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from filelock import FileLock
 from jaxtyping import Bool, Float, Int, UInt8
 
 from driv3r.errors import ConfigError, DatasetError
+from driv3r.settings import fingerprint
 from driv3r.types import Camera, Rig
+from driv3r.world.identity import hash_world
 from driv3r.world.render import Renderer, ViewTruth
 from driv3r.world.rig import make_rig, trigger_offset_us
 from driv3r.world.scene import make_world
 
 FIRST_TRAIN_SEED = 1_000_000  # evaluated worlds are made from seeds below it
+NOT_OF_CLIPS = ("marker.py", "nuscenes_tables.py", "nuscenes_writer.py", "preview.py")
 
 
 @dataclass(frozen=True)
@@ -150,15 +157,28 @@ def read_clip(path: Path) -> Clip:
         ) from error
 
 
-def clip_path(folder: Path, seed: int) -> Path:
-    """Where the clip of a seed is kept."""
-    return folder / f"{seed}.npz"
+def clip_folder(folder: Path, recipe: ClipRecipe) -> Path:
+    """Where below `folder` the clips of a recipe are kept, as today's code renders them."""
+    return folder / fingerprint([fingerprint(recipe), hash_world(NOT_OF_CLIPS)])[:16]
+
+
+def clip_path(folder: Path, seed: int, recipe: ClipRecipe) -> Path:
+    """Where below `folder` the clip of a seed is kept."""
+    return clip_folder(folder, recipe) / f"{seed}.npz"
 
 
 def ensure_clip(folder: Path, seed: int, recipe: ClipRecipe) -> Path:
-    """Render the clip of a seed unless it is there."""
-    path = clip_path(folder, seed)
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_clip(render_clip(seed, recipe), path)
+    """Render the clip of a seed unless it is there.
+
+    Of several processes that ask for it one renders, and the others wait.
+    """
+    path = clip_path(folder, seed, recipe)
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_suffix(".lock")
+    with FileLock(lock):
+        if not path.exists():
+            write_clip(render_clip(seed, recipe), path)
+        lock.unlink(missing_ok=True)  # whoever still waits for it finds the clip
     return path

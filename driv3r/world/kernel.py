@@ -4,26 +4,35 @@ fastmath stays off, so that every machine and thread count gives the same bytes;
 gives infinity, as in numpy, which spares a test at each.
 
 numba keeps what it compiled until the kernel's own file changes, but a kernel also holds what it
-calls from other files. So each state of all sources has a folder of its own.
+calls from other files. So its cached files are named by the state of all of the world's sources.
+Where they lie is left to numba: its settings are shared by all that use it in a process.
 """
 
-import hashlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from numba import njit
-from numba.core import config
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
+
+from driv3r.settings import hash_sources
 
 HERE = Path(__file__).parent
 
 
-def digest_sources(folder: Path) -> str:
-    """A short sha256 of all Python files of a folder."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+class _KernelFiles(CompileResultCacheImpl):
+    def get_filename_base(self, fullname: str, abiflags: str) -> str:
+        return f"{super().get_filename_base(fullname, abiflags)}-{hash_sources((), HERE)[:16]}"
 
 
-CACHE = HERE / "__pycache__" / f"kernels-{digest_sources(HERE)}"
-setattr(config, "CACHE_DIR", str(CACHE))  # noqa: B010 - numba declares its settings at run time
-kernel = njit(cache=True, nogil=True, error_model="numpy")
+class KernelCache(FunctionCache):
+    """numba's cache of a function's machine code, one for each state of the world's sources."""
+
+    _impl_class = _KernelFiles
+
+
+def kernel(function: Callable) -> Any:
+    """The function compiled when it is first called, or taken from the cache."""
+    compiled: Any = njit(nogil=True, error_model="numpy")(function)
+    compiled._cache = KernelCache(function)  # as njit(cache=True) does with a FunctionCache
+    return compiled

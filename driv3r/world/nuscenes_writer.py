@@ -14,6 +14,7 @@ from driv3r.geometry.transforms import apply, invert, to_quaternion
 from driv3r.types import Camera, Rig
 from driv3r.world import nuscenes_tables as nt
 from driv3r.world.clips import FIRST_TRAIN_SEED
+from driv3r.world.marker import begin_world, check_world, finish_world
 from driv3r.world.render import Renderer
 from driv3r.world.rig import EGO_T_LIDAR, make_rig, trigger_offset_us
 from driv3r.world.scene import EGO, World, make_world
@@ -58,8 +59,15 @@ def write_world(
     workers: int = 2,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Render all logs of a recipe into `root` and write the tables last."""
+    """Render all logs of a recipe into `root`, then write the tables and the note of what it is.
+
+    Nothing is done where that world is there already, and one that was cut is made anew.
+    ConfigError where something else lies there (see `check_world`).
+    """
     plans = plan_logs(recipe)
+    if check_world(root, recipe):
+        return
+    begin_world(root, recipe)
     jobs = [(plan, k, root) for plan in plans for k in range(recipe.keyframes)]
     rig = make_rig(recipe.size_hw)
     spawn = multiprocessing.get_context("spawn")
@@ -73,6 +81,7 @@ def write_world(
     for plan in plans:
         _add_log(tables, plan, rig, root)
     nt.write_tables(tables, root / recipe.version)
+    finish_world(root)
 
 
 def plan_logs(recipe: WorldRecipe) -> list[LogPlan]:

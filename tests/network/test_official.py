@@ -86,6 +86,24 @@ def test_what_does_not_fit_is_named(entry, tensors, tmp_path):
         read_official(tmp_path / "absent.pth")
 
 
+@pytest.mark.parametrize("prefix", ["module.", "model.", "net.", "module.model."])
+def test_what_wrappers_put_before_all_names_is_taken_off(entry, tensors, tmp_path, prefix):
+    wrapped = {prefix + name: tensor for name, tensor in tensors.items()}
+    torch.save({"state_dict": wrapped}, tmp_path / "wrapped.pth")
+    save_file(wrapped, tmp_path / "wrapped.safetensors")
+    expected = sum(x.numel() for x in tensors.values())
+    for path in (tmp_path / "wrapped.pth", tmp_path / "wrapped.safetensors"):
+        assert check_official(entry, read_official(path)[0], str(path)) == expected
+        for name, tensor in load_official(entry, path).state_dict().items():
+            torch.testing.assert_close(tensor, tensors[name])
+
+
+def test_a_prefix_of_some_names_belongs_to_them(tmp_path):
+    named = {"model.a": torch.zeros(1), "net.a": torch.ones(1), "head": torch.zeros(2)}
+    save_file(named, tmp_path / "some.safetensors")
+    assert read_official(tmp_path / "some.safetensors")[0].keys() == named.keys()
+
+
 def test_construction_texts_are_parsed_and_never_run():
     name, values = parse_construction(
         "Asymmetric(pos_embed='RoPE100', img_size=(512, 512), conf_mode=('exp', 1, inf), "

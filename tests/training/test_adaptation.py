@@ -1,6 +1,7 @@
 """Adapting to logs: what changes, what is kept, and what is refused."""
 
 import dataclasses
+import hashlib
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from driv3r.errors import ConfigError
 from driv3r.network.checkpoints import load_weights, save_weights
 from driv3r.network.surround import Driv3r, Driv3rConfig
-from driv3r.training.adapt_logs import adapt_to_logs
+from driv3r.training.adapt_logs import FIRST_REPLAY, adapt_to_logs
 from driv3r.training.adaptation import AdaptConfig, adapt, split_moments
 from driv3r.training.clip_pool import VALID, RawClip, put_on_device
 from driv3r.training.validation import validate
@@ -95,7 +96,8 @@ def test_nothing_to_learn_from_and_impossible_settings_are_refused(network, clip
 
 def test_a_recorded_log_ends_in_weights_that_load(network, recordings, tmp_path):
     parent, out = tmp_path / "parent.safetensors", tmp_path / "adapted.safetensors"
-    save_weights(parent, SMALL, network.state_dict(), {"sigma_scale": 0.9})
+    told = {"sigma_scale": 0.9, "recipe": {"name": "earlier"}, "train_seeds": [[3, 8]]}
+    save_weights(parent, SMALL, network.state_dict(), told)
     config = dataclasses.replace(BRIEF, minutes=0.05)
     root = recordings / "pandaset"
     adapted = adapt_to_logs(
@@ -105,6 +107,9 @@ def test_a_recorded_log_ends_in_weights_that_load(network, recordings, tmp_path)
     assert card["logs"] == ["002"]
     assert card["sigma_scale"] == 0.9
     assert card["after"] == adapted.after
+    assert card["train_seeds"] == [[FIRST_REPLAY, FIRST_REPLAY]]
+    digest = hashlib.sha256(parent.read_bytes()).hexdigest()
+    assert card["ancestry"] == [{"name": "earlier", "sha256": digest, "train_seeds": [[3, 8]]}]
     head = "dense.out.weight"
     torch.testing.assert_close(
         loaded.state_dict()[head], adapted.network.state_dict()[head], atol=1e-3, rtol=1e-3

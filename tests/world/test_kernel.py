@@ -1,28 +1,74 @@
-"""Compiled kernels are those of the sources."""
+"""Compiled kernels are those of the sources, and numba's settings stay everyone's."""
 
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from driv3r.world.kernel import HERE
 
+OUTER = """
+from driv3r.world.parts.inner import inner
+from driv3r.world.kernel import kernel
 
-def test_a_kernel_is_compiled_anew_when_what_it_calls_in_another_file_changes(tmp_path):
-    shutil.copytree(HERE.parent, tmp_path / "driv3r", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "driv3r/world/inner.py").write_text(
-        "from driv3r.world.kernel import kernel\n\n@kernel\ndef inner(x):\n    return x + 1.0\n"
-    )
-    (tmp_path / "driv3r/world/outer.py").write_text(
-        "from driv3r.world.inner import inner\nfrom driv3r.world.kernel import kernel\n\n"
-        "@kernel\ndef outer(x):\n    return inner(x)\n\nprint(outer(1.0))\n"
-    )
-    assert ask(tmp_path) == "2.0"
-    changed = (tmp_path / "driv3r/world/inner.py").read_text().replace("1.0", "5.0")
-    (tmp_path / "driv3r/world/inner.py").write_text(changed)
-    assert ask(tmp_path) == "6.0"
+@kernel
+def outer(x):
+    return inner(x)
+
+print(outer(1.0), sum(outer.stats.cache_hits.values()))
+"""
+INNER = "from driv3r.world.kernel import kernel\n\n@kernel\ndef inner(x):\n    return x + 1.0\n"
+SETTINGS = """
+from numba.core import config
+before = config.CACHE_DIR
+import driv3r.world.render
+from numba import njit
+
+def others(x):
+    return x
+
+assert config.CACHE_DIR == before
+print(njit(cache=True)(others).stats.cache_path if before else "no folder given")
+"""
 
 
-def ask(folder) -> str:
+@pytest.fixture
+def package(tmp_path) -> Path:
+    """A folder with a copy of the package, in whose world one kernel calls another file's."""
+    ignored = shutil.ignore_patterns("__pycache__", "weights")
+    shutil.copytree(HERE.parent, tmp_path / "driv3r", ignore=ignored)
+    (tmp_path / "driv3r/world/parts").mkdir()
+    (tmp_path / "driv3r/world/parts/__init__.py").touch()
+    (tmp_path / "driv3r/world/parts/inner.py").write_text(INNER)
+    (tmp_path / "driv3r/world/outer.py").write_text(OUTER)
+    return tmp_path
+
+
+def test_a_kernel_is_cached_until_what_it_calls_in_another_file_changes(package):
+    """Also of a folder below; the changed file has the size that it had."""
+    assert ask(package) == "2.0 0"
+    assert ask(package) == "2.0 1"
+    (package / "driv3r/world/parts/inner.py").write_text(INNER.replace("1.0", "5.0"))
+    assert ask(package) == "6.0 0"
+    assert ask(package) == "6.0 1"
+
+
+def test_other_users_of_numba_keep_their_cache(tmp_path):
+    script = tmp_path / "others.py"
+    script.write_text(SETTINGS)
+    for given in ("", str(tmp_path / "theirs")):
+        done = subprocess.run(
+            [sys.executable, str(script)], capture_output=True, text=True, cwd=HERE.parents[1],
+            env={**os.environ, "NUMBA_CACHE_DIR": given, "PYTHONPATH": str(HERE.parents[1])},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(given or "no folder")
+
+
+def ask(folder: Path) -> str:
     # Python tells a changed source by its second and its size, which are the same here.
     done = subprocess.run(
         [sys.executable, "-c", "import driv3r.world.outer"],
