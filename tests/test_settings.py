@@ -170,3 +170,11 @@ def test_what_is_left_out_of_a_logs_sources_exists():
     from driv3r.settings import NOT_OF_LOGS
 
     assert all((PACKAGE / name).exists() for name in NOT_OF_LOGS)
+
+
+def test_paths_are_absolute_wherever_a_worker_runs(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    settings = Settings("nuscenes", Path("data"), weights=Path("a/b"), split_file=Path("c"))
+    assert (settings.root, settings.weights) == (tmp_path / "data", tmp_path / "a/b")
+    assert settings.split_file == tmp_path / "c"
+    assert settings.protocol == "nuscenes"

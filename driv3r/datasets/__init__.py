@@ -1,5 +1,6 @@
 """Recorded drives as scenes: one reader a dataset, chosen by name."""
 
+import os
 from pathlib import Path
 
 from driv3r.datasets.ddad import DdadReader
@@ -31,7 +32,7 @@ def open_dataset(
     """
     if name not in READERS:
         raise ConfigError(f"unknown dataset {name!r}; known are {', '.join(READERS)}")
-    if not Path(root).is_dir():
+    if not os.path.isdir(root):  # Path.is_dir raises on a name too long or a closed folder
         raise DatasetError(f"the {name} root {root} is not a folder; give the dataset's top folder")
     if READERS[name] is DdadReader:
         return DdadReader(Path(root), sweeps, follow_links, split_file)

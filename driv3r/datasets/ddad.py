@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,12 +19,13 @@ from driv3r.datasets.reader import (
     FrameSources,
     Root,
     Row,
+    check_place,
     make_camera,
     make_pose,
     place_ego,
     read_json,
 )
-from driv3r.datasets.scenes import make_scene
+from driv3r.datasets.scenes import check_scene_ids, make_scene
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.types import Camera, Repair, Rig, Scene, Transform
 
@@ -33,15 +34,7 @@ LENS = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
 GROUND_Z_M = 0.0  # DDAD's ego origin lies on the road
 PINHOLE = ("fx", "fy", "cx", "cy", "skew")
 ZIP_START = b"PK\x03\x04"
-NPZ_ERRORS = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    NotImplementedError,  # unknown zip compression
-    zipfile.BadZipFile,
-    zlib.error,
-)
+MOST_BYTES = 2**28  # that a point cloud may inflate to: a sweep takes a few MB
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -67,21 +60,23 @@ class DdadReader:
             for split, entry in splits.items()
         }
         self._file_of = _name_scenes([name for files in self._files_of.values() for name in files])
+        check_scene_ids(self._file_of, str(self._table))
 
     def scenes(self, split: str) -> tuple[str, ...]:
         """Scene ids of train, val, test, train_overfit or all.
 
         Raises ConfigError on an unknown split, DatasetError when the dataset lists none in it.
         """
-        if split == "all":
+        if split == "all" and self._file_of:
             return tuple(self._file_of)
-        if split not in SPLITS:
+        if split not in (*SPLITS, "all"):
             raise ConfigError(f"unknown split {split!r}; known are all, {', '.join(SPLITS)}")
-        files = set(self._files_of.get(SPLITS[split], []))
+        files = set() if split == "all" else set(self._files_of.get(SPLITS[split], []))
         if not files:
+            others = f"{', '.join(self._file_of)}. Take them with --split all"
             raise DatasetError(
                 f"{self._table} lists no scene in split {split!r}; it lists "
-                f"{', '.join(self._file_of)}. Take them with --split all"
+                f"{others if self._file_of else 'none at all: give the table that lists some'}"
             )
         return tuple(scene_id for scene_id, file in self._file_of.items() if file in files)
 
@@ -116,6 +111,12 @@ def _strings(value: Any, where: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise DatasetError(f"{where}: expected a list of strings, got {value!r}")
     return value
+
+
+def _check_unique(names: list[str], where: str, what: str) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DatasetError(f"{where} holds {what} twice ({', '.join(map(repr, twice))}); repair it")
 
 
 def _find_splits(root: Path, split_file: Path | None) -> tuple[Path, dict[str, Any]]:
@@ -161,7 +162,10 @@ def _parse_time_us(text: Any, where: str) -> int:
     except (TypeError, ValueError) as error:
         raise DatasetError(f"{where}: timestamp {text!r} is no ISO 8601 time") from error
     time = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return (time - EPOCH) // timedelta(microseconds=1)
+    time_us = (time - EPOCH) // timedelta(microseconds=1)
+    if time_us < 0:
+        raise DatasetError(f"{where}: timestamp {text!r} is before 1970; repair it")
+    return time_us
 
 
 def _parse_pose(pose: Any, where: str) -> Transform:
@@ -176,9 +180,13 @@ def read_points(path: Path, point_format: Sequence[str]) -> Float[np.ndarray, "n
     if not data.startswith(ZIP_START):  # np.load would try .npy and pickles
         raise DatasetError(f"the point cloud is no npz archive: {path} starts with {data[:4]!r}")
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MOST_BYTES:
+            raise ValueError(f"it inflates to {size} bytes, expected {MOST_BYTES} at most")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             points = arrays[arrays.files[0] if len(arrays.files) == 1 else "data"]
-    except NPZ_ERRORS as error:
+    except Exception as error:  # what a damaged archive raises is up to numpy and zipfile
         raise DatasetError(f"the point cloud can not be read: {path}: {error}") from error
     if points.ndim != 2 or points.shape[1] != len(point_format) or points.dtype.kind != "f":
         raise DatasetError(
@@ -206,11 +214,13 @@ class _Log:
         where, scene = str(path), read_json(path)
         rows = field(scene, "data", where=where, expected=list)
         data = {field(row, "key", where=where, expected=str): row for row in rows}
+        _check_unique([row["key"] for row in rows], f"{where}: data", "keys")
         samples = field(scene, "samples", where=where, expected=list)
         images, clouds = _of_kind(data, "image", where), _of_kind(data, "point_cloud", where)
         if not samples or not images:
             raise DatasetError(f"{where} holds no sample or no image")
-        first = _calibration(root, path, field(samples[0], "calibration_key", where=where))
+        key = field(samples[0], "calibration_key", where=where, expected=str)
+        first = _calibration(root, path, key)
         cameras = tuple(_make_camera(name, first, images[name], where) for name in sorted(images))
         if not clouds:
             rig = Rig(cameras, ground_z_m=GROUND_Z_M)
@@ -220,6 +230,7 @@ class _Log:
         if not {"X", "Y", "Z"} <= set(point_format):
             raise DatasetError(f"{where}: point_format {point_format} lacks X, Y or Z")
         ego_T_lidar = _parse_pose(field(first, lidar, "extrinsics", where=where), where)
+        check_place(lidar, ego_T_lidar)
         rig = Rig(cameras, ego_T_lidar, GROUND_Z_M)
         return cls(root, path, samples, data, rig, lidar, tuple(point_format), first)
 
@@ -232,7 +243,7 @@ class _Log:
         calibrations: dict[str, dict[str, Row]] = {}
         records = []
         for sample in self.samples:
-            key = field(sample, "calibration_key", where=str(self.path))
+            key = field(sample, "calibration_key", where=str(self.path), expected=str)
             if key not in calibrations:
                 calibrations[key] = _calibration(self.root, self.path, key)
             rows = self._rows_of(sample)
@@ -252,6 +263,11 @@ class _Log:
             if key not in self.data:
                 raise DatasetError(f"{where}: data has no row {key!r}, which a sample names")
             rows[self.data[key]["id"]["name"]] = self.data[key]
+        if len(rows) < len(sample["datum_keys"]):
+            raise DatasetError(
+                f"{where}: a sample names several data of one sensor: {sample['datum_keys']}; "
+                "repair its datum_keys"
+            )
         return rows
 
     def _take(
@@ -291,6 +307,7 @@ def _calibration(root: Root, scene_file: Path, key: Any) -> dict[str, Row]:
     path = root.resolve_inside(str(folder / "calibration" / f"{key}.json"))
     table, where = read_json(path), str(path)
     names = _strings(field(table, "names", where=where), where)
+    _check_unique(names, where, "names")
     columns = {kind: field(table, kind, where=where) for kind in ("intrinsics", "extrinsics")}
     for kind, entries in columns.items():
         if not isinstance(entries, list) or len(entries) != len(names):
@@ -304,7 +321,7 @@ def _make_camera(name: str, calibration: dict[str, Row], image: Row, where: str)
         fx, fy, cx, cy, skew = (float(field(lens, key, where=where)) for key in PINHOLE)
         distortion = tuple(float(lens.get(key, 0.0)) for key in LENS)
         height, width = (int(field(image, side, where=where)) for side in ("height", "width"))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DatasetError(
             f"{where}: intrinsics or size of {name} are no numbers: {lens}"
         ) from error

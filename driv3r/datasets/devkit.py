@@ -1,11 +1,13 @@
 """The nuScenes devkit's tables, loaded so that gaps and faults in them stay with their scenes."""
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from driv3r.datasets.reader import Row, read_json
+from driv3r.datasets.scenes import check_scene_ids
 from driv3r.errors import DatasetError
 from driv3r.types import Repair
 
@@ -49,7 +51,7 @@ def find_versions(root: Path) -> list[str]:
         folder.name
         for folder in root.glob("v1.0-*")
         if (any if folder.name in OFFICIAL else all)(
-            (folder / f"{table}.json").is_file() for table in FIELDS
+            os.path.isfile(folder / f"{table}.json") for table in FIELDS
         )
     )
 
@@ -58,7 +60,7 @@ class Tables:
     """A version's tables in the devkit; those that no reader of sensor data asks for are not read.
 
     `repairs` says what was missing and filled. Raises DatasetError where a needed table is missing,
-    is no JSON or lacks fields.
+    is no JSON or lacks fields, UnsafePathError where a scene's name can name no folder.
     """
 
     def __init__(self, root: Path, version: str) -> None:
@@ -68,6 +70,7 @@ class Tables:
         self._dropped: dict[str, str] = {}
         self._dropped_of_sample: dict[str, str] = {}
         self.devkit = self._open_devkit(root, version)
+        self.claimed_twice = self._leave_out_rivals()
         self._find_first_samples()
         self._link_by_time("sample", lambda row: row["scene_token"])
         scene_of = {row["token"]: row["scene_token"] for row in self._loaded["sample"]}
@@ -77,7 +80,8 @@ class Tables:
         self.scene_named = {row["name"]: row for row in self._loaded["scene"]}
         if len(self.scene_named) < len(self._loaded["scene"]):
             twice, _ = Counter(row["name"] for row in self._loaded["scene"]).most_common(1)[0]
-            raise DatasetError(f"{self._file('scene')} holds two scenes named {twice}")
+            raise DatasetError(f"{self._file('scene')} holds two scenes named {twice!r}")
+        check_scene_ids(self.scene_named, str(self._file("scene")))
 
     def _file(self, table: str) -> Path:
         return self.folder / f"{table}.json"
@@ -113,10 +117,25 @@ class Tables:
             raise DatasetError(f"{path} holds {type(rows).__name__}, expected a list of rows")
         for number, row in enumerate(rows):
             _check_row(row, FIELDS.get(table_name, {}), f"{path} row {number}")
+        rows = self._without_repeats(table_name, rows)
         self._loaded[table_name] = (
             self._without_dangling(rows) if table_name == "sample_data" else rows
         )
         return self._loaded[table_name]
+
+    def _without_repeats(self, table_name: str, rows: list[Row]) -> list[Row]:
+        """Each token's row once; DatasetError where two rows of a token differ."""
+        first: dict[Any, Row] = {}
+        for row in rows:
+            token = row.get("token")
+            if first.setdefault(token, row) != row:
+                raise DatasetError(
+                    f"{self._file(table_name)} holds two rows of token {token!r} that differ; "
+                    "remove the wrong one"
+                )
+        if len(first) < len(rows):
+            self._note(table_name, f"{len(rows) - len(first)} rows repeat another, left out")
+        return list(first.values())
 
     def _without_dangling(self, rows: list[Row]) -> list[Row]:
         """Leave out rows that would stop the devkit, remembering which sample they belong to."""
@@ -142,6 +161,15 @@ class Tables:
         if self._dropped:
             self._note("sample_data", f"{len(self._dropped)} rows with dangling tokens left out")
         return kept
+
+    def _leave_out_rivals(self) -> set[tuple[str, str]]:
+        """(sample, channel) of which several rows say that they are the keyframe: none is taken."""
+        rows = (row for row in self._loaded["sample_data"] if row["is_key_frame"])
+        counts = Counter((row["sample_token"], row["channel"]) for row in rows)
+        rivals = {of for of, count in counts.items() if count > 1}
+        for sample, channel in rivals:
+            self.devkit.get("sample", sample)["data"].pop(channel, None)
+        return rivals
 
     def _find_first_samples(self) -> None:
         lacking = [row for row in self._loaded["scene"] if "first_sample_token" not in row]
@@ -199,10 +227,15 @@ class Tables:
         """A scene's samples in order; DatasetError where rows of them are missing."""
         samples = self.walk("sample", scene["first_sample_token"], f"scene {scene['name']!r}")
         for sample in samples:
+            if sample["scene_token"] != scene["token"]:
+                raise DatasetError(
+                    f"scene {scene['name']!r} leads to sample {sample['token']!r}, which is of "
+                    f"scene {sample['scene_token']!r} in {self._file('sample')}; repair the links"
+                )
             if sample["token"] in self._dropped_of_sample:
                 raise DatasetError(f"{self._dropped_of_sample[sample['token']]}: {self.folder}")
         if not samples:
-            raise DatasetError(f"scene {scene['name']} has no sample in {self._file('sample')}")
+            raise DatasetError(f"scene {scene['name']!r} has no sample in {self._file('sample')}")
         return samples
 
     def chain_of(self, row: Row) -> list[Row]:

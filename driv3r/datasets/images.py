@@ -1,6 +1,7 @@
 """Camera images off disk, whole or not at all."""
 
 import re
+import struct
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,9 @@ JPEG_SCAN = b"\xff\xda"
 # In the last scan 0xff may precede only 0 (a data byte), a restart, the end marker, or fill.
 STRAY_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xd9\xff]")
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-PNG_DEPTH_AT = 24  # where its header tells the bits of a sample
+PNG_SIZE_AT, PNG_DEPTH_AT = 16, 24  # where its header tells width and height, bits of a sample
+# Markers that tell the size: all of 0xc0 to 0xcf but three, which are no frame's start.
+JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 LOST_GREY = 128  # what libjpeg leaves of the blocks that it has no data for
 LEAST_BRIGHT = 4096  # of 16 bits: the brightest pixel of 12-bit data in 16-bit words is below
 
@@ -37,6 +40,9 @@ def read_image(path: Path, size_hw: tuple[int, int]) -> UInt8[np.ndarray, "h w 3
     """
     data = read_file(path)
     _check_complete(data, path)
+    told_hw = _read_size(data) or size_hw  # before decoding: a few bytes may ask for gigabytes
+    if told_hw != size_hw:
+        raise DatasetError(f"the image is {told_hw} (h, w), the tables say {size_hw}: {path}")
     bgr = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, path)
     if bgr.shape[:2] != size_hw:
         raise DatasetError(f"the image is {bgr.shape[:2]} (h, w), the tables say {size_hw}: {path}")
@@ -48,6 +54,23 @@ def read_image(path: Path, size_hw: tuple[int, int]) -> UInt8[np.ndarray, "h w 3
     if loses_blocks and np.all(image[-8:, -8:] == LOST_GREY) and not np.all(image == LOST_GREY):
         raise DatasetError(f"the image's last blocks are lost (plain grey): {path}")
     return image.astype(np.uint8, copy=False)
+
+
+def _read_size(data: bytes) -> tuple[int, int] | None:
+    """(h, w) by a file's header; None where that can not be told."""
+    if data.startswith(PNG_START):
+        if len(data) < PNG_DEPTH_AT:
+            return None
+        width, height = struct.unpack_from(">II", data, PNG_SIZE_AT)
+        return height, width
+    at = len(JPEG_START)
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker in JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return height, width
+        at += 1 if marker == 0xFF else 2 + struct.unpack_from(">H", data, at + 2)[0]
+    return None
 
 
 def _decode(data: bytes, flags: int, path: Path) -> np.ndarray:

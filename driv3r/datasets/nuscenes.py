@@ -1,6 +1,7 @@
 """nuScenes v1.0 folders (real or generated), by way of the official devkit's tables."""
 
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from jaxtyping import Float
@@ -43,13 +44,15 @@ class NuScenesReader:
         official = _official_splits()
         if split == "all":
             held = (name for version in self._versions for name in self._open(version).scene_named)
-            return tuple(dict.fromkeys(held))
+            return tuple(dict.fromkeys(held)) or self._refuse_empty()
         if split not in official:
             raise ConfigError(f"unknown split {split!r}; known are all, {', '.join(official)}")
         version = self._version_for(split)
         held = self._open(version).scene_named
         found = tuple(name for name in official[split] if name in held)
         if not found:
+            if not held:
+                self._refuse_empty()
             some = ", ".join(list(held)[:5]) + (", ..." if len(held) > 5 else "")
             raise DatasetError(
                 f"{self._root.path / version} holds no scene of split {split!r}; it holds "
@@ -74,6 +77,12 @@ class NuScenesReader:
             reason = f"nbr_samples is {promised}, the tables hold {len(samples)}"
             repairs.append(Repair(f"{tables.folder.name}/scene.json", reason))
         return make_scene(self._root.path, scene_id, log.rig, records, read_points, repairs)
+
+    def _refuse_empty(self) -> NoReturn:
+        raise DatasetError(
+            f"scene.json of {', '.join(self._versions)} in {self._root.path} lists no scene; fetch "
+            "the tables again"
+        )
 
     def _open(self, version: str) -> Tables:
         if version not in self._tables:

@@ -7,7 +7,16 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from driv3r.datasets.devkit import Tables
-from driv3r.datasets.reader import Datum, FrameSources, Root, Row, make_camera, make_pose, place_ego
+from driv3r.datasets.reader import (
+    Datum,
+    FrameSources,
+    Root,
+    Row,
+    check_place,
+    make_camera,
+    make_pose,
+    place_ego,
+)
 from driv3r.errors import DatasetError
 from driv3r.geometry.transforms import interpolate, invert
 from driv3r.types import Camera, Repair, Rig, Transform
@@ -58,6 +67,8 @@ class Log:
         }
         cameras = tuple(_make_camera(name, calibration_of[name], first_row[name]) for name in names)
         place = None if lidar is None else _place(calibration_of[lidar], "calibrated_sensor")
+        if place is not None:
+            check_place(str(lidar), place)
         rig = Rig(cameras, place, GROUND_Z_M)
         return cls(root, tables, samples, rig, calibration_of, lidar, repairs)
 
@@ -167,7 +178,9 @@ class Log:
 
     def _keyframe(self, sample: Row, channel: str) -> Datum | Repair:
         if channel not in sample["data"]:
-            return Repair(channel, f"sample_data has no row for sample {sample['token']!r}")
+            twice = (sample["token"], channel) in self.tables.claimed_twice
+            rows = "several keyframe rows, none taken," if twice else "no row"
+            return Repair(channel, f"sample_data has {rows} for sample {sample['token']!r}")
         return self._take(self.tables.devkit.get("sample_data", sample["data"][channel]), channel)
 
     def _take(self, row: Row, channel: str) -> Datum | Repair:
@@ -238,13 +251,13 @@ def _make_camera(name: str, calibration: Row, row: Row) -> Camera:
     where = f"calibrated_sensor {calibration['token']!r}"
     try:
         K = np.array(calibration["camera_intrinsic"], np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"{where}: camera_intrinsic is no matrix: {error}") from error
     if K.shape != (3, 3):
         raise DatasetError(f"{where}: camera_intrinsic of {name} has shape {K.shape}, not (3, 3)")
     try:
         distortion = tuple(float(k) for k in calibration.get("camera_distortion") or ())
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"{where}: camera_distortion is no list of numbers: {error}") from error
     ego_T_cam = _place(calibration, "calibrated_sensor")
     return make_camera(name, K, (row["height"], row["width"]), ego_T_cam, distortion)

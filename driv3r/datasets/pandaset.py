@@ -4,10 +4,7 @@ A sequence is `<id>/{camera/<name>,lidar,annotations/cuboids}`; moment number i 
 entry i of its `timestamps.json` and `poses.json` and its file `<ii>.jpg` or `<ii>.pkl.gz`.
 """
 
-import gzip
-import io
-import pickle
-import zlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from driv3r.datasets.images import read_file
+from driv3r.datasets.pandaset_tables import read_table, take_floats
 from driv3r.datasets.reader import (
     Datum,
     FrameSources,
@@ -54,28 +51,6 @@ LATEST_S = 1e11  # the year 5138; milliseconds taken for seconds are later
 EGO_T_LIDAR = from_rotvec(np.array([0.0, 0.0, -np.pi / 2]), np.array([0.0, 0.0, LIDAR_HEIGHT_M]))
 SPINNING, FORWARD = 0, 1  # the two LiDARs' numbers in the tables
 TABLE = ("pkl.gz", "pkl")
-GZIP_START = b"\x1f\x8b"
-# All that a pickled table of numbers and strings names, by the pandas of PandaSet's makers or ours.
-GLOBALS = frozenset(
-    {
-        ("builtins", "slice"),
-        ("numpy", "dtype"),
-        ("numpy", "ndarray"),
-        ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy.core.numeric", "_frombuffer"),
-        ("numpy._core.numeric", "_frombuffer"),
-        ("pandas", "DataFrame"),
-        ("pandas", "Index"),
-        ("pandas", "RangeIndex"),
-        ("pandas._libs.internals", "_unpickle_block"),
-        ("pandas.core.frame", "DataFrame"),
-        ("pandas.core.indexes.base", "Index"),
-        ("pandas.core.indexes.base", "_new_Index"),
-        ("pandas.core.indexes.range", "RangeIndex"),
-        ("pandas.core.internals.managers", "BlockManager"),
-    }
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +83,7 @@ class PandaSetReader:
             sorted(
                 path.parent.name
                 for path in self._root.path.glob("*/lidar")
-                if path.is_dir() and PLAIN_NAME.fullmatch(path.parent.name)
+                if os.path.isdir(path) and PLAIN_NAME.fullmatch(path.parent.name)
             )
         )
         if not self._sequences:
@@ -139,7 +114,9 @@ class PandaSetReader:
         """
         self._check(scene_id)
         lidar = _read_data(self._root, f"{scene_id}/lidar", "lidar", TABLE)
-        held = [name for name in CAMERAS if (self._root.path / scene_id / "camera" / name).is_dir()]
+        held = [
+            name for name in CAMERAS if os.path.isdir(self._root.path / scene_id / "camera" / name)
+        ]
         if not held:
             raise DatasetError(
                 f"{self._root.path / scene_id}/camera holds none of {', '.join(CAMERAS)}; "
@@ -178,17 +155,36 @@ class PandaSetReader:
         table = read_table(path, ["label", "uuid", "yaw", "stationary", "cuboids.sensor_id"] + axes)
         kept = table["cuboids.sensor_id"] != FORWARD
         label, uuid = (tuple(map(str, table[name][kept])) for name in ("label", "uuid"))
-        numbers = _floats(table, [*axes, "yaw"], path)[kept]
-        stationary = table["stationary"][kept].astype(bool)
+        numbers = take_floats(table, [*axes, "yaw"], path)[kept]
+        stationary = table["stationary"][kept]
+        _check_boxes(numbers, table["cuboids.sensor_id"], stationary, path)
         if scene_id not in self._origins:
             self.read(scene_id)
         center_world = numbers[:, :3] - self._origins[scene_id]
-        return Cuboids(label, uuid, center_world, numbers[:, 3:6], numbers[:, 6], stationary)
+        return Cuboids(
+            label, uuid, center_world, numbers[:, 3:6], numbers[:, 6], stationary.astype(bool)
+        )
 
     def _check(self, scene_id: str) -> None:
         if scene_id not in self._sequences:
             raise DatasetError(
                 f"no sequence {scene_id!r} in {self._root.path}: {', '.join(self._sequences)}"
+            )
+
+
+def _check_boxes(
+    numbers: Float[np.ndarray, "n 7"], sensors: np.ndarray, stationary: np.ndarray, path: Path
+) -> None:
+    """DatasetError where places, sizes and turns are none, or flags are text: "False" is true."""
+    broken = ~np.isfinite(numbers).all(axis=1) | (numbers[:, 3:6] < 0).any(axis=1)
+    for expected, wrong in {
+        "finite places and turns, and sizes of 0 m at least": int(broken.sum()),
+        "stationary as true or false": len(stationary) * (stationary.dtype.kind not in "biuf"),
+        "whole numbers as cuboids.sensor_id": len(sensors) * (sensors.dtype.kind not in "iuf"),
+    }.items():
+        if wrong:
+            raise DatasetError(
+                f"{wrong} of {len(sensors)} boxes have not {expected}; fetch the file again: {path}"
             )
 
 
@@ -198,60 +194,14 @@ def read_points(path: Path, world_T_lidar_of: Mapping[Path, Transform]) -> Float
     They are freed of the car's own motion already. Raises DatasetError on a missing or broken file.
     """
     table = read_table(path, ["x", "y", "z", "d"])
-    points_world = _floats(table, ["x", "y", "z"], path)[table["d"] == SPINNING]
+    points_world = take_floats(table, ["x", "y", "z"], path)[table["d"] == SPINNING]
     return apply(invert(world_T_lidar_of[path]), points_world).astype(np.float32)
-
-
-def read_table(path: Path, columns: Sequence[str]) -> dict[str, np.ndarray]:
-    """The asked columns of a pickled DataFrame, gzipped or plain.
-
-    Raises DatasetError where the file is missing or broken, lacks a column, or names a global
-    beyond the few that such a table needs: an unchecked pickle runs whatever its writer wished.
-    """
-    import pandas  # only this dataset needs it, and it is slow to import
-
-    data = read_file(path)
-    try:
-        data = gzip.decompress(data) if data.startswith(GZIP_START) else data
-    except (OSError, EOFError, zlib.error) as error:
-        raise DatasetError(f"the table can not be inflated: {path}: {error}") from error
-    try:
-        frame = _TableUnpickler(io.BytesIO(data)).load()
-    except DatasetError as error:
-        raise DatasetError(f"{error}: {path}") from error
-    except Exception as error:  # what a damaged pickle raises is up to numpy and pandas
-        raise DatasetError(f"the pickled table can not be read: {path}: {error!r}") from error
-    if not isinstance(frame, pandas.DataFrame):
-        raise DatasetError(f"expected a pickled DataFrame, got a {type(frame).__name__}: {path}")
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
-        raise DatasetError(f"the table lacks {', '.join(missing)} of {', '.join(columns)}: {path}")
-    return {name: frame[name].to_numpy() for name in columns}
-
-
-class _TableUnpickler(pickle.Unpickler):
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        if (module_name, global_name) not in GLOBALS:
-            raise DatasetError(
-                f"the pickle asks for {module_name}.{global_name}, which no table of numbers and "
-                "strings needs; it was not run. Fetch the original file"
-            )
-        return super().find_class(module_name, global_name)
-
-
-def _floats(
-    table: Mapping[str, np.ndarray], columns: Sequence[str], path: Path
-) -> Float[np.ndarray, "n c"]:
-    try:
-        return np.stack([table[name].astype(np.float64) for name in columns], axis=-1)
-    except (TypeError, ValueError) as error:
-        raise DatasetError(f"{', '.join(columns)} are not all numbers: {path}: {error}") from error
 
 
 def _find_file(root: Root, folder: str, moment: int, suffixes: Sequence[str]) -> Path:
     """A moment's file by the first suffix that is there, else by the first (and missing)."""
     paths = [root.resolve_inside(f"{folder}/{moment:02d}.{suffix}") for suffix in suffixes]
-    return next((path for path in paths if path.exists()), paths[0])
+    return next((path for path in paths if os.path.exists(path)), paths[0])
 
 
 def _read_data(
@@ -319,7 +269,7 @@ def _make_camera(
     lens = read_json(path)
     try:
         fx, fy, cx, cy = (float(lens[key]) for key in ("fx", "fy", "cx", "cy"))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"{path}: expected numbers fx, fy, cx, cy, got {lens!r}") from error
     K = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
     exposures = [datum for datum in data if isinstance(datum, Datum)]

@@ -22,6 +22,9 @@ Row = dict[str, Any]
 FARTHEST_M = 2e7  # of a pose: UTM's northings and distances from the Earth's centre are below
 REACH_M = 1000.0  # of a LiDAR; a point beyond it is in another unit or no point
 LENS_LENGTHS = (0, 4, 5, 8)  # of OpenCV's distortion
+UNIT_SLACK = 0.05  # of a quaternion's length, for one that is rounded to two digits
+CAR_M = 50.0  # how far from the ego origin a sensor may be; millimetres and centimetres are farther
+FOCAL_SHARES = (0.05, 100.0)  # of the larger side of an image: 169 to 0.6 degrees across
 
 
 @runtime_checkable
@@ -158,6 +161,8 @@ def _read_sweep(
         finite = np.isfinite(points).all(axis=1)
         if not finite.any():
             raise DatasetError(f"no finite point among {len(points)}: {datum.path}")
+        if not points[finite].any():  # as a power cut leaves files, or a sparse copy
+            raise DatasetError(f"all {len(points)} points are 0, 0, 0: {datum.path}")
         farthest_m = float(np.abs(points[finite]).max())
         if farthest_m >= REACH_M:
             raise DatasetError(
@@ -206,14 +211,31 @@ def make_pose(
             raise DatasetError(
                 f"{where}: expected 4 + 3 finite numbers, got {wxyz} and {translation}"
             )
+        with np.errstate(over="ignore"):
+            length = np.linalg.norm(rotation)
+        if abs(length - 1) > UNIT_SLACK:
+            raise DatasetError(
+                f"{where}: the quaternion {wxyz} has length {length:.3g}, expected 1; repair the "
+                "rotation (w, x, y, z)"
+            )
         if np.abs(offset).max() > FARTHEST_M:
             raise DatasetError(
                 f"{where}: the place {translation} is farther off than any on Earth "
                 f"({FARTHEST_M:g} m); give it in metres"
             )
         return from_quaternion(rotation, offset)
-    except (TypeError, ValueError, GeometryError) as error:
+    except (TypeError, ValueError, OverflowError, GeometryError) as error:
         raise DatasetError(f"{where}: {error}") from error
+
+
+def check_place(name: str, ego_T_sensor: Transform) -> None:
+    """DatasetError where a sensor is farther from the ego origin than a car is long."""
+    way_m = float(np.linalg.norm(ego_T_sensor[:3, 3]))
+    if way_m > CAR_M:
+        raise DatasetError(
+            f"{name} lies {way_m:.4g} m from the car's origin, expected {CAR_M:g} m at most; give "
+            "the calibration's translation in metres"
+        )
 
 
 def make_camera(
@@ -230,6 +252,8 @@ def make_camera(
     usable = np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0 and min(size_hw) > 0
     if not usable:
         raise DatasetError(f"camera {name} has no usable K or size: {K.tolist()}, {size_hw} (h, w)")
+    _check_lens(name, K, size_hw)
+    check_place(f"camera {name}", ego_T_cam)
     if len(distortion) not in LENS_LENGTHS or not np.isfinite(distortion).all():
         raise DatasetError(
             f"camera {name} has distortion {list(distortion)}, expected OpenCV's k1, k2, p1, p2[, "
@@ -239,3 +263,23 @@ def make_camera(
     K = K.astype(np.float64)
     K[:2, 2] += 0.5
     return Camera(name, K, size_hw, ego_T_cam, distortion if any(distortion) else ())
+
+
+def _check_lens(name: str, K: Float[np.ndarray, "3 3"], size_hw: tuple[int, int]) -> None:
+    """DatasetError where K is transposed, of another image size, or not in pixels."""
+    height, width = size_hw
+    least, most = (share * max(size_hw) for share in FOCAL_SHARES)
+    for expected, holds in {
+        "rows (fx, skew, cx), (0, fy, cy), (0, 0, 1)": np.allclose(
+            [*K[2], K[1, 0]], [0, 0, 1, 0], atol=1e-6
+        ),
+        f"fx and fy of {least:g} to {most:g} pixels": least <= min(K[0, 0], K[1, 1])
+        and max(K[0, 0], K[1, 1]) <= most,
+        f"cx, cy in the image of {width} x {height}": 0 <= K[0, 2] <= width
+        and 0 <= K[1, 2] <= height,
+    }.items():
+        if not holds:
+            raise DatasetError(
+                f"camera {name} has K {K.tolist()}, expected {expected}; give the intrinsics in "
+                "pixels of the images as they lie there"
+            )

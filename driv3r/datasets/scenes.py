@@ -1,7 +1,7 @@
 """A scene from the records of its frames: checked, near its own origin, with its input's hash."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from stat import S_ISREG
@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from driv3r.datasets.reader import Datum, FrameSources, LazyFrames
+from driv3r.datasets.screening import SPEED_LIMIT_MPS, screen
 from driv3r.errors import DatasetError, UnsafePathError
 from driv3r.settings import fingerprint
 from driv3r.types import Repair, Rig, Scene, Transform
 
-PLAIN_NAME = re.compile(r"\w[\w.-]*")
-SPEED_LIMIT_MPS = 100.0  # no car on a road; a wrong unit is off by a thousand
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")  # what a store can be named by
 GAP_LIMIT_US = 60_000_000  # between frames of one log
 GAP_NOTED_US = 2_000_000
 ORIGIN_STEP_M = 10_000.0  # logs within half of it keep their dataset's coordinates to the bit
@@ -36,18 +36,16 @@ def make_scene(
     """The lazy scene of frame records, whose files lie below `root`.
 
     `facts` is what else the tables say of how files are read. Raises DatasetError unless there are
-    frames, in order of time and at a speed and spacing that a car can have. An id that is no plain
-    name raises UnsafePathError: outputs are named after it.
+    frames, in order of time and at a speed and spacing that a car can have. Data that the rest of
+    their frame contradicts are left out.
     """
-    if not PLAIN_NAME.fullmatch(scene_id):
-        raise UnsafePathError(
-            f"scene id {scene_id!r} can not name a folder; rename it in the tables"
-        )
+    check_scene_ids([scene_id])
     if not records:
         raise DatasetError(f"scene {scene_id} holds no frame")
     times_us = np.array([record.time_us for record in records], np.int64)
     gaps = _check_times(scene_id, times_us)
     _check_speeds(scene_id, times_us, records)
+    records = screen(scene_id, rig, records)
     origin_world = _choose_origin(records[0].world_T_ego)
     return Scene(
         scene_id,
@@ -60,6 +58,16 @@ def make_scene(
         origin_world,
         (root / GENERATED).is_file(),
     )
+
+
+def check_scene_ids(scene_ids: Iterable[str], where: str = "the tables") -> None:
+    """UnsafePathError on an id that is no plain name: outputs are named after it."""
+    for scene_id in scene_ids:
+        if not PLAIN_NAME.fullmatch(scene_id):
+            raise UnsafePathError(
+                f"scene id {scene_id[:300]!r} of {where} can not name a folder, expected at most "
+                "200 letters, digits, '_', '-' and '.', the first no '-' or '.'; rename it there"
+            )
 
 
 def _check_times(scene_id: str, times_us: Int[np.ndarray, "t"]) -> list[Repair]:

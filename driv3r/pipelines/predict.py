@@ -4,42 +4,58 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from driv3r.datasets.working_size import WorkRig, prepare_images
 from driv3r.errors import DatasetError
-from driv3r.network.stream import Streamer, StreamFrame
+from driv3r.network.stream import StreamFrame
 from driv3r.pipelines.fine_look import FineLook
 from driv3r.pipelines.prepare import EgoPath, camera_times_us, chain_ego_poses, given_ego_poses
-from driv3r.pipelines.seeds import SeedStreamer
 from driv3r.settings import Settings
 from driv3r.store.schema import FrameRecord, Status
 from driv3r.store.writer import LogWriter
 from driv3r.types import EgoPoses, Frame, Prediction, Repair, Scene, Transform
 
 SAVE_STATE_EVERY = 4
-AnyStreamer = Streamer | SeedStreamer
 Images = Sequence[UInt8[np.ndarray, "h w 3"] | None]
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """A system that answers a log's surround frames one after another."""
+
+    def step(self, frame: StreamFrame) -> Prediction:
+        """Answer the next frame."""
+        ...
+
+    def save_state(self) -> dict[str, np.ndarray]:
+        """What the next frame will need, exactly; empty before the first."""
+        ...
+
+    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take up what `save_state` gave."""
+        ...
 
 
 def predict_frames(
     scene: Scene,
     work: WorkRig,
     writer: LogWriter,
-    streamer: AnyStreamer,
+    predictor: Predictor,
     settings: Settings,
     report: Callable[[int, int], None],
 ) -> None:
     """Predict and write every frame that is not yet written, in order of time."""
     fine, path = FineLook(work, settings.refine, settings.ego_poses), EgoPath()
-    for index in range(_resume(writer, streamer, fine, path), len(scene.frames)):
+    for index in range(_resume(writer, predictor, fine, path), len(scene.frames)):
         since = time.monotonic()
         frame = scene.frames[index]
         images, gap_s = prepare_images(frame, work), path.gap_s(frame.time_us)
         cameras, known = _know(frame, work, path) if settings.ego_poses == "given" else (None, None)
-        prediction = streamer.step(StreamFrame(images, gap_s, cameras))
+        prediction = predictor.step(StreamFrame(images, gap_s, cameras))
         prediction, last_T_ego = fine.look(frame, prediction, gap_s, known)
         place = _locate(frame, work, path, settings.ego_poses, last_T_ego)
         record = FrameRecord(
@@ -56,7 +72,7 @@ def predict_frames(
         )
         writer.write_frame(index, record)
         if (index + 1) % SAVE_STATE_EVERY == 0:
-            _save(writer, streamer, fine, path, index)
+            _save(writer, predictor, fine, path, index)
         report(index + 1, len(scene.frames))
 
 
@@ -139,15 +155,15 @@ def hash_images(images: Images) -> str:
 
 
 def _save(
-    writer: LogWriter, streamer: AnyStreamer, fine: FineLook, path: EgoPath, index: int
+    writer: LogWriter, predictor: Predictor, fine: FineLook, path: EgoPath, index: int
 ) -> None:
-    arrays = {f"network/{k}": v for k, v in streamer.save_state().items()}
+    arrays = {f"network/{k}": v for k, v in predictor.save_state().items()}
     arrays |= {f"fine/{k}": v for k, v in fine.save_state().items()}
     arrays |= {f"path/{k}": v for k, v in path.save_state().items()}
     writer.save_state(index, arrays)
 
 
-def _resume(writer: LogWriter, streamer: AnyStreamer, fine: FineLook, path: EgoPath) -> int:
+def _resume(writer: LogWriter, predictor: Predictor, fine: FineLook, path: EgoPath) -> int:
     """Take up the state of a killed run; the first frame that is still to be predicted."""
     saved = writer.load_state()
     if saved is None or not set(range(saved[0] + 1)) <= writer.written():
@@ -157,7 +173,7 @@ def _resume(writer: LogWriter, streamer: AnyStreamer, fine: FineLook, path: EgoP
     for name, array in arrays.items():
         room, leaf = name.split("/", 1)
         rooms[room][leaf] = array
-    streamer.load_state(rooms["network"])
+    predictor.load_state(rooms["network"])
     fine.load_state(rooms["fine"])
     path.load_state(rooms["path"])
     return index + 1

@@ -138,7 +138,7 @@ def test_a_broken_cloud_is_left_out(root: Path) -> None:
     with path.open("wb") as file:
         np.save(file, np.zeros((5, 4)))
     assert first_frame(root).sweep is None
-    points = np.zeros((5, 4))
+    points = np.ones((5, 4))
     points[2, 3] = np.nan
     np.savez(path, data=points)
     frame = first_frame(root)

@@ -63,7 +63,8 @@ def test_stored_points_are_where_depth_and_poses_say(finished):
     np.testing.assert_allclose(store.points_world(2, 1)[40, 50], expected, rtol=1e-6)
 
 
-def test_ray_and_inline_give_the_same_bytes(finished, tiny_world, tmp_path):
+def test_ray_and_inline_give_the_same_bytes(finished, tiny_world, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # somebody else's, which is not asked for
     _, inline = finished
     run = process(settings_for(tiny_world), tmp_path, workers=2)
     assert [log.state for log in run.logs] == ["done", "done"]
