@@ -35,9 +35,9 @@ def score_ego(
 
     ate_rmse is the RMS distance after alignment (Sturm et al., IROS 2012); rpe_translation and
     rpe_rotation the RMS errors of consecutive relative motions; rpe_percent the summed translation
-    error over the length of the path that it was made on. A frame whose motion was not `found` but
-    extrapolated has no part in them: neither its position nor the step to it is scored; `omitted`
-    tells how many there are. Raises ScoringError on poses that do not pair up, are not finite, or
+    error over the path's length. A frame whose motion was not `found` but extrapolated has no part
+    in them: neither its position nor the step to it is scored; `omitted` tells how many there are.
+    Poses that are all the identity are no truth, and give no figure. Raises ScoringError on poses that do not pair up, are not finite, or
     whose times do not increase.
     """
     if found is None:
@@ -45,7 +45,10 @@ def score_ego(
     _check(world_T_ego_true, world_T_ego_predicted, time_us, found, subject)
     true, predicted = world_T_ego_true.astype(float), world_T_ego_predicted.astype(float)
     n, from_start_m = len(true), np.linalg.norm(true[:, :3, 3] - true[0, :3, 3], axis=-1)
-    path_m = float(np.linalg.norm(np.diff(true[:, :3, 3], axis=0), axis=-1).sum())
+    if n > 1 and (true == np.eye(4)).all():
+        return EgoScores([], {"ate, rpe": "the dataset tells no ego poses: all are the identity"})
+    step_m = np.linalg.norm(np.diff(true[:, :3, 3], axis=0), axis=-1)
+    path_m = float(step_m[found[1:] if found[1:].any() else slice(None)].sum())
     scores = [Score("path_length", path_m, "m", n, protocol, subject, "none")]
     if n < 2:
         return EgoScores(scores, {"ate, rpe": "one frame fits itself: there is no motion to score"})
@@ -62,7 +65,7 @@ def score_ego(
             omitted[alignment] = f"{STANDING}: there is no scale to find"
             continue
         try:
-            figures = _figures(true, predicted, found, with_scale, not standing)
+            figures = _figures(true, predicted, found, with_scale, None if standing else path_m)
         except GeometryError as error:
             omitted[alignment] = f"predicted path: {error}"
             continue
@@ -76,9 +79,9 @@ def _figures(
     predicted: Float[np.ndarray, "t 4 4"],
     found: Bool[np.ndarray, "t"],
     with_scale: bool,
-    moves: bool,
+    path_m: float | None,
 ) -> dict[str, tuple[float, str, int]]:
-    """Value, unit and samples of every figure under one alignment; a percentage if the car moves.
+    """Value, unit and samples of every figure under one alignment; no percentage without a path.
 
     The first frame's pose is given, the others' are `found` or left out.
     """
@@ -97,9 +100,8 @@ def _figures(
         "rpe_translation": (_rms(step_m), "m", steps),
         "rpe_rotation": (_rms(np.degrees(angle_rad(off_step))), "deg", steps),
     }
-    scored_m = float(np.linalg.norm(true_step[:, :3, 3], axis=-1).sum())
-    if moves and scored_m > 0:
-        figures["rpe_percent"] = (float(100 * step_m.sum() / scored_m), "%", steps)
+    if path_m:
+        figures["rpe_percent"] = (float(100 * step_m.sum() / path_m), "%", steps)
     if with_scale:
         figures["scale"] = (scale, "", len(off_m))
     return figures

@@ -1,6 +1,7 @@
 """One dataset's figures from its logs'."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,8 @@ def merge_scores(logs: Sequence[Sequence[Score]]) -> list[Score]:
     """Figures over all logs, each log with the weight that its kind of figure calls for.
 
     Means over images weigh by images. Errors in percent of the path weigh by its length, so that
-    the result is total error over total length. All others count each log once.
+    the result is total error over total length. All others count each log once. A log without a
+    figure (NaN) has no part in it.
     """
     groups: dict[Kind, list[tuple[Score, float]]] = {}
     for scores in logs:
@@ -27,11 +29,13 @@ def merge_scores(logs: Sequence[Sequence[Score]]) -> list[Score]:
 
 
 def _merge(same: list[tuple[Score, float]]) -> Score:
-    values = np.array([s.value for s, _ in same])
-    weights = np.array([weight for _, weight in same])
+    known = [(s, weight) for s, weight in same if not math.isnan(s.value)]
+    if not known:
+        return same[0][0]
+    values, weights = np.array([s.value for s, _ in known]), np.array([w for _, w in known])
     return dataclasses.replace(
-        same[0][0],
+        known[0][0],
         value=float(np.average(values, weights=weights)),
-        n=sum(s.n for s, _ in same),
-        images=sum(s.images for s, _ in same),
+        n=sum(s.n for s, _ in known),
+        images=sum(s.images for s, _ in known),
     )

@@ -1,5 +1,6 @@
 """Ego figures against evo and against what must not change them; motion masks against loops."""
 
+import math
 import warnings
 
 import numpy as np
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 from driv3r.errors import ScoringError
 from driv3r.geometry.transforms import from_rotvec
 from driv3r.scoring.ego import score_ego
+from driv3r.scoring.merge import merge_scores
 from driv3r.scoring.motion import score_motion
+from driv3r.types import Score
 
 
 def wander(seed: int, n: int = 25) -> np.ndarray:
@@ -109,7 +112,7 @@ def test_a_straight_path_is_scored():
 
 def test_a_standing_car_has_no_scale_and_says_so():
     rng = np.random.default_rng(0)
-    true = np.tile(np.eye(4), (10, 1, 1))
+    true = np.tile(from_rotvec(np.array([0.0, 0.0, 0.3]), np.array([5.0, 2.0, 0.0])), (10, 1, 1))
     predicted = true.copy()
     predicted[:, :3, 3] += rng.normal(0, 0.01, (10, 3))
     scored = score_ego(true, predicted, times(true), "us")
@@ -170,3 +173,41 @@ def test_motion_without_movers_or_prediction_has_no_hollow_figures():
     assert {s.metric for s in score_motion(np.zeros((2, 3)), still, "us")} == {"unpredicted"}
     (unknown,) = score_motion(np.full((2, 3), np.nan), ~still, "us")
     assert (unknown.metric, unknown.value, unknown.n) == ("unpredicted", 1.0, 6)
+
+
+def test_frames_without_a_motion_are_left_out_of_everything():
+    """By hand: a straight drive of 1 m steps, each found one 0.1 m short, the third not found."""
+    true = np.tile(np.eye(4), (6, 1, 1))
+    true[:, 0, 3] = np.arange(6.0)
+    predicted = true.copy()
+    predicted[:, 0, 3] = np.cumsum([0.0, 0.9, 0.9, 50.0, 0.9, 0.9])
+    found = np.array([True, True, True, False, True, True])
+    result = score_ego(true, predicted, times(true), "x", found)
+    values = {(s.metric, s.scaling): s for s in result.scores}
+    assert values["rpe_percent", "se3"].value == pytest.approx(10.0)
+    assert values["rpe_percent", "se3"].n == 4
+    assert values["rpe_translation", "se3"].value == pytest.approx(0.1)
+    assert values["path_length", "none"].value == pytest.approx(4.0)
+    assert values["ate_rmse", "se3"].n == 5
+    assert result.omitted["extrapolated"] == "1 of 6 frames have no motion estimate"
+    none = score_ego(true, predicted, times(true), "x", np.array([True] + [False] * 5))
+    assert {s.metric for s in none.scores} == {"path_length", "step"}
+
+
+def test_poses_that_are_all_the_identity_are_no_truth():
+    """A dataset without ego poses: a drive of 50 m is no error of 50 m."""
+    nothing, drive = np.tile(np.eye(4), (6, 1, 1)), np.tile(np.eye(4), (6, 1, 1))
+    drive[:, 0, 3] = np.arange(6.0) * 10
+    result = score_ego(nothing, drive, times(drive), "x")
+    assert result.scores == []
+    assert "no ego poses" in result.omitted["ate, rpe"]
+
+
+def test_one_log_without_a_figure_does_not_blank_the_datasets():
+    def log(value: float) -> list[Score]:
+        return [Score("ate_rmse", value, "m", 3, "ego", "x", "se3")]
+
+    (merged,) = merge_scores([log(1.0), log(math.nan), log(2.0)])
+    assert (merged.value, merged.n) == (1.5, 6)
+    (nothing,) = merge_scores([log(math.nan)])
+    assert math.isnan(nothing.value)
