@@ -48,6 +48,12 @@ def adapt(
     replay: Annotated[
         int, typer.Option(min=0, help="Generated clips among the logs', against forgetting.")
     ] = 6,
+    split_file: Annotated[
+        Path | None, typer.Option(help="The scene list of a DGP root that has several.")
+    ] = None,
+    follow_links: Annotated[
+        bool, typer.Option(help="Read files that links in the root lead to outside of it.")
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
     """Adapt our network to your own logs by their LiDAR; tells figures before and after.
@@ -57,13 +63,15 @@ def adapt(
 
     Example: driv3r adapt --dataset pandaset --root /data/pandaset --split 002
     """
+    from driv3r.datasets import open_dataset
     from driv3r.training.adapt_logs import adapt_to_logs
     from driv3r.training.adaptation import AdaptConfig
 
     config = AdaptConfig(minutes=minutes)
     adapted = adapt_to_logs(
-        dataset, root, split, out, config, weights=weights, held_out_share=held_out,
-        replay=replay, device=device, on_log=lambda row: print(row, flush=True),
+        open_dataset(dataset, root, follow_links=follow_links, split_file=split_file), split, out,
+        config, weights=weights, held_out_share=held_out, replay=replay, device=device,
+        on_log=lambda row: print(row, flush=True),
     )  # fmt: skip
     for name, value in adapted.before.items():
         print(f"{name.removeprefix('val_')}: {value} before, {adapted.after[name]} after")

@@ -1,7 +1,8 @@
 """The data types and their conventions, stated once.
 
 `dst_T_src` maps homogeneous points of frame `src` to frame `dst`. Frames: `world` (fixed, metres),
-`ego` (x forward, y left, z up), `cam` (OpenCV: x right, y down, z forward), `lidar`, `ref`.
+`ego` (x forward, y left, z up; its origin on the road, or as high over it as `Rig.ground_z_m` is
+below 0), `cam` (OpenCV: x right, y down, z forward), `lidar`, `ref`.
 Pixel (0, 0) is the corner of the first pixel, its centre is (0.5, 0.5); `K` follows that.
 `depth_m` is z in the camera, `range_m` the length along the ray. Times are integer microseconds.
 Axis letters: b batch, t frames, v views (cameras), h w pixels, n points, c channels.

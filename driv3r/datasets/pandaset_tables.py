@@ -93,6 +93,7 @@ class _TableUnpickler(pickle.Unpickler):
 def take_floats(
     table: Mapping[str, np.ndarray], columns: Sequence[str], path: Path
 ) -> Float[np.ndarray, "n c"]:
+    """Columns side by side; DatasetError where they hold other than numbers."""
     try:
         return np.stack([table[name].astype(np.float64) for name in columns], axis=-1)
     except (TypeError, ValueError, OverflowError) as error:

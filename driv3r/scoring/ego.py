@@ -37,8 +37,10 @@ def score_ego(
     rpe_rotation the RMS errors of consecutive relative motions; rpe_percent the summed translation
     error over the path's length. A frame whose motion was not `found` but extrapolated has no part
     in them: neither its position nor the step to it is scored; `omitted` tells how many there are.
-    Poses that are all the identity are no truth, and give no figure. Raises ScoringError on poses that do not pair up, are not finite, or
-    whose times do not increase.
+    Poses that are all the identity are no truth, and give no figure.
+
+    Raises ScoringError on poses that do not pair up, are not finite, or whose times do not
+    increase.
     """
     if found is None:
         found = np.ones(len(time_us), bool)

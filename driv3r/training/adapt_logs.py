@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from driv3r.datasets import open_dataset
+from driv3r.datasets import Reader
 from driv3r.errors import ConfigError
 from driv3r.network.checkpoints import SHIPPED, load_weights, save_weights
 from driv3r.network.stream import choose_device
@@ -20,8 +20,7 @@ MOST_REPLAY = FIRST_VAL_SEED - FIRST_REPLAY
 
 
 def adapt_to_logs(
-    dataset: str,
-    root: Path,
+    reader: Reader,
     split: str,
     out: Path,
     config: AdaptConfig,
@@ -46,7 +45,7 @@ def adapt_to_logs(
     network, card = load_weights(parent)
     size_hw = network.config.size_hw
     learned, judged, names = read_logs(
-        dataset, root, split, size_hw, held_out_share, on_device, config.frames
+        reader, split, size_hw, held_out_share, on_device, config.frames
     )
     generated = render_replay(out.parent / "clips", replay, size_hw, config.frames, on_device)
     adapted = adapt(network.to(on_device), learned, judged, generated, config, on_log)
@@ -59,8 +58,7 @@ def adapt_to_logs(
 
 
 def read_logs(
-    dataset: str,
-    root: Path,
+    reader: Reader,
     split: str,
     size_hw: tuple[int, int],
     held_out_share: float,
@@ -68,7 +66,6 @@ def read_logs(
     frames: int,
 ) -> tuple[list[RawClip], list[RawClip], list[str]]:
     """Clips to learn from, clips of each log's last moments, and the logs' names."""
-    reader = open_dataset(dataset, root)
     learned, judged, names = [], [], []
     for name in reader.scenes(split):
         scene = reader.read(name)

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from pyquaternion import Quaternion
@@ -16,56 +15,14 @@ from driv3r.errors import ConfigError, DatasetError, UnsafePathError
 from driv3r.geometry.cameras import project
 from driv3r.geometry.transforms import angle_rad, apply, invert
 from driv3r.types import Frame
+from tests.datasets import tiny_ddad
 from tests.datasets.json_files import edit, write_json
-
-SCENE = "000007/scene_abc.json"
-STILL = {"qw": 1.0, "qx": 0.0, "qy": 0.0, "qz": 0.0}
-
-
-def offset(x: float) -> dict[str, float]:
-    return {"x": x, "y": 0.0, "z": 0.0}
+from tests.datasets.tiny_ddad import SCENE, STILL, offset
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two samples of one camera and a LiDAR 1 m ahead of ego; the car drives 10 m/s along x."""
-    root = tmp_path / "root"
-    folder = root / "000007"
-    data, samples = [], []
-    for i in range(2):
-        stamp = f"2020-01-01T00:00:0{i}."
-        for sensor, name, kind, file, x in (
-            ("image", "CAMERA_01", "jpg", f"rgb/{i}.jpg", 10 * i + 2.5),
-            ("point_cloud", "LIDAR", "npz", f"points/{i}.npz", 10 * i + 1.0),
-        ):
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            content: dict[str, Any] = {"filename": file}
-            content["pose"] = {"rotation": STILL, "translation": offset(x)}
-            if kind == "jpg":
-                content |= {"height": 16, "width": 24}
-                noise = np.random.default_rng(i).integers(0, 256, (16, 24, 3), np.uint8)
-                (folder / file).write_bytes(cv2.imencode(".jpg", noise)[1].tobytes())
-            else:
-                content["point_format"] = ["INTENSITY", "X", "Y", "Z"]
-                np.savez(folder / file, data=np.arange(20.0).reshape(5, 4))
-            time = stamp + ("050000Z" if kind == "jpg" else "000001Z")
-            identity = {"name": name, "timestamp": time}
-            data.append({"key": f"{name}{i}", "id": identity, "datum": {sensor: content}})
-        keys = [f"CAMERA_01{i}", f"LIDAR{i}"]
-        samples.append({"datum_keys": keys, "calibration_key": "cal"})
-    write_json(root / SCENE, {"data": data, "samples": samples})
-    lens = {"fx": 20.0, "fy": 21.0, "cx": 11.5, "cy": 7.5, "skew": 0.0}
-    calibration = {
-        "names": ["LIDAR", "CAMERA_01"],
-        "intrinsics": [{**lens, "fx": 0.0}, lens],
-        "extrinsics": [
-            {"rotation": STILL, "translation": offset(1.0)},
-            {"rotation": STILL, "translation": offset(2.0)},
-        ],
-    }
-    write_json(folder / "calibration" / "cal.json", calibration)
-    write_json(root / "ddad.json", {"scene_splits": {"1": {"filenames": [SCENE]}}})
-    return root
+    return tiny_ddad.write(tmp_path / "root")
 
 
 def first_frame(root: Path) -> Frame:

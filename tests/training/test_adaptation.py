@@ -6,6 +6,7 @@ import hashlib
 import pytest
 import torch
 
+from driv3r.datasets import open_dataset
 from driv3r.errors import ConfigError
 from driv3r.network.checkpoints import load_weights, save_weights
 from driv3r.network.surround import Driv3r, Driv3rConfig
@@ -99,9 +100,9 @@ def test_a_recorded_log_ends_in_weights_that_load(network, recordings, tmp_path)
     told = {"sigma_scale": 0.9, "recipe": {"name": "earlier"}, "train_seeds": [[3, 8]]}
     save_weights(parent, SMALL, network.state_dict(), told)
     config = dataclasses.replace(BRIEF, minutes=0.05)
-    root = recordings / "pandaset"
+    reader = open_dataset("pandaset", recordings / "pandaset")
     adapted = adapt_to_logs(
-        "pandaset", root, "002", out, config, weights=parent, held_out_share=0.1, replay=1
+        reader, "002", out, config, weights=parent, held_out_share=0.1, replay=1
     )
     loaded, card = load_weights(out)
     assert card["logs"] == ["002"]
@@ -115,4 +116,4 @@ def test_a_recorded_log_ends_in_weights_that_load(network, recordings, tmp_path)
         loaded.state_dict()[head], adapted.network.state_dict()[head], atol=1e-3, rtol=1e-3
     )
     with pytest.raises(ConfigError, match="safetensors"):
-        adapt_to_logs("pandaset", root, "002", tmp_path / "x.pt", config, weights=parent)
+        adapt_to_logs(reader, "002", tmp_path / "x.pt", config, weights=parent)

@@ -19,6 +19,7 @@ from driv3r.training.clip_source import ClipSource
 from driv3r.training.config import FIRST_VAL_SEED, DataConfig, TrainConfig
 from driv3r.training.lineage import count_seeds, merge_seeds, read_ancestry
 from driv3r.training.trainer import start_run, train
+from driv3r.types import Scene
 from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, clip_path, ensure_clip
 
 CPU = torch.device("cpu")
@@ -152,9 +153,17 @@ def test_training_can_not_reach_the_seeds_of_validation(tmp_path):
     with pytest.raises(ConfigError, match="validated on"):
         dataclasses.replace(DATA, first=last - 2)
     with pytest.raises(ConfigError, match="validated on"):
-        adapt_to_logs(
-            "pandaset", tmp_path, "002", tmp_path / "x.safetensors", AdaptConfig(), replay=100_001
-        )
+        adapt_to_logs(NoLogs(), "002", tmp_path / "x.safetensors", AdaptConfig(), replay=100_001)
+
+
+class NoLogs:
+    """A dataset that is never asked for a log."""
+
+    def scenes(self, split: str) -> tuple[str, ...]:
+        raise AssertionError(split)
+
+    def read(self, scene_id: str) -> Scene:
+        raise AssertionError(scene_id)
 
 
 def test_without_workers_all_clips_are_trained_on(tmp_path):
