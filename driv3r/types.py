@@ -22,6 +22,7 @@ FlowName = Literal["dis", "matcher"]
 Told = Literal["given", "hidden"]
 Precision = Literal["auto", "bf16", "fp32"]
 Transform = Float[np.ndarray, "4 4"]
+Images = Sequence[UInt8[np.ndarray, "h w 3"] | None]  # one a camera, None where there is none
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,6 @@ from jaxtyping import Float
 from driv3r.align.tracking import (
     Features,
     Glance,
-    Images,
     RigTracker,
     TrackerConfig,
     check_positive,
@@ -19,7 +18,7 @@ from driv3r.align.tracking import (
 from driv3r.errors import GeometryError
 from driv3r.geometry.pnp import find_inliers, hypothesise_motions, refine_motion
 from driv3r.geometry.transforms import from_rotvec, invert, to_rotvec
-from driv3r.types import Prediction, Rig, Transform
+from driv3r.types import Images, Prediction, Rig, Transform
 
 PASSES = 2  # after a poor guess, track again in images drawn with the first answer
 START_MPS = (0.0, 3.0, 6.0, 10.0, 15.0, 22.0, 32.0)  # tried where nothing is known

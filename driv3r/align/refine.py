@@ -14,7 +14,7 @@ from jaxtyping import Float32
 
 from driv3r.align.kriging import ErrorModel, Places, krige
 from driv3r.align.motion import MotionConfig, MotionFilter
-from driv3r.align.tracking import Features, Glance, Images, RigTracker, TrackerConfig
+from driv3r.align.tracking import Features, Glance, RigTracker, TrackerConfig
 from driv3r.align.triangulation import (
     NEAREST_M,
     NO_LANDMARKS,
@@ -30,7 +30,7 @@ from driv3r.align.triangulation import (
 )
 from driv3r.geometry.cameras import project
 from driv3r.geometry.pnp import Sightings
-from driv3r.types import Camera, Prediction, Rig, Transform
+from driv3r.types import Camera, Images, Prediction, Rig, Transform
 
 PASSES = 2  # tracked again with the first answer
 MIN_MEASURED = 3  # of a camera

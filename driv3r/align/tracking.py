@@ -19,14 +19,13 @@ from driv3r.errors import ConfigError, GeometryError
 from driv3r.geometry.cameras import project, rays_of, resize_camera, sees_the_same, unproject
 from driv3r.geometry.pnp import Sightings
 from driv3r.geometry.transforms import apply, invert
-from driv3r.types import Camera, Prediction, Rig, Transform
+from driv3r.types import Camera, Images, Prediction, Rig, Transform
 
 ROUND_TRIP_PX = 1.5  # a feature tracked there and back must return this close
 MAX_BEND = 0.1  # of inverse depth, relative: flat surfaces have none, edges of things much
 LK: dict[str, Any] = {"winSize": (17, 17), "maxLevel": 3, "criteria": (3, 20, 0.03)}
 
 Rows = TypeVar("Rows", bound=Any)
-Images = Sequence[UInt8[np.ndarray, "h w 3"] | None]
 
 
 @dataclass(frozen=True)

@@ -234,7 +234,7 @@ def check_place(name: str, ego_T_sensor: Transform) -> None:
     if way_m > CAR_M:
         raise DatasetError(
             f"{name} lies {way_m:.4g} m from the car's origin, expected {CAR_M:g} m at most; give "
-            "the calibration's translation in metres"
+            "the calibration, or the poses that it follows from, in metres"
         )
 
 

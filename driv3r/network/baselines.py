@@ -9,22 +9,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from driv3r.errors import CheckpointError
-from driv3r.geometry.cameras import place_on_road, rays_of
+from driv3r.geometry.ground_plane import FAR_PLANE_M
+from driv3r.settings import PACKAGE
 from driv3r.types import Rig
 
-FAR_PLANE_M = 80.0
-SHIPPED_PRIOR = Path(__file__).parent.parent / "weights" / "positional-prior.safetensors"
+SHIPPED_PRIOR = PACKAGE / "weights" / "positional-prior.safetensors"
 BINS_M = np.geomspace(0.5, 100.0, 161)
-
-
-def predict_ground_plane(rig: Rig) -> Float[np.ndarray, "v h w"]:
-    """Depth of the flat road under the rig, and of a far plane above the horizon."""
-    planes = []
-    for camera in place_on_road(rig).cameras:
-        down = -(rays_of(camera) @ camera.ego_T_cam[:3, :3].T)[..., 2]
-        depth_m = camera.ego_T_cam[2, 3] / np.maximum(down, 1e-6)
-        planes.append(np.where(down > 1e-6, np.minimum(depth_m, FAR_PLANE_M), FAR_PLANE_M))
-    return np.stack(planes)
 
 
 class PositionalPrior:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from driv3r.errors import CheckpointError
 from driv3r.network.surround import Driv3r, Driv3rConfig
+from driv3r.settings import PACKAGE
 
-SHIPPED = Path(__file__).parent.parent / "weights" / "driv3r-s.safetensors"
+SHIPPED = PACKAGE / "weights" / "driv3r-s.safetensors"
 
 
 def save_weights(path: Path, config: Driv3rConfig, tensors: dict[str, Tensor], card: dict) -> None:

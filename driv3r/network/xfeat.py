@@ -5,15 +5,15 @@ Batch norms are folded into the convolutions (tools/take_xfeat.py). Keypoints, r
 fine matcher are left out.
 """
 
-from pathlib import Path
-
 import torch
 from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-PRETRAINED = Path(__file__).parent.parent / "weights" / "xfeat.safetensors"
+from driv3r.settings import PACKAGE
+
+PRETRAINED = PACKAGE / "weights" / "xfeat.safetensors"
 CHANNELS = 64
 FINE_STRIDE = 4
 

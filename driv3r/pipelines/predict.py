@@ -2,42 +2,25 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from driv3r.datasets.working_size import WorkRig, prepare_images
 from driv3r.errors import DatasetError
 from driv3r.network.stream import StreamFrame
 from driv3r.pipelines.fine_look import FineLook
+from driv3r.pipelines.predictor import Predictor
 from driv3r.pipelines.prepare import EgoPath, camera_times_us, chain_ego_poses, given_ego_poses
+from driv3r.pipelines.replay import find_gaps, tell
 from driv3r.settings import Settings
 from driv3r.store.schema import FrameRecord, Status
 from driv3r.store.writer import LogWriter
-from driv3r.types import EgoPoses, Frame, Prediction, Repair, Scene, Transform
+from driv3r.types import EgoPoses, Frame, Images, Scene, Transform
 
 SAVE_STATE_EVERY = 4
-Images = Sequence[UInt8[np.ndarray, "h w 3"] | None]
-
-
-@runtime_checkable
-class Predictor(Protocol):
-    """A system that answers a log's surround frames one after another."""
-
-    def step(self, frame: StreamFrame) -> Prediction:
-        """Answer the next frame."""
-        ...
-
-    def save_state(self) -> dict[str, np.ndarray]:
-        """What the next frame will need, exactly; empty before the first."""
-        ...
-
-    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take up what `save_state` gave."""
-        ...
 
 
 def predict_frames(
@@ -107,22 +90,6 @@ def _locate(
     start = frame.world_T_ego
     world_T_ego, extrapolated = path.advance(frame.time_us, start, last_T_ego)
     return Place(world_T_ego, chain_ego_poses(world_T_ego, path.rate, frame), extrapolated)
-
-
-def find_gaps(prediction: Prediction, extrapolated: bool) -> tuple[Repair, ...]:
-    """What a frame's answer lacks although there was input, and what stands in its place."""
-    gaps = [
-        Repair(prediction.cameras[view].name, "no depth: nothing has told its scale yet")
-        for view in sorted(prediction.unscaled_views)
-    ]
-    if extrapolated:
-        gaps.append(Repair("ego motion", "none found: the car is taken to go on as before"))
-    return tuple(gaps)
-
-
-def tell(repair: Repair) -> str:
-    """A repair as a line."""
-    return f"{repair.where}: {repair.reason}"
 
 
 def find_image(scene: Scene) -> None:

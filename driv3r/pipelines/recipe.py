@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import yaml
 
 from driv3r.errors import ConfigError
+from driv3r.settings import PACKAGE
 
 T = TypeVar("T")
-BUILT_IN = Path(__file__).parent.parent / "configs"
+BUILT_IN = PACKAGE / "configs"
 
 
 def find_recipe(name_or_path: str, room: str) -> Path:

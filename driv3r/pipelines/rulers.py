@@ -10,8 +10,8 @@ from driv3r.align.rig import Clue, RigPoints, align_rig
 from driv3r.align.spanning import fit_poses
 from driv3r.errors import GeometryError
 from driv3r.geometry.cameras import lift_depth
+from driv3r.geometry.ground_plane import predict_ground_plane
 from driv3r.geometry.transforms import apply, invert
-from driv3r.network.baselines import predict_ground_plane
 from driv3r.types import Rig
 
 ROAD_M = (3.0, 15.0)  # where the road is seen well and is flat

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from driv3r.errors import ConfigError
+from driv3r.geometry.ground_plane import predict_ground_plane
 from driv3r.geometry.transforms import invert
-from driv3r.network.baselines import PositionalPrior, predict_ground_plane
-from driv3r.pipelines.predict import find_gaps
+from driv3r.network.baselines import PositionalPrior
 from driv3r.pipelines.prepare import EgoPath
-from driv3r.pipelines.replay import Moment
+from driv3r.pipelines.replay import Moment, find_gaps
 from driv3r.pipelines.results import EGO, PATH
 from driv3r.scoring.depth import DepthScorer, floor_depth
 from driv3r.scoring.ego import score_ego

@@ -1,6 +1,5 @@
 """A published system in our network's place: what it sees is put into metres by the rig."""
 
-from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -13,12 +12,10 @@ from driv3r.geometry.transforms import from_rotvec, invert, to_rotvec
 from driv3r.network.stream import StreamFrame
 from driv3r.pipelines.flows import Flow
 from driv3r.pipelines.rulers import Ruler, Sight
-from driv3r.types import Prediction, Rig, Transform
+from driv3r.types import Images, Prediction, Rig, Transform
 
 MOVES_SHARE = 0.015  # of the image's width: a difference of flow by which a thing moves
 CONFIDENCE_WEIGHT = 0.2  # alpha of DUSt3R's loss (Wang et al. 2024, eq. 4)
-
-Images = Sequence[UInt8[np.ndarray, "h w 3"] | None]
 
 
 @runtime_checkable

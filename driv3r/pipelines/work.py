@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import cached_property
 
 import cv2
+import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
@@ -16,11 +17,12 @@ from driv3r.datasets import Reader, open_dataset
 from driv3r.datasets.working_size import WorkRig, prepare_rig
 from driv3r.errors import Driv3rError
 from driv3r.fusion import FusedFrame, FusionConfig, fuse
+from driv3r.geometry.cameras import lift_depth
 from driv3r.pipelines.jobs import Job
 from driv3r.pipelines.painter import Painter
 from driv3r.pipelines.predict import find_image, predict_frames
 from driv3r.pipelines.preflight import make_provenance
-from driv3r.pipelines.replay import Moment, fused_frame, replay
+from driv3r.pipelines.replay import Moment, replay
 from driv3r.pipelines.results import LogResult
 from driv3r.pipelines.score import EvalPart, LogScorer
 from driv3r.pipelines.systems import System, load_system
@@ -156,6 +158,25 @@ def make_header(settings: Settings, scene: Scene, work: WorkRig, system: System)
         ego_poses=settings.ego_poses,
         origin_world=scene.origin_world,
         generated=scene.generated,
+    )
+
+
+def fused_frame(moment: Moment) -> FusedFrame:
+    """The frame as world points for fusion."""
+    prediction, record = moment.record.prediction, moment.record
+    blank = np.zeros((*prediction.depth_m.shape[1:], 3), np.uint8)
+    points_world = []
+    for view, camera in enumerate(moment.rig.cameras):
+        world_T_cam = record.world_T_ego_cam[view] @ camera.ego_T_cam
+        points_world.append(lift_depth(camera, prediction.depth_m[view], world_T_cam))
+    return FusedFrame(
+        index=moment.index,
+        time_us=record.time_cam_us,
+        points_world=np.stack(points_world),
+        depth_m=prediction.depth_m,
+        sigma=prediction.sigma,
+        motion=prediction.motion,
+        rgb=np.stack([blank if image is None else image for image in moment.images]),
     )
 
 

@@ -1,11 +1,10 @@
 """What decides a generated pixel besides its recipe: the world's code and textures."""
 
 from functools import cache
-from pathlib import Path
 
 from driv3r.settings import PACKAGE, fingerprint, hash_file, hash_sources
 
-HERE = Path(__file__).parent
+SIMULATOR = PACKAGE / "world"
 
 
 @cache
@@ -14,6 +13,6 @@ def hash_world(without: tuple[str, ...] = ()) -> str:
 
     `without` lists files of the world's that are left out.
     """
-    textures = [hash_file(path) for path in sorted((HERE / "textures").glob("*.png"))]
+    textures = [hash_file(path) for path in sorted((SIMULATOR / "textures").glob("*.png"))]
     built_on = [hash_sources((), PACKAGE / "geometry"), hash_file(PACKAGE / "types.py")]
-    return fingerprint([hash_sources(without, HERE), *built_on, *textures])
+    return fingerprint([hash_sources(without, SIMULATOR), *built_on, *textures])

@@ -9,20 +9,19 @@ Where they lie is left to numba: its settings are shared by all that use it in a
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from numba import njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
-from driv3r.settings import hash_sources
+from driv3r.settings import PACKAGE, hash_sources
 
-HERE = Path(__file__).parent
+SIMULATOR = PACKAGE / "world"
 
 
 class _KernelFiles(CompileResultCacheImpl):
     def get_filename_base(self, fullname: str, abiflags: str) -> str:
-        return f"{super().get_filename_base(fullname, abiflags)}-{hash_sources((), HERE)[:16]}"
+        return f"{super().get_filename_base(fullname, abiflags)}-{hash_sources((), SIMULATOR)[:16]}"
 
 
 class KernelCache(FunctionCache):

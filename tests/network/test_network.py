@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from driv3r.errors import CheckpointError, ConfigError
+from driv3r.geometry.ground_plane import predict_ground_plane
 from driv3r.geometry.transforms import make_transform
-from driv3r.network.baselines import PositionalPrior, PriorFitter, predict_ground_plane
+from driv3r.network.baselines import PositionalPrior, PriorFitter
 from driv3r.network.blocks import Residual
 from driv3r.network.checkpoints import load_weights, save_weights
 from driv3r.network.cost_volume import NUM_DEPTHS

@@ -9,8 +9,8 @@ from run_settings import settings_for
 
 from driv3r.align.tracking import RigTracker, TrackerConfig
 from driv3r.datasets.working_size import prepare_images, prepare_rig
+from driv3r.geometry.ground_plane import predict_ground_plane
 from driv3r.geometry.transforms import apply, from_rotvec, invert
-from driv3r.network.baselines import predict_ground_plane
 from driv3r.network.stream import StreamFrame
 from driv3r.pipelines.fine_look import FineLook, choose_fine_size
 from driv3r.pipelines.predict import judge_frame, predict_frames

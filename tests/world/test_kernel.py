@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from driv3r.world.kernel import HERE
+from driv3r.world.kernel import SIMULATOR
 
 OUTER = """
 from driv3r.world.parts.inner import inner
@@ -39,7 +39,7 @@ print(njit(cache=True)(others).stats.cache_path if before else "no folder given"
 def package(tmp_path) -> Path:
     """A folder with a copy of the package, in whose world one kernel calls another file's."""
     ignored = shutil.ignore_patterns("__pycache__", "weights")
-    shutil.copytree(HERE.parent, tmp_path / "driv3r", ignore=ignored)
+    shutil.copytree(SIMULATOR.parent, tmp_path / "driv3r", ignore=ignored)
     (tmp_path / "driv3r/world/parts").mkdir()
     (tmp_path / "driv3r/world/parts/__init__.py").touch()
     (tmp_path / "driv3r/world/parts/inner.py").write_text(INNER)
@@ -61,8 +61,8 @@ def test_other_users_of_numba_keep_their_cache(tmp_path):
     script.write_text(SETTINGS)
     for given in ("", str(tmp_path / "theirs")):
         done = subprocess.run(
-            [sys.executable, str(script)], capture_output=True, text=True, cwd=HERE.parents[1],
-            env={**os.environ, "NUMBA_CACHE_DIR": given, "PYTHONPATH": str(HERE.parents[1])},
+            [sys.executable, str(script)], capture_output=True, text=True, cwd=SIMULATOR.parents[1],
+            env={**os.environ, "NUMBA_CACHE_DIR": given, "PYTHONPATH": str(SIMULATOR.parents[1])},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith(given or "no folder")
