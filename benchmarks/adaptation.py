@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from driv3r.datasets import open_dataset
-from driv3r.network.checkpoints import SHIPPED, load_weights
+from driv3r.models.checkpoints import SHIPPED, load_weights
 from driv3r.training.adapt_logs import render_replay
 from driv3r.training.adaptation import AdaptConfig, adapt, split_moments
 from driv3r.training.clip_pool import RawClip

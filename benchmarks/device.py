@@ -32,17 +32,17 @@ from forward import shrink
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from driv3r.network.models import MODELS, choose_model
-from driv3r.network.mvdust3r import MvDust3r
-from driv3r.network.pairs import PairNet
-from driv3r.network.priors import Known
-from driv3r.network.slam3r import ImagesToPoints, LocalToWorld
-from driv3r.network.stream import Precision, Streamer, StreamFrame
-from driv3r.network.surround import Driv3r, Driv3rConfig
-from driv3r.network.tracks import TrackerConfig
-from driv3r.network.vggt import Vggt, VggtConfig
+from driv3r.models.driv3r.network import Driv3r, Driv3rConfig
+from driv3r.models.driv3r.streaming import Precision, Streamer, StreamFrame
+from driv3r.models.published.geometric_priors import Known
+from driv3r.models.published.mvdust3r import MvDust3r
+from driv3r.models.published.pair_networks import PairNet
+from driv3r.models.published.slam3r import ImagesToPoints, LocalToWorld
+from driv3r.models.published.vggt import Vggt, VggtConfig
+from driv3r.models.published.vggt_point_tracker import TrackerConfig
+from driv3r.models.registry import MODELS, choose_model
+from driv3r.simulator.scene.camera_rig import make_rig
 from driv3r.types import Prediction
-from driv3r.world.rig import make_rig
 
 TOLERANCE = 1e-3  # of an answer's largest value
 PRECISIONS: tuple[Precision, ...] = ("bf16", "fp32")

@@ -25,17 +25,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from driv3r.network.dpt import DptConfig
-from driv3r.network.inputs import Inputs, encode_rays
-from driv3r.network.models import MODELS
-from driv3r.network.mvdust3r import MvDust3r
-from driv3r.network.pairs import PairNet
-from driv3r.network.recurrent import MemoryNet
-from driv3r.network.slam3r import ImagesToPoints
-from driv3r.network.spatial_memory import MemoryConfig
-from driv3r.network.surround import Driv3r
-from driv3r.network.vggt import Vggt, VggtConfig
-from driv3r.world.rig import make_rig
+from driv3r.models.driv3r.inputs import Inputs, encode_rays
+from driv3r.models.driv3r.network import Driv3r
+from driv3r.models.layers.dpt import DptConfig
+from driv3r.models.published.mvdust3r import MvDust3r
+from driv3r.models.published.pair_networks import PairNet
+from driv3r.models.published.slam3r import ImagesToPoints
+from driv3r.models.published.spann3r import MemoryNet
+from driv3r.models.published.spatial_memory import MemoryConfig
+from driv3r.models.published.vggt import Vggt, VggtConfig
+from driv3r.models.registry import MODELS
+from driv3r.simulator.scene.camera_rig import make_rig
 
 SIZE_HW = (128, 224)
 TRUNK = {"width": 256, "depth": 6, "heads": 4}

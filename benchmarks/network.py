@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from driv3r.network.checkpoints import SHIPPED, load_weights
-from driv3r.network.stream import Precision, Streamer, StreamFrame
-from driv3r.network.surround import Driv3r
-from driv3r.world.rig import make_rig
+from driv3r.models.checkpoints import SHIPPED, load_weights
+from driv3r.models.driv3r.network import Driv3r
+from driv3r.models.driv3r.streaming import Precision, Streamer, StreamFrame
+from driv3r.simulator.scene.camera_rig import make_rig
 
 WARM = 8  # frames until memory is full and all is compiled
 ROUNDS = 3

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from driv3r.network.checkpoints import SHIPPED, load_weights
-from driv3r.network.stream import Streamer, StreamFrame
-from driv3r.world.rig import make_rig
+from driv3r.models.checkpoints import SHIPPED, load_weights
+from driv3r.models.driv3r.streaming import Streamer, StreamFrame
+from driv3r.simulator.scene.camera_rig import make_rig
 
 AROUND = 8  # frames on each side that the median is taken over
 

@@ -14,11 +14,11 @@ import time
 import numpy as np
 
 from driv3r.geometry.cameras import pixel_grid
-from driv3r.world.casting import cast, is_clear
-from driv3r.world.clips import render_frame
-from driv3r.world.render import Renderer, make_rays
-from driv3r.world.rig import make_rig
-from driv3r.world.scene import KINDS, make_world
+from driv3r.simulator.export.clips import render_frame
+from driv3r.simulator.rendering.ray_casting import cast, is_clear
+from driv3r.simulator.rendering.renderer import Renderer, make_rays
+from driv3r.simulator.scene.camera_rig import make_rig
+from driv3r.simulator.scene.world import KINDS, make_world
 
 SIZE_HW = (224, 392)
 

@@ -1,5 +1,5 @@
 """`python -m driv3r` is `driv3r`."""
 
-from driv3r.cli import main
+from driv3r.cli.app import main
 
 main()

@@ -21,14 +21,13 @@ PACKAGE = Path(__file__).parent
 ABSENT = "nothing"
 IRRELEVANT = {"identity": False}  # metadata of a field that does not decide what is written
 NOT_OF_LOGS = (  # what draws worlds, trains, prints and reports does not decide a log's arrays
-    "world",
+    "simulator",
     "training",
-    "cli.py",
-    "cli_training.py",
+    "cli",
     "__main__.py",
-    "pipelines/report.py",
-    "pipelines/charts.py",
-    "pipelines/tables.py",
+    "reporting/html.py",
+    "reporting/charts.py",
+    "reporting/tables.py",
 )
 
 

@@ -1,6 +1,6 @@
 """Shapes and types of every call are checked in tests: jaxtyping + beartype on the whole package.
 
-`driv3r.world` is left out: numba compiles its functions and can not see through a wrapper.
+`driv3r.simulator` is left out: numba compiles its functions and can not see through a wrapper.
 """
 
 import importlib
@@ -15,13 +15,17 @@ from jaxtyping import install_import_hook
 CHECKED = (
     "types",
     "settings",
+    "config",
     "geometry",
-    "align",
+    "alignment",
+    "tracking",
     "datasets",
-    "network",
+    "models",
     "store",
-    "scoring",
+    "evaluation",
     "fusion",
+    "inference",
+    "reporting",
     "pipelines",
     "training",
 )

@@ -85,7 +85,7 @@ def test_provenance_tells_what_differs(changes, words):
 
 
 def test_what_a_path_or_auto_stands_for_counts_and_not_its_name(tmp_path):
-    from driv3r.network.checkpoints import SHIPPED
+    from driv3r.models.checkpoints import SHIPPED
 
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(SHIPPED.read_bytes())

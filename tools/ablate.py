@@ -12,11 +12,11 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from driv3r.network.losses import LossWeights
-from driv3r.network.surround import Driv3rConfig
+from driv3r.models.driv3r.losses import LossWeights
+from driv3r.models.driv3r.network import Driv3rConfig
+from driv3r.simulator.export.clips import ClipRecipe
 from driv3r.training.config import DataConfig, TrainConfig
 from driv3r.training.trainer import train
-from driv3r.world.clips import ClipRecipe
 
 SIZE_HW = (64, 112)
 WHOLE = Driv3rConfig(size_hw=SIZE_HW, width=128, heads=2, stages=2, memory=4)

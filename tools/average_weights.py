@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from driv3r.network.checkpoints import load_weights, read_tensors, save_weights
+from driv3r.models.checkpoints import load_weights, read_tensors, save_weights
 from driv3r.training.lineage import read_ancestry
 
 

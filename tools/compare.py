@@ -24,23 +24,23 @@ from ablate import SIZE_HW, VARIANTS, make_recipe
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from driv3r.evaluation.records import RunResult
 from driv3r.geometry.cameras import rays_of
 from driv3r.geometry.transforms import apply, invert
-from driv3r.network.keymaps import KeyMap
-from driv3r.network.losses import compute_point_loss
-from driv3r.network.models import MODELS, Aligner
-from driv3r.network.pairs import PairConfig
-from driv3r.network.points import PointAnswer
-from driv3r.network.recurrent import MemoryNetConfig, stack_answers
-from driv3r.network.stream import fast_bf16
-from driv3r.network.surround import Driv3r
+from driv3r.models.driv3r.losses import compute_point_loss
+from driv3r.models.driv3r.network import Driv3r
+from driv3r.models.driv3r.streaming import fast_bf16
+from driv3r.models.key_maps.base import KeyMap
+from driv3r.models.layers.point_heads import PointAnswer
+from driv3r.models.published.pair_networks import PairConfig
+from driv3r.models.published.spann3r import MemoryNetConfig, stack_answers
+from driv3r.models.registry import MODELS, Aligner
 from driv3r.pipelines.process import make_settings, process
-from driv3r.pipelines.results import RunResult
+from driv3r.simulator.export.clips import Clip, read_clip
 from driv3r.training.augmentation import DeviceRandom, vary_appearance
 from driv3r.training.config import AugmentationConfig
 from driv3r.training.trainer import train
 from driv3r.types import Refine
-from driv3r.world.clips import Clip, read_clip
 
 FAR_M, RATE = 80.0, 8e-4
 PAIR = PairConfig(

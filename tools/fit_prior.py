@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from driv3r.network.baselines import SHIPPED_PRIOR, PriorFitter
-from driv3r.world.clips import read_clip
-from driv3r.world.rig import make_rig
+from driv3r.evaluation.baselines import SHIPPED_PRIOR, PriorFitter
+from driv3r.simulator.export.clips import read_clip
+from driv3r.simulator.scene.camera_rig import make_rig
 
 
 def main() -> None:

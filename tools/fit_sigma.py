@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from driv3r.network.checkpoints import load_weights, save_weights
-from driv3r.pipelines.recipe import find_recipe, load_recipe
+from driv3r.config import find_recipe, load_recipe
+from driv3r.models.checkpoints import load_weights, save_weights
+from driv3r.simulator.rendering.lidar import ELEVATION_DEG
 from driv3r.training.config import TrainConfig
 from driv3r.training.validation import validation_batches
-from driv3r.world.lidar import ELEVATION_DEG
 
 NEAREST_M, FARTHEST_M = 0.1, 80.0
 

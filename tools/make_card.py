@@ -9,14 +9,14 @@ from pathlib import Path
 
 from matplotlib import pyplot
 
-from driv3r.network.checkpoints import load_weights
+from driv3r.models.checkpoints import load_weights
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED
 from driv3r.training.lineage import as_ranges
-from driv3r.world.clips import FIRST_TRAIN_SEED
 
 SHOWN = ("abs_rel", "sq_rel", "rmse", "delta1")
 INTRO = """\
 Metric depth along the rays of a calibrated surround rig, its uncertainty, motion and ego motion,
-frame by frame with a memory of the last four frames. Trained on generated worlds (`driv3r/world`)
+frame by frame with a memory of the last four frames. Trained on generated worlds (`driv3r/simulator`)
 and on nothing else. One part is not trained here and has seen photographs: XFeat's features
 (Potje et al., CVPR 2024, trained by their authors on MegaDepth and COCO), by which images are
 matched. No image of a driving dataset was seen in training.

@@ -18,13 +18,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from driv3r.geometry.transforms import invert
-from driv3r.network.losses import compute_point_loss
-from driv3r.network.pairs import PairConfig, PairNet
-from driv3r.network.priors import Known
-from driv3r.network.recurrent import stack_answers
-from driv3r.network.stream import fast_bf16
+from driv3r.models.driv3r.losses import compute_point_loss
+from driv3r.models.driv3r.streaming import fast_bf16
+from driv3r.models.published.geometric_priors import Known
+from driv3r.models.published.pair_networks import PairConfig, PairNet
+from driv3r.models.published.spann3r import stack_answers
+from driv3r.simulator.export.clips import Clip, ClipRecipe, clip_folder, ensure_clip, read_clip
 from driv3r.training.config import FIRST_VAL_SEED
-from driv3r.world.clips import Clip, ClipRecipe, clip_folder, ensure_clip, read_clip
 
 SMALL = PairConfig(
     width=128, depth=4, heads=4, cross_width=128, cross_depth=4, cross_heads=4, patch=8,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from driv3r.pipelines.recipe import find_recipe, load_recipe
+from driv3r.config import find_recipe, load_recipe
 from driv3r.training.config import TrainConfig
 from driv3r.training.trainer import release, start_run
 

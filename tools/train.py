@@ -2,7 +2,7 @@
 
 import sys
 
-from driv3r.cli import app
+from driv3r.cli.app import app
 
 if __name__ == "__main__":
     app(["train", *sys.argv[1:]])

@@ -21,13 +21,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from driv3r.network.checkpoints import SHIPPED, load_weights
-from driv3r.network.cost_volume import DEPTH_RANGE_LOG_M, NUM_DEPTHS, depth_hypotheses
-from driv3r.network.inputs import Inputs
-from driv3r.network.lenses import around_middles, middle_log_depth
-from driv3r.network.losses import ROAD_M, SKY_DEPTH_M, Targets
-from driv3r.network.surround import Driv3r
-from driv3r.pipelines.recipe import find_recipe, load_recipe
+from driv3r.config import find_recipe, load_recipe
+from driv3r.models.checkpoints import SHIPPED, load_weights
+from driv3r.models.driv3r.cost_volume import DEPTH_RANGE_LOG_M, NUM_DEPTHS, depth_hypotheses
+from driv3r.models.driv3r.inputs import Inputs
+from driv3r.models.driv3r.losses import ROAD_M, SKY_DEPTH_M, Targets
+from driv3r.models.driv3r.network import Driv3r
+from driv3r.models.driv3r.reprojection import around_middles, middle_log_depth
 from driv3r.training.config import TrainConfig
 from driv3r.training.validation import validation_batches
 

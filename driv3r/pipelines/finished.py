@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from driv3r.datasets import Reader
 from driv3r.errors import DatasetError, StoreError
-from driv3r.pipelines.jobs import Job
+from driv3r.pipelines.job import Job
 from driv3r.settings import Provenance
 from driv3r.store.files import read_state
 from driv3r.store.reader import LogStore

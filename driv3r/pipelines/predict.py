@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from driv3r.datasets.working_size import WorkRig, prepare_images
+from driv3r.datasets.preprocess import WorkRig, prepare_images
 from driv3r.errors import DatasetError
-from driv3r.network.stream import StreamFrame
-from driv3r.pipelines.fine_look import FineLook
-from driv3r.pipelines.predictor import Predictor
-from driv3r.pipelines.prepare import EgoPath, camera_times_us, chain_ego_poses, given_ego_poses
-from driv3r.pipelines.replay import find_gaps, tell
+from driv3r.evaluation.stored_frames import find_gaps, tell
+from driv3r.geometry.ego_path import EgoPath, camera_times_us, chain_ego_poses, given_ego_poses
+from driv3r.inference.predictor import Predictor
+from driv3r.inference.refinement import FineLook
+from driv3r.models.driv3r.streaming import StreamFrame
 from driv3r.settings import Settings
 from driv3r.store.schema import FrameRecord, Status
 from driv3r.store.writer import LogWriter

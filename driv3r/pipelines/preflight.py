@@ -14,21 +14,21 @@ import numpy as np
 import torch
 
 from driv3r import __version__
+from driv3r.config import build_recipe
 from driv3r.datasets import READERS, Reader
 from driv3r.errors import ConfigError, DatasetError, StoreError
-from driv3r.network.models import choose_aligner, choose_model
-from driv3r.network.stream import choose_device, fast_bf16
-from driv3r.network.surround import Driv3r
-from driv3r.pipelines.jobs import Job
-from driv3r.pipelines.recipe import build_recipe
-from driv3r.pipelines.systems import (
+from driv3r.evaluation.metrics.protocol import PROTOCOLS
+from driv3r.inference.registry import (
     System,
     choose_partner,
     choose_tracks,
     default_weights,
     tell_scale,
 )
-from driv3r.scoring.protocol import PROTOCOLS
+from driv3r.models.driv3r.network import Driv3r
+from driv3r.models.driv3r.streaming import choose_device, fast_bf16
+from driv3r.models.registry import choose_aligner, choose_model
+from driv3r.pipelines.job import Job
 from driv3r.settings import Provenance, Settings, hash_file, hash_sources, identity_of
 
 LOCK_FILE = ".lock"

@@ -7,10 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from driv3r.config import build_recipe
 from driv3r.datasets import Reader
 from driv3r.errors import ConfigError, Driv3rError, StoreError
+from driv3r.evaluation.metrics.merge import merge_scores
+from driv3r.evaluation.records import (
+    LogResult,
+    RunResult,
+    load_failure,
+    read_log_result,
+    save_result,
+)
+from driv3r.inference.registry import load_system
 from driv3r.pipelines.finished import sort_out
-from driv3r.pipelines.jobs import Job, failure_file, report_folder
+from driv3r.pipelines.job import Job, failure_file, report_folder
 from driv3r.pipelines.preflight import (
     check_space,
     describe_run,
@@ -18,16 +28,6 @@ from driv3r.pipelines.preflight import (
     make_provenance,
     resolve,
 )
-from driv3r.pipelines.recipe import build_recipe
-from driv3r.pipelines.results import (
-    LogResult,
-    RunResult,
-    load_failure,
-    read_log_result,
-    save_result,
-)
-from driv3r.pipelines.systems import load_system
-from driv3r.scoring.merge import merge_scores
 from driv3r.settings import Settings, identity_of
 from driv3r.store.commit import commit
 from driv3r.store.files import read_state, write_atomically
@@ -75,7 +75,7 @@ def make_settings(**options: Any) -> Settings:
 
 def list_logs(settings: Settings) -> tuple[Reader, tuple[str, ...]]:
     """The dataset's reader, and the logs of the split as it has them."""
-    from driv3r.pipelines.work import open_reader
+    from driv3r.pipelines.worker import open_reader
 
     reader = open_reader(settings)
     names = reader.scenes(settings.split)
@@ -96,13 +96,13 @@ def run_jobs(
     if not jobs:
         return
     if inline:
-        from driv3r.pipelines.work import LogWorker
+        from driv3r.pipelines.worker import LogWorker
 
         worker = LogWorker(settings)
         for job in jobs:
             yield worker.run(job, lambda *event, log=job.scene_id: report(log, *event))
         return
-    from driv3r.pipelines.cluster import run_on_cluster  # Ray takes seconds to import
+    from driv3r.pipelines.ray_backend import run_on_cluster  # Ray takes seconds to import
 
     yield from run_on_cluster(settings, jobs, workers, address, report)
 
@@ -177,7 +177,7 @@ def report_again(out: Path) -> Path:
 
 def write_reports(out: Path, run: RunResult) -> RunResult:
     """Write report.html and report.json; StoreError where the disk does not take them."""
-    from driv3r.pipelines.report import write_report
+    from driv3r.reporting.html import write_report
 
     try:
         write_report(report_folder(out), run)

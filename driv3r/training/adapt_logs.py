@@ -6,14 +6,14 @@ import torch
 
 from driv3r.datasets import Reader
 from driv3r.errors import ConfigError
-from driv3r.network.checkpoints import SHIPPED, load_weights, save_weights
-from driv3r.network.stream import choose_device
+from driv3r.models.checkpoints import SHIPPED, load_weights, save_weights
+from driv3r.models.driv3r.streaming import choose_device
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip, read_clip
 from driv3r.training.adaptation import AdaptConfig, Adapted, adapt, split_moments, weights_card
 from driv3r.training.clip_pool import RawClip, put_on_device
 from driv3r.training.config import FIRST_VAL_SEED
 from driv3r.training.log_clips import LogClipConfig, find_boxes, read_log_clips
 from driv3r.training.trainer import OnLog
-from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip, read_clip
 
 FIRST_REPLAY = FIRST_TRAIN_SEED + 900_000  # clips that training has not drawn
 MOST_REPLAY = FIRST_VAL_SEED - FIRST_REPLAY

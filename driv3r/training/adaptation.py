@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from driv3r.errors import ConfigError
-from driv3r.network.losses import LossWeights
-from driv3r.network.surround import Driv3r
+from driv3r.models.driv3r.losses import LossWeights
+from driv3r.models.driv3r.network import Driv3r
+from driv3r.simulator.export.clips import ClipRecipe
 from driv3r.training.batches import draw_batch
 from driv3r.training.checkpoints import Progress, Run
 from driv3r.training.clip_pool import ClipPool, RawClip
@@ -25,7 +26,6 @@ from driv3r.training.config import AugmentationConfig, DataConfig, TrainConfig
 from driv3r.training.lineage import merge_seeds, read_ancestry
 from driv3r.training.trainer import OnLog, take_step
 from driv3r.training.validation import validate
-from driv3r.world.clips import ClipRecipe
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from driv3r.network.inputs import Inputs, encode_ray_maps
-from driv3r.network.lenses import around_middles
-from driv3r.network.losses import Targets, measure_height
+from driv3r.models.driv3r.inputs import Inputs, encode_ray_maps
+from driv3r.models.driv3r.losses import Targets, measure_height
+from driv3r.models.driv3r.reprojection import around_middles
 from driv3r.training.augmentation import (
     DeviceRandom,
     crop_and_resize,

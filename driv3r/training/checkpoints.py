@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from driv3r.errors import CheckpointError
-from driv3r.network.checkpoints import read_tensors
-from driv3r.network.surround import Driv3r
+from driv3r.models.checkpoints import read_tensors
+from driv3r.models.driv3r.network import Driv3r
 from driv3r.settings import differences, identity_of
 from driv3r.training.config import TrainConfig
 from driv3r.training.lineage import SeedRanges

@@ -9,7 +9,7 @@ from jaxtyping import Float, Float16, UInt8
 from torch import Tensor
 
 from driv3r.geometry import transforms
-from driv3r.world.clips import Clip
+from driv3r.simulator.export.clips import Clip
 
 MOVING, VALID, MOTION_VALID = 1, 2, 4  # bits of labels
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from driv3r.errors import DatasetError
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip, read_clip
 from driv3r.training.clip_pool import RawClip, put_on_device
 from driv3r.training.config import DataConfig
-from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip, read_clip
 
 AHEAD = 3  # clips asked for a worker, so that none waits while one is taken over
 MOST_FAILURES = 5  # in a row; a world that can not be rendered is skipped, a broken renderer is not

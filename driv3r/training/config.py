@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 
 from driv3r.errors import ConfigError
-from driv3r.network.losses import LossWeights
-from driv3r.network.surround import Driv3rConfig
+from driv3r.models.driv3r.losses import LossWeights
+from driv3r.models.driv3r.network import Driv3rConfig
 from driv3r.settings import IRRELEVANT
-from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipRecipe
 
 FIRST_VAL_SEED = 2 * FIRST_TRAIN_SEED
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from driv3r.errors import CheckpointError
-from driv3r.network.checkpoints import read_tensors
+from driv3r.models.checkpoints import read_tensors
 from driv3r.settings import hash_file
 
 SeedRanges = list[list[int]]  # [first, last] of seeds without a gap, in their order

@@ -14,13 +14,13 @@ import torch
 from jaxtyping import Float, UInt8
 
 from driv3r.datasets.pandaset import Cuboids, PandaSetReader
+from driv3r.datasets.preprocess import WorkRig, prepare_images, prepare_rig
 from driv3r.datasets.reader import Reader
-from driv3r.datasets.working_size import WorkRig, prepare_images, prepare_rig
 from driv3r.errors import ConfigError
+from driv3r.evaluation.metrics.lidar_projection import project_sweep
+from driv3r.evaluation.metrics.protocol import DepthProtocol
 from driv3r.geometry.cameras import unproject
 from driv3r.geometry.transforms import apply, from_rotvec, invert
-from driv3r.scoring.projection import project_sweep
-from driv3r.scoring.protocol import DepthProtocol
 from driv3r.training.clip_pool import MOTION_VALID, MOVING, VALID, RawClip, ego_rates
 from driv3r.types import Camera, Frame, Scene, Sweep, Transform, View
 

@@ -13,11 +13,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 
 from driv3r.errors import CheckpointError, ConfigError, TrainingError
-from driv3r.network.checkpoints import read_tensors, save_weights
-from driv3r.network.inputs import Inputs
-from driv3r.network.losses import Targets, compute_losses
-from driv3r.network.stream import choose_device, fast_bf16
-from driv3r.network.surround import Driv3r
+from driv3r.models.checkpoints import read_tensors, save_weights
+from driv3r.models.driv3r.inputs import Inputs
+from driv3r.models.driv3r.losses import Targets, compute_losses
+from driv3r.models.driv3r.network import Driv3r
+from driv3r.models.driv3r.streaming import choose_device, fast_bf16
 from driv3r.training.batches import draw_batch
 from driv3r.training.checkpoints import Progress, Run, restore, save_checkpoint, save_light
 from driv3r.training.clip_pool import ClipPool, blank_clip

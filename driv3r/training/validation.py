@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from driv3r.network.inputs import Inputs
-from driv3r.network.losses import Targets
-from driv3r.network.stream import fast_bf16
-from driv3r.network.surround import Driv3r
+from driv3r.models.driv3r.inputs import Inputs
+from driv3r.models.driv3r.losses import Targets
+from driv3r.models.driv3r.network import Driv3r
+from driv3r.models.driv3r.streaming import fast_bf16
+from driv3r.simulator.export.clips import ClipRecipe, ensure_clip, read_clip
 from driv3r.training.batches import whole_batch
 from driv3r.training.clip_pool import RawClip, put_on_device
 from driv3r.training.config import FIRST_VAL_SEED
-from driv3r.world.clips import ClipRecipe, ensure_clip, read_clip
 
 NEAREST_M, FARTHEST_M = 0.1, 80.0
 

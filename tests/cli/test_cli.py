@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from driv3r import __version__
-from driv3r.cli import app, main
+from driv3r.cli.app import app, main
 
 
 def run_main(monkeypatch, capsys, *arguments: str) -> tuple[int, str]:
@@ -55,7 +55,7 @@ def test_errors_are_one_line_with_a_remedy(monkeypatch, capsys, tmp_path, argume
 def test_help_does_not_load_the_heavy_libraries():
     """`driv3r --help` answers at once: torch, ray and zarr are imported where they are needed."""
     script = (
-        "import sys, driv3r.cli;"
+        "import sys, driv3r.cli.app;"
         "print([m for m in ('torch', 'ray', 'zarr', 'nuscenes', 'numba') if m in sys.modules])"
     )
     out = subprocess.run(

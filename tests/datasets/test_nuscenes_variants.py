@@ -14,8 +14,8 @@ from driv3r.datasets import open_dataset
 from driv3r.datasets.nuscenes import read_points
 from driv3r.errors import DatasetError
 from driv3r.geometry.cameras import project
+from driv3r.simulator.rendering.lidar import make_beams
 from driv3r.types import Frame
-from driv3r.world.lidar import make_beams
 
 
 def widen(points: np.ndarray, floats: int) -> np.ndarray:

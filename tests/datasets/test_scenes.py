@@ -12,9 +12,9 @@ from nuscenes.nuscenes import NuScenes
 from tiny_nuscenes import read
 
 from driv3r.datasets import open_dataset
+from driv3r.datasets.preprocess import prepare_rig
 from driv3r.datasets.reader import FrameSources
 from driv3r.datasets.scenes import make_scene
-from driv3r.datasets.working_size import prepare_rig
 from driv3r.errors import ConfigError, DatasetError, UnsafePathError
 from driv3r.geometry.transforms import apply, from_rotvec
 from driv3r.types import Rig, Scene

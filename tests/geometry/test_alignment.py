@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driv3r.errors import GeometryError
-from driv3r.geometry.alignment import align_umeyama
 from driv3r.geometry.transforms import apply, from_rotvec
+from driv3r.geometry.umeyama import align_umeyama
 
 
 @settings(max_examples=30, deadline=None)

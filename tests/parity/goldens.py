@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from driv3r.network.checkpoints import check_fit
-from driv3r.network.keymaps import KeyMap
+from driv3r.models.checkpoints import check_fit
+from driv3r.models.key_maps.base import KeyMap
 
 
 def read_arrays(path: Path) -> dict[str, Tensor]:

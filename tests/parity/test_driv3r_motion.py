@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from driv3r.align.dynamic_mask import (
+from driv3r.alignment.motion_segmentation import (
     DRIV3R_PAIRS,
     depth_like_driv3r,
     flow_like_driv3r,

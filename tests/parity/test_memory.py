@@ -8,20 +8,20 @@ from goldens import assert_matches, load_official, read_arrays, read_manifest
 from torch import Tensor
 
 from driv3r.errors import ConfigError
-from driv3r.network.checkpoints import check_fit
-from driv3r.network.dpt import DptConfig
-from driv3r.network.keymap_memory import SPANN3R
-from driv3r.network.pairs import PairConfig, PairNet
-from driv3r.network.points import PointAnswer
-from driv3r.network.recurrent import (
+from driv3r.models.checkpoints import check_fit
+from driv3r.models.key_maps.spann3r import SPANN3R
+from driv3r.models.layers.dpt import DptConfig
+from driv3r.models.layers.point_heads import PointAnswer
+from driv3r.models.layers.rope import grid_positions
+from driv3r.models.published.pair_networks import PairConfig, PairNet
+from driv3r.models.published.spann3r import (
     MemoryNet,
     MemoryNetConfig,
     choose_pair,
     rate_pair,
     run_set,
 )
-from driv3r.network.rope import grid_positions
-from driv3r.network.spatial_memory import MemoryConfig, SpatialMemory, TokenMemory
+from driv3r.models.published.spatial_memory import MemoryConfig, SpatialMemory, TokenMemory
 
 DPT = DptConfig(hooks=(0, 2, 3, 4), widths=(8, 12, 16, 24), features=16, hidden=8)
 PAIR = PairConfig(

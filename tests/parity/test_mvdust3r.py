@@ -9,12 +9,12 @@ from goldens import assert_matches, load_official, read_arrays, read_manifest
 from torch import Tensor
 
 from driv3r.errors import ConfigError
-from driv3r.network.checkpoints import check_fit
-from driv3r.network.keymap_star import MVDUST3R
-from driv3r.network.mvdust3r import MvDust3r, MvDust3rConfig
-from driv3r.network.points import LinearPoints
-from driv3r.network.rope import make_spin
-from driv3r.network.star import sources_of
+from driv3r.models.checkpoints import check_fit
+from driv3r.models.key_maps.multi_view import MVDUST3R
+from driv3r.models.layers.multi_view_decoder import sources_of
+from driv3r.models.layers.point_heads import LinearPoints
+from driv3r.models.layers.rope import make_spin
+from driv3r.models.published.mvdust3r import MvDust3r, MvDust3rConfig
 
 TINY = MvDust3rConfig(
     width=32,

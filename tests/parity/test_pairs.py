@@ -7,12 +7,12 @@ import torch
 from goldens import assert_matches, load_official, read_arrays, read_manifest
 from safetensors.torch import load_file
 
-from driv3r.network.checkpoints import check_fit
-from driv3r.network.dpt import DptConfig
-from driv3r.network.keymaps import ALIGN3R, DUST3R
-from driv3r.network.models import MODELS
-from driv3r.network.pairs import PairConfig, PairNet
-from driv3r.network.priors import Known
+from driv3r.models.checkpoints import check_fit
+from driv3r.models.key_maps.base import ALIGN3R, DUST3R
+from driv3r.models.layers.dpt import DptConfig
+from driv3r.models.published.geometric_priors import Known
+from driv3r.models.published.pair_networks import PairConfig, PairNet
+from driv3r.models.registry import MODELS
 
 DPT = DptConfig(hooks=(0, 2, 3, 4), widths=(8, 12, 16, 24), features=16, hidden=8)
 TINY = PairConfig(width=64, depth=2, heads=4, cross_width=48, cross_depth=4, cross_heads=4, dpt=DPT)

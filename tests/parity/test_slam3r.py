@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from driv3r.errors import ConfigError
-from driv3r.network.checkpoints import check_fit
-from driv3r.network.keymap_star import SLAM3R_I2P, SLAM3R_L2W
-from driv3r.network.rope import grid_positions
-from driv3r.network.slam3r import (
+from driv3r.models.checkpoints import check_fit
+from driv3r.models.key_maps.multi_view import SLAM3R_I2P, SLAM3R_L2W
+from driv3r.models.layers.multi_view_decoder import StarCross
+from driv3r.models.layers.rope import grid_positions
+from driv3r.models.published.slam3r import (
     ImagesToPoints,
     LocalToWorld,
     Slam3rConfig,
@@ -21,7 +22,6 @@ from driv3r.network.slam3r import (
     normalise_views,
     select_scene_frames,
 )
-from driv3r.network.star import StarCross
 
 TINY = Slam3rConfig(width=32, depth=2, heads=2, cross_width=24, cross_depth=4, cross_heads=2)
 SIZE_HW = (48, 64)

@@ -10,22 +10,22 @@ from goldens import assert_matches, load_official, read_arrays, read_manifest
 
 from driv3r.errors import ConfigError
 from driv3r.geometry.transforms import invert
-from driv3r.network.camera_head import (
+from driv3r.models.key_maps.vggt import VGGT
+from driv3r.models.layers.dpt import embed_uv
+from driv3r.models.layers.point_heads import expand_points
+from driv3r.models.layers.rope import make_spin, rotate
+from driv3r.models.official_checkpoints import check_official
+from driv3r.models.published.vggt import CHUNK, DENSE, FEATURES, Vggt, VggtConfig, expand_axes
+from driv3r.models.published.vggt_camera_head import (
     decode_cameras,
     encode_cameras,
     find_quaternion,
     lift_views,
     turn_by,
 )
-from driv3r.network.dpt import embed_uv
-from driv3r.network.keymap_vggt import VGGT
-from driv3r.network.models import MODELS
-from driv3r.network.official import check_official
-from driv3r.network.points import expand_points
-from driv3r.network.preprocess import fit_longest, fit_square, fit_width
-from driv3r.network.rope import make_spin, rotate
-from driv3r.network.tracks import TrackerConfig
-from driv3r.network.vggt import CHUNK, DENSE, FEATURES, Vggt, VggtConfig, expand_axes
+from driv3r.models.published.vggt_point_tracker import TrackerConfig
+from driv3r.models.published.vggt_preprocess import fit_longest, fit_square, fit_width
+from driv3r.models.registry import MODELS
 
 WIDTHS = (8, 12, 16, 24)
 TINY = VggtConfig(

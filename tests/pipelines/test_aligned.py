@@ -7,23 +7,23 @@ import numpy as np
 import pytest
 import torch
 
-from driv3r.align.focal import fit_focal
-from driv3r.align.register import register_points
+from driv3r.alignment.focal import fit_focal
+from driv3r.alignment.similarity import register_points
 from driv3r.geometry.cameras import lift_depth
 from driv3r.geometry.transforms import angle_rad, apply, from_rotvec, invert
-from driv3r.network.pairs import PairNet
-from driv3r.network.points import PointAnswer
-from driv3r.network.slam3r import ImagesToPoints, LocalToWorld
-from driv3r.pipelines.aligned import ALIGN, AlignedLooker
-from driv3r.pipelines.flows import choose_flow
-from driv3r.pipelines.lookers import PairLooker
-from driv3r.pipelines.registered import RegisteredLooker
-from driv3r.pipelines.rulers import RigRuler, Ruler, Sight
+from driv3r.inference.global_alignment import ALIGN, AlignedLooker
+from driv3r.inference.metric_scale import RigRuler, Ruler, Sight
+from driv3r.inference.optical_flow import choose_flow
+from driv3r.inference.slam3r import RegisteredLooker
+from driv3r.inference.window_adapters import PairLooker
+from driv3r.models.layers.point_heads import PointAnswer
+from driv3r.models.published.pair_networks import PairNet
+from driv3r.models.published.slam3r import ImagesToPoints, LocalToWorld
+from driv3r.simulator.export.clips import render_frame
+from driv3r.simulator.rendering.renderer import Renderer
+from driv3r.simulator.scene.camera_rig import make_rig
+from driv3r.simulator.scene.world import make_world
 from driv3r.types import Rig
-from driv3r.world.clips import render_frame
-from driv3r.world.render import Renderer
-from driv3r.world.rig import make_rig
-from driv3r.world.scene import make_world
 
 SIZE_HW = (64, 112)
 TIMES_S = (0.5, 0.9, 1.3, 1.7)

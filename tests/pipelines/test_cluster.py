@@ -8,8 +8,8 @@ from ray.exceptions import ActorDiedError, RayActorError
 from run_settings import settings_for
 
 from driv3r.errors import ConfigError
-from driv3r.pipelines import cluster
-from driv3r.pipelines.cluster import RAY_OPTIONS, explain_death, join_cluster, share_gpus
+from driv3r.pipelines import ray_backend
+from driv3r.pipelines.ray_backend import RAY_OPTIONS, explain_death, join_cluster, share_gpus
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_without_an_address_a_run_has_its_own_ray(tmp_path, monkeypatch):
         asked.update(options)
         inside.update({name: os.environ.get(name) for name in RAY_OPTIONS})
 
-    monkeypatch.setattr(cluster.ray, "init", init)
+    monkeypatch.setattr(ray_backend.ray, "init", init)
     for name in RAY_OPTIONS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
@@ -53,7 +53,7 @@ def test_what_ray_can_not_do_is_one_line(tmp_path, monkeypatch):
     def fail(**_: object) -> None:
         raise ConnectionError("Could not find any running Ray instance.\nAnd more lines.")
 
-    monkeypatch.setattr(cluster.ray, "init", fail)
+    monkeypatch.setattr(ray_backend.ray, "init", fail)
     with pytest.raises(ConfigError, match="Could not find any running Ray instance.*--inline") as e:
         join_cluster(settings_for(tmp_path), 1, "auto")
     assert "\n" not in str(e.value)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, render_clip
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipRecipe, render_clip
 
 
 @pytest.fixture(scope="module")

@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 from run_settings import digest_arrays, settings_for
 
-from driv3r.datasets.working_size import prepare_images, prepare_rig
+from driv3r.datasets.preprocess import prepare_images, prepare_rig
 from driv3r.errors import ConfigError, StoreError
 from driv3r.geometry.cameras import crop_resize
-from driv3r.network.checkpoints import SHIPPED
+from driv3r.models.checkpoints import SHIPPED
 from driv3r.pipelines import preflight
-from driv3r.pipelines.jobs import failure_file, report_folder
+from driv3r.pipelines.job import failure_file, report_folder
 from driv3r.pipelines.preflight import hold
 from driv3r.pipelines.process import process, report_again
-from driv3r.pipelines.work import open_reader
+from driv3r.pipelines.worker import open_reader
 from driv3r.store.reader import LogStore
 
 
@@ -163,7 +163,7 @@ def test_an_unreadable_record_of_a_failure_stops_nothing(finished_copy):
 def test_ctrl_c_says_how_to_go_on(tiny_world, tmp_path):
     # A test run in the background ignores SIGINT, and so would its children.
     begin = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    command = [sys.executable, "-c", begin + "from driv3r.cli import main; main()"]
+    command = [sys.executable, "-c", begin + "from driv3r.cli.app import main; main()"]
     command += ["process", "--dataset", "nuscenes", "--inline"]
     command += ["--root", str(tiny_world), "--out", str(tmp_path)]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

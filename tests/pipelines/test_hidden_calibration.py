@@ -8,10 +8,10 @@ import pytest
 from run_settings import settings_for
 
 from driv3r.errors import ConfigError
-from driv3r.network.stream import StreamFrame
-from driv3r.pipelines.systems import load_system, tell_scale
+from driv3r.inference.registry import load_system, tell_scale
+from driv3r.models.driv3r.streaming import StreamFrame
+from driv3r.simulator.scene.camera_rig import make_rig
 from driv3r.types import Rig
-from driv3r.world.rig import make_rig
 
 SIZE_HW = (128, 224)
 

@@ -14,10 +14,10 @@ import pytest
 from run_settings import digest_arrays, settings_for
 
 from driv3r.errors import ConfigError, DatasetError
-from driv3r.pipelines.jobs import report_folder
+from driv3r.evaluation.rescore import rescore
+from driv3r.inference.registry import choose_tracks
+from driv3r.pipelines.job import report_folder
 from driv3r.pipelines.process import process
-from driv3r.pipelines.rescore import rescore
-from driv3r.pipelines.systems import choose_tracks
 from driv3r.store.reader import LogStore
 from driv3r.store.verify import verify
 
@@ -98,7 +98,7 @@ def is_ours(process: int) -> bool:
 def test_a_worker_that_dies_is_replaced_and_its_log_tried_again(
     finished, tiny_world, tmp_path, monkeypatch, attempts
 ):
-    monkeypatch.setattr("driv3r.pipelines.cluster.MOST_ATTEMPTS", attempts)
+    monkeypatch.setattr("driv3r.pipelines.ray_backend.MOST_ATTEMPTS", attempts)
     _, inline = finished
     killer = Killer()
     run = process(settings_for(tiny_world), tmp_path, workers=1, report=killer)

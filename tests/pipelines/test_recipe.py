@@ -6,14 +6,14 @@ from typing import Any, Literal
 import pytest
 import torch
 
+from driv3r.config import BUILT_IN, build_recipe, find_recipe, load_recipe
 from driv3r.errors import ConfigError
-from driv3r.network.models import MODELS
+from driv3r.evaluation.records import LogResult, Picture, load_failure, save_result
+from driv3r.models.registry import MODELS
 from driv3r.pipelines.process import make_settings
-from driv3r.pipelines.recipe import BUILT_IN, build_recipe, find_recipe, load_recipe
-from driv3r.pipelines.results import LogResult, Picture, load_failure, save_result
+from driv3r.simulator.export.nuscenes_writer import WorldRecipe
 from driv3r.training.config import TrainConfig
 from driv3r.types import Score
-from driv3r.world.nuscenes_writer import WorldRecipe
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,20 +13,20 @@ from test_vggt_looker import TINY as TINY_VGGT
 
 from driv3r.geometry.cameras import crop_resize, rays_of
 from driv3r.geometry.transforms import from_rotvec, invert, make_transform
-from driv3r.network.keymaps import KeyMap
-from driv3r.network.models import MODELS
-from driv3r.network.mvdust3r import MvDust3rConfig
-from driv3r.network.pairs import PairConfig, PairNet
-from driv3r.network.points import PointAnswer
-from driv3r.network.recurrent import MemoryNetConfig
-from driv3r.network.slam3r import Slam3rConfig
-from driv3r.network.stream import StreamFrame
-from driv3r.pipelines.flows import choose_flow
-from driv3r.pipelines.lookers import PairLooker
+from driv3r.inference.metric_scale import Ruler, Sight
+from driv3r.inference.optical_flow import choose_flow
+from driv3r.inference.published import FlowMotion, SeedStreamer, agree_on_motion
+from driv3r.inference.registry import load_system
+from driv3r.inference.window_adapters import PairLooker
+from driv3r.models.driv3r.streaming import StreamFrame
+from driv3r.models.key_maps.base import KeyMap
+from driv3r.models.layers.point_heads import PointAnswer
+from driv3r.models.published.mvdust3r import MvDust3rConfig
+from driv3r.models.published.pair_networks import PairConfig, PairNet
+from driv3r.models.published.slam3r import Slam3rConfig
+from driv3r.models.published.spann3r import MemoryNetConfig
+from driv3r.models.registry import MODELS
 from driv3r.pipelines.process import process
-from driv3r.pipelines.rulers import Ruler, Sight
-from driv3r.pipelines.seeds import FlowMotion, SeedStreamer, agree_on_motion
-from driv3r.pipelines.systems import load_system
 from driv3r.store.reader import LogStore
 from driv3r.store.verify import verify
 from driv3r.types import Camera, Rig

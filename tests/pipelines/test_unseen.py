@@ -7,29 +7,29 @@ import numpy as np
 import pytest
 from run_settings import settings_for
 
-from driv3r.align.tracking import RigTracker, TrackerConfig
-from driv3r.datasets.working_size import prepare_images, prepare_rig
+from driv3r.datasets.preprocess import prepare_images, prepare_rig
+from driv3r.evaluation.log_evaluator import LogScorer
+from driv3r.evaluation.stored_frames import replay
 from driv3r.geometry.ground_plane import predict_ground_plane
 from driv3r.geometry.transforms import apply, from_rotvec, invert
-from driv3r.network.stream import StreamFrame
-from driv3r.pipelines.fine_look import FineLook, choose_fine_size
+from driv3r.inference.metric_scale import Ruler, Sight
+from driv3r.inference.refinement import FineLook, choose_fine_size
+from driv3r.inference.registry import load_system
+from driv3r.models.driv3r.streaming import StreamFrame
 from driv3r.pipelines.predict import judge_frame, predict_frames
 from driv3r.pipelines.preflight import resolve
 from driv3r.pipelines.process import process
-from driv3r.pipelines.replay import replay
-from driv3r.pipelines.rulers import Ruler, Sight
-from driv3r.pipelines.score import LogScorer
-from driv3r.pipelines.systems import load_system
-from driv3r.pipelines.work import make_header, open_reader
+from driv3r.pipelines.worker import make_header, open_reader
+from driv3r.simulator.export.clips import render_frame
+from driv3r.simulator.rendering.renderer import Renderer
+from driv3r.simulator.scene.camera_rig import make_rig
+from driv3r.simulator.scene.world import make_world
 from driv3r.store.arrays import read_view
 from driv3r.store.codec import NO_INPUT, OK, UNSCALED
 from driv3r.store.reader import LogStore
 from driv3r.store.writer import LogWriter
+from driv3r.tracking.feature_tracker import RigTracker, TrackerConfig
 from driv3r.types import Frame, Prediction, Rig, Scene, View
-from driv3r.world.clips import render_frame
-from driv3r.world.render import Renderer
-from driv3r.world.rig import make_rig
-from driv3r.world.scene import make_world
 
 STEP = from_rotvec(np.array([0.0, 0.0, 0.05]), np.array([4.0, 0.2, 0.0]))
 SIZE_HW = (64, 112)

@@ -9,18 +9,18 @@ from run_settings import settings_for
 from safetensors.torch import save_file
 
 from driv3r.geometry.transforms import from_rotvec, invert
-from driv3r.network.blocks import Gain
-from driv3r.network.camera_head import encode_cameras
-from driv3r.network.keymaps import KeyMap
-from driv3r.network.models import MODELS
-from driv3r.network.stream import StreamFrame
-from driv3r.network.tracks import TrackerConfig
-from driv3r.network.vggt import DENSE, FEATURES, Vggt, VggtConfig
-from driv3r.pipelines.flows import choose_flow
-from driv3r.pipelines.rulers import Ruler
-from driv3r.pipelines.seeds import FlowMotion, Looker, SeedStreamer
-from driv3r.pipelines.systems import load_system
-from driv3r.pipelines.vggt_looker import VggtLooker
+from driv3r.inference.metric_scale import Ruler
+from driv3r.inference.optical_flow import choose_flow
+from driv3r.inference.published import FlowMotion, Looker, SeedStreamer
+from driv3r.inference.registry import load_system
+from driv3r.inference.vggt import VggtLooker
+from driv3r.models.driv3r.streaming import StreamFrame
+from driv3r.models.key_maps.base import KeyMap
+from driv3r.models.layers.blocks import Gain
+from driv3r.models.published.vggt import DENSE, FEATURES, Vggt, VggtConfig
+from driv3r.models.published.vggt_camera_head import encode_cameras
+from driv3r.models.published.vggt_point_tracker import TrackerConfig
+from driv3r.models.registry import MODELS
 from driv3r.types import Camera, Rig
 
 SIZE_HW = (28, 42)

@@ -8,10 +8,10 @@ import torch
 
 from driv3r.geometry.cameras import rays_of
 from driv3r.geometry.transforms import apply
-from driv3r.network.surround import Driv3r, Driv3rConfig
+from driv3r.models.driv3r.network import Driv3r, Driv3rConfig
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipRecipe, render_clip
 from driv3r.training.batches import whole_batch
 from driv3r.training.clip_pool import put_on_device
-from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, render_clip
 
 SIZE_HW = (64, 112)
 

@@ -9,12 +9,12 @@ import torch
 from run_settings import settings_for
 from threadpoolctl import threadpool_info
 
-from driv3r.pipelines.jobs import Job
+from driv3r.evaluation.rescore import rescore
+from driv3r.pipelines.job import Job
 from driv3r.pipelines.process import process
-from driv3r.pipelines.rescore import rescore
-from driv3r.pipelines.work import LogWorker, limited_threads
+from driv3r.pipelines.worker import LogWorker, limited_threads
+from driv3r.simulator.export.nuscenes_writer import WorldRecipe, write_world
 from driv3r.store.reader import LogStore
-from driv3r.world.nuscenes_writer import WorldRecipe, write_world
 
 
 def blas_threads() -> list[int]:

@@ -8,13 +8,13 @@ import torch
 
 from driv3r.datasets import open_dataset
 from driv3r.errors import ConfigError
-from driv3r.network.checkpoints import load_weights, save_weights
-from driv3r.network.surround import Driv3r, Driv3rConfig
+from driv3r.models.checkpoints import load_weights, save_weights
+from driv3r.models.driv3r.network import Driv3r, Driv3rConfig
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipRecipe, render_clip
 from driv3r.training.adapt_logs import FIRST_REPLAY, adapt_to_logs
 from driv3r.training.adaptation import AdaptConfig, adapt, split_moments
 from driv3r.training.clip_pool import VALID, RawClip, put_on_device
 from driv3r.training.validation import validate
-from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, render_clip
 
 CPU = torch.device("cpu")
 SMALL = Driv3rConfig(size_hw=(32, 48), width=32, heads=2, stages=1, memory=2, channels=(8, 16, 16))

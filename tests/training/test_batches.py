@@ -8,8 +8,9 @@ import torch
 
 from driv3r.geometry.cameras import rays_of
 from driv3r.geometry.transforms import apply, from_rotvec
-from driv3r.network.inputs import encode_rays
-from driv3r.network.losses import measure_height
+from driv3r.models.driv3r.inputs import encode_rays
+from driv3r.models.driv3r.losses import measure_height
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, Clip, ClipRecipe, render_clip
 from driv3r.training.augmentation import (
     DeviceRandom,
     crop_and_resize,
@@ -31,7 +32,6 @@ from driv3r.training.batches import (
 from driv3r.training.clip_pool import ClipPool, blank_clip, ego_rates, put_on_device
 from driv3r.training.config import AugmentationConfig, DataConfig
 from driv3r.types import Camera
-from driv3r.world.clips import FIRST_TRAIN_SEED, Clip, ClipRecipe, render_clip
 
 CPU = torch.device("cpu")
 SIZE_HW = (32, 48)

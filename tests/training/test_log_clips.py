@@ -10,7 +10,7 @@ import torch
 
 from driv3r.datasets import open_dataset
 from driv3r.datasets.pandaset import PandaSetReader
-from driv3r.datasets.working_size import prepare_images, prepare_rig
+from driv3r.datasets.preprocess import prepare_images, prepare_rig
 from driv3r.errors import ConfigError
 from driv3r.geometry.transforms import from_rotvec
 from driv3r.training.clip_pool import MOTION_VALID, MOVING, VALID, ClipPool, RawClip

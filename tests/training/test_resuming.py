@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from driv3r.errors import CheckpointError, ConfigError
-from driv3r.network.checkpoints import load_weights, save_weights
-from driv3r.network.losses import LossWeights
-from driv3r.network.surround import Driv3r, Driv3rConfig
+from driv3r.models.checkpoints import load_weights, save_weights
+from driv3r.models.driv3r.losses import LossWeights
+from driv3r.models.driv3r.network import Driv3r, Driv3rConfig
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipRecipe, clip_path, ensure_clip
 from driv3r.training.adapt_logs import adapt_to_logs
 from driv3r.training.adaptation import AdaptConfig
 from driv3r.training.checkpoints import restore, save_checkpoint, save_light
@@ -20,7 +21,6 @@ from driv3r.training.config import FIRST_VAL_SEED, DataConfig, TrainConfig
 from driv3r.training.lineage import count_seeds, merge_seeds, read_ancestry
 from driv3r.training.trainer import start_run, train
 from driv3r.types import Scene
-from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, clip_path, ensure_clip
 
 CPU = torch.device("cpu")
 SMALL = Driv3rConfig(size_hw=(32, 48), width=32, heads=2, stages=1, memory=2, channels=(8, 16, 16))

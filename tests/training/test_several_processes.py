@@ -11,13 +11,13 @@ import torch
 from torch import distributed
 
 from driv3r.errors import ConfigError, TrainingError
-from driv3r.network.checkpoints import load_weights
-from driv3r.network.surround import Driv3rConfig
+from driv3r.models.checkpoints import load_weights
+from driv3r.models.driv3r.network import Driv3rConfig
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip
 from driv3r.training import trainer
 from driv3r.training.config import DataConfig, TrainConfig
 from driv3r.training.distributed import init_distributed
 from driv3r.training.trainer import train
-from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip
 
 SMALL = Driv3rConfig(size_hw=(32, 48), width=32, heads=2, stages=1, memory=2, channels=(8, 16, 16))
 DATA = DataConfig(

@@ -11,8 +11,15 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from driv3r.errors import CheckpointError, ConfigError
-from driv3r.network.checkpoints import load_weights, save_weights
-from driv3r.network.surround import Driv3r, Driv3rConfig
+from driv3r.models.checkpoints import load_weights, save_weights
+from driv3r.models.driv3r.network import Driv3r, Driv3rConfig
+from driv3r.simulator.export.clips import (
+    FIRST_TRAIN_SEED,
+    ClipRecipe,
+    clip_path,
+    ensure_clip,
+    read_clip,
+)
 from driv3r.training.batches import draw_batch
 from driv3r.training.checkpoints import Run, load_light, save_light
 from driv3r.training.clip_pool import ClipPool, put_on_device
@@ -27,7 +34,6 @@ from driv3r.training.trainer import (
     take_step,
     train,
 )
-from driv3r.world.clips import FIRST_TRAIN_SEED, ClipRecipe, clip_path, ensure_clip, read_clip
 
 CPU = torch.device("cpu")
 SMALL = Driv3rConfig(size_hw=(32, 48), width=32, heads=2, stages=1, memory=2, channels=(8, 16, 16))

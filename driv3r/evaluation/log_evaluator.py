@@ -1,0 +1,138 @@
+"""Figures of a log: our depth, the baselines' and the floor's against LiDAR; the ego path."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from driv3r.errors import ConfigError
+from driv3r.evaluation.baselines import PositionalPrior
+from driv3r.evaluation.metrics.depth import DepthScorer, floor_depth
+from driv3r.evaluation.metrics.ego import score_ego
+from driv3r.evaluation.metrics.lidar_projection import ViewTruth, project_sweep
+from driv3r.evaluation.metrics.protocol import PROTOCOLS
+from driv3r.evaluation.records import EGO, PATH
+from driv3r.evaluation.stored_frames import Moment, find_gaps
+from driv3r.geometry.ego_path import EgoPath
+from driv3r.geometry.ground_plane import predict_ground_plane
+from driv3r.geometry.transforms import invert
+from driv3r.types import EgoPoses, Repair, Rig, Score, Transform
+
+FLOOR = "floor"
+
+
+@dataclass(frozen=True, eq=False)
+class EvalPart:
+    """The figures of one protocol, as the store keeps them."""
+
+    protocol: str
+    card: dict[str, Any]
+    scores: tuple[Score, ...]
+    per_view: dict[str, np.ndarray]
+    lost: dict[str, int]
+    dims: tuple[str, ...] = ("scored_frame", "camera")
+
+
+class LogScorer:
+    """Collects a log's frames; `finish` gives the figures. `rig` is the working one.
+
+    Figures of `generated` data say so on their cards.
+    """
+
+    def __init__(
+        self, protocol: str, rig: Rig, subject: str, ego_poses: EgoPoses, generated: bool = False
+    ):
+        if protocol not in PROTOCOLS:
+            raise ConfigError(f"no protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
+        self.protocol, self.rig = PROTOCOLS[protocol], rig
+        self.data = {"data": "generated, no recording"} if generated else {}
+        self.subject, self.ego_poses = subject, ego_poses
+        self.fixed = {
+            "positional-prior": PositionalPrior.load().predict(rig),
+            "ground-plane": predict_ground_plane(rig),
+        }
+        names = [camera.name for camera in rig.cameras]
+        self.depth = {
+            who: DepthScorer(self.protocol, names, who) for who in (subject, *self.fixed, FLOOR)
+        }
+        self.truths: dict[int, ViewTruth] = {}
+        self.repairs: list[tuple[Repair, ...]] = []
+        self.time_us: list[int] = []
+        self.true: list[Transform] = []
+        self.path = EgoPath()
+        self.predicted: list[tuple[Transform, bool]] = []  # and whether it was only extrapolated
+        self.used: list[tuple[Transform, bool]] = []
+
+    def add(self, moment: Moment) -> None:
+        """Score one frame; `truths` then holds its LiDAR points by view."""
+        frame, record = moment.frame, moment.record
+        prediction = record.prediction
+        self.repairs.append((*frame.repairs, *find_gaps(prediction, record.extrapolated)))
+        self._add_ego(moment)
+        self.truths = {}
+        if frame.sweep is None or (self.protocol.keyframes_only and not frame.is_keyframe):
+            return
+        for view, (shot, camera) in enumerate(zip(frame.views, self.rig.cameras, strict=True)):
+            if shot is None:
+                continue
+            truth = project_sweep(frame.sweep, camera, shot.world_T_cam, self.protocol)
+            self.truths[view] = truth
+            key = (moment.index, view, truth)
+            self.depth[self.subject].add(*key, prediction.depth_m[view], prediction.sigma[view])
+            for who, depth_m in self.fixed.items():
+                self.depth[who].add(*key, depth_m[view])
+            self.depth[FLOOR].add(*key, floor_depth(truth))
+
+    def _add_ego(self, moment: Moment) -> None:
+        frame, record = moment.frame, moment.record
+        self.time_us.append(frame.time_us)
+        self.true.append(frame.world_T_ego)
+        self.used.append((record.world_T_ego, record.extrapolated))
+        last_T_ego = record.prediction.last_T_ego
+        self.predicted.append(self.path.advance(frame.time_us, frame.world_T_ego, last_T_ego))
+
+    def finish(self) -> tuple[EvalPart, ...]:
+        """Every figure; with no LiDAR at all the depth part is left out."""
+        tables = {who: scorer.table() for who, scorer in self.depth.items()}
+        parts = []
+        if len(tables[self.subject].frames):
+            parts.append(
+                EvalPart(
+                    self.protocol.name,
+                    self.protocol.card() | self.data,
+                    tuple(s for scorer in self.depth.values() for s in scorer.scores()),
+                    tables[self.subject].figures["metric"] | {"n": tables[self.subject].n},
+                    tables[self.subject].lost,
+                )
+            )
+        return (*parts, self._finish_ego())
+
+    def _ego_paths(self) -> dict[str, list[tuple[Transform, bool]]]:
+        """The network's own path, and the odometry's where that was used."""
+        paths = {self.subject: self.predicted}
+        return paths | ({"odometry": self.used} if self.ego_poses == "odometry" else {})
+
+    def _finish_ego(self) -> EvalPart:
+        true, time_us = np.stack(self.true), np.array(self.time_us)
+        verdicts = {}
+        for who, path in self._ego_paths().items():
+            poses = np.stack([world_T_ego for world_T_ego, _ in path])
+            found = np.array([not extrapolated for _, extrapolated in path])
+            verdicts[who] = score_ego(true, poses, time_us, who, found)
+        card: dict[str, Any] = {
+            "protocol": EGO,
+            "path": "relative motions chained from the first true pose; the truth is the dataset's",
+            "omitted": {who: verdict.omitted for who, verdict in verdicts.items()},
+        }
+        scores = tuple(s for verdict in verdicts.values() for s in verdict.scores)
+        return EvalPart(EGO, card | self.data, scores, self._drives(), {}, ("frame", "axis"))
+
+    def _drives(self) -> dict[str, np.ndarray]:
+        """Positions (m) from the first true place, in its frame, of truth and every subject."""
+        start_T_world = invert(self.true[0])
+        paths = {"truth": self.true}
+        paths |= {who: [pose for pose, _ in path] for who, path in self._ego_paths().items()}
+        return {
+            f"{PATH}{who}": np.array([(start_T_world @ pose)[:3, 3] for pose in poses])
+            for who, poses in paths.items()
+        }

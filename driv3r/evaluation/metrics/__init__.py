@@ -1,0 +1,1 @@
+"""Figures against LiDAR and ego poses, and the protocols they follow."""

@@ -1,0 +1,172 @@
+"""LiDAR returns as seen by a camera: the truth that depth is scored against."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.spatial import KDTree
+
+from driv3r.errors import ScoringError
+from driv3r.evaluation.metrics.protocol import GARG_CROP, DepthProtocol
+from driv3r.geometry.cameras import project, unproject
+from driv3r.geometry.transforms import apply, invert
+from driv3r.types import Camera, Sweep, Transform
+
+SLICE_RAD = np.deg2rad(2.0)  # several azimuth steps of any spinning LiDAR
+NEAREST = 4.0  # a return closer to the lens than a quarter of its range is the own car: kept small
+SAME_BEAM_RAD = np.deg2rad(0.05)  # jitter of one beam; beams lie further apart
+
+
+@dataclass(frozen=True, eq=False)
+class ViewTruth:
+    """Truth points of one image: pixel positions in an image of `size_hw`, and depth_m.
+
+    `lost` says how many returns of the sweep each filter took; together they are the sweep.
+    """
+
+    uv: Float[np.ndarray, "n 2"]
+    depth_m: Float[np.ndarray, "n"]
+    size_hw: tuple[int, int]
+    lost: dict[str, int]
+
+
+def project_sweep(
+    sweep: Sweep, camera: Camera, world_T_cam: Transform, protocol: DepthProtocol
+) -> ViewTruth:
+    """Place the sweep by its own pose, see it from the camera's own, keep what the protocol keeps.
+
+    `camera` must be the camera of the prediction's pixels (`geometry.cameras.crop_resize`). Raises
+    ScoringError on a pose that is not finite.
+    """
+    cam_T_lidar = _relate(sweep, camera, world_T_cam)
+    finite = np.isfinite(sweep.points_lidar).all(-1)
+    points_lidar = np.where(finite[:, None], sweep.points_lidar, 0.0).astype(float)
+    points_cam = apply(cam_T_lidar, points_lidar)
+    uv, depth_m, inside = project(camera, points_cam)
+    inside &= finite
+    folded = _is_folded(camera, uv, points_cam, inside)
+    seen = inside & ~folded
+    hidden = np.zeros(len(uv), bool)
+    if protocol.parallax_filter:
+        nearness = np.linalg.norm(points_lidar[seen], axis=-1) / depth_m[seen]
+        reach_rad = np.multiply(_spacing_of(sweep), protocol.parallax_reach)
+        reach_px = reach_rad * camera.K[[0, 1], [0, 1]]
+        hidden[seen] = find_hidden(
+            uv[seen], depth_m[seen], nearness, reach_px, protocol.parallax_margin
+        )
+    reasons = {
+        "not finite": ~finite,
+        "behind": depth_m <= 1e-3,
+        "outside image": ~inside,
+        "outside lens model": folded,
+        "out of range": (depth_m < protocol.min_m) | (depth_m > protocol.max_m),
+        "outside crop": ~_in_crop(uv, camera.size_hw, protocol),
+        "hidden (parallax)": hidden,
+    }
+    kept, lost = _keep(reasons, len(uv))
+    return ViewTruth(uv[kept], depth_m[kept], camera.size_hw, lost)
+
+
+def measure_spacing(points_lidar: Float[np.ndarray, "n 3"]) -> tuple[float, float]:
+    """Radians between a sweep's neighbours along a beam (azimuth) and across beams (elevation).
+
+    Elevations are sorted within slices of azimuth; the median jump is the distance between beams,
+    the count of jumps the number of beams that share a slice's points.
+    """
+    points = points_lidar[np.isfinite(points_lidar).all(-1)].astype(float)
+    points = points[np.linalg.norm(points, axis=-1) > 2.0]  # not the car's own roof
+    if len(points) < 2:
+        return SLICE_RAD, SLICE_RAD
+    elevation = np.arctan2(points[:, 2], np.linalg.norm(points[:, :2], axis=-1))
+    slices = np.floor(np.arctan2(points[:, 1], points[:, 0]) / SLICE_RAD).astype(int)
+    order = np.lexsort((elevation, slices))
+    same_slice = np.diff(slices[order]) == 0
+    jumps = np.diff(elevation[order])[same_slice]
+    jumps = jumps[jumps > SAME_BEAM_RAD]
+    beams = len(jumps) + np.count_nonzero(~same_slice) + 1
+    across = float(np.median(jumps)) if len(jumps) else SLICE_RAD
+    return float(SLICE_RAD * beams / len(points)), min(across, SLICE_RAD)
+
+
+@lru_cache(maxsize=4)
+def _spacing_of(sweep: Sweep) -> tuple[float, float]:
+    """`measure_spacing`, once for all cameras that see a sweep."""
+    return measure_spacing(sweep.points_lidar)
+
+
+def find_hidden(
+    uv: Float[np.ndarray, "n 2"],
+    depth_m: Float[np.ndarray, "n"],
+    nearness: Float[np.ndarray, "n"],
+    reach_px: Float[np.ndarray, "2"],
+    margin: float,
+) -> Bool[np.ndarray, "n"]:
+    """Which points lie clearly behind another that covers their pixel.
+
+    Each return stands for a patch of surface as large as the gap to its neighbours: `nearness` (its
+    range from the LiDAR over its depth, capped) times `reach_px`, half a width and height. A patch
+    no larger never meets the next ring on the road, which is rightly much nearer or farther.
+    """
+    hidden = np.zeros(len(uv), bool)
+    if len(uv) == 0:
+        return hidden
+    squared = uv / reach_px  # in these units every patch is a square
+    covered = KDTree(squared, balanced_tree=False).query_ball_point(
+        squared, np.minimum(nearness, NEAREST), p=np.inf, return_sorted=False
+    )
+    near = np.repeat(np.arange(len(uv)), list(map(len, covered)))
+    far = np.fromiter(chain.from_iterable(covered), int, len(near))
+    clearly = depth_m[near] < depth_m[far] * (1 - margin)
+    hidden[far[clearly]] = True
+    return hidden
+
+
+def _relate(sweep: Sweep, camera: Camera, world_T_cam: Transform) -> Transform:
+    """cam_T_lidar through the world, each sensor by its own pose at its own time."""
+    if not (np.isfinite(world_T_cam).all() and np.isfinite(sweep.world_T_lidar).all()):
+        raise ScoringError(
+            f"pose of camera {camera.name!r} or of the sweep at {sweep.time_us} us is not finite; "
+            "leave this image out or repair its pose in the reader"
+        )
+    # Composed before it meets the points: world coordinates are too large for float32.
+    return invert(world_T_cam.astype(float)) @ sweep.world_T_lidar.astype(float)
+
+
+def _is_folded(
+    camera: Camera,
+    uv: Float[np.ndarray, "n 2"],
+    points_cam: Float[np.ndarray, "n 3"],
+    inside: Bool[np.ndarray, "n"],
+) -> Bool[np.ndarray, "n"]:
+    """Points far outside the view that the lens polynomial folds back into the image."""
+    folded = np.zeros(len(uv), bool)
+    if camera.distortion:
+        xy = points_cam[inside, :2] / points_cam[inside, 2:]
+        # The inverse runs away to NaN where the polynomial has none: that is folded too.
+        with np.errstate(all="ignore"):
+            off = np.abs(unproject(camera, uv[inside])[:, :2] - xy).max(-1)
+            folded[inside] = ~(off < 1e-2)
+    return folded
+
+
+def _in_crop(
+    uv: Float[np.ndarray, "n 2"], size_hw: tuple[int, int], protocol: DepthProtocol
+) -> Bool[np.ndarray, "n"]:
+    if protocol.crop == "none":
+        return np.ones(len(uv), bool)
+    top, bottom, left, right = GARG_CROP
+    (h, w), (u, v) = size_hw, uv.T
+    return (v >= top * h) & (v < bottom * h) & (u >= left * w) & (u < right * w)
+
+
+def _keep(
+    reasons: dict[str, Bool[np.ndarray, "n"]], n: int
+) -> tuple[Bool[np.ndarray, "n"], dict[str, int]]:
+    """Points that no filter takes, and how many each took: a point is counted by the first."""
+    kept, lost = np.ones(n, bool), {}
+    for reason, taken in reasons.items():
+        lost[reason] = int((kept & taken).sum())
+        kept &= ~taken
+    return kept, lost

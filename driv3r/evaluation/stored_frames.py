@@ -1,0 +1,45 @@
+"""Each frame of a log with what was written of it: the input of fusion and evaluation."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from driv3r.datasets.preprocess import WorkRig, prepare_images
+from driv3r.store.schema import FrameRecord
+from driv3r.types import Frame, Images, Prediction, Repair, Rig, Scene
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """One surround frame: the input, its images at the working size, and the written answer."""
+
+    index: int
+    frame: Frame
+    images: Images
+    record: FrameRecord
+    rig: Rig
+
+
+def replay(
+    scene: Scene, work: WorkRig, read_frame: Callable[[int], FrameRecord]
+) -> Iterator[Moment]:
+    """All frames in order, as stored: what is fused and scored is what a reader will find."""
+    for index in range(len(scene.frames)):
+        frame = scene.frames[index]
+        images = prepare_images(frame, work)
+        yield Moment(index, frame, images, read_frame(index), work.rig)
+
+
+def find_gaps(prediction: Prediction, extrapolated: bool) -> tuple[Repair, ...]:
+    """What a frame's answer lacks although there was input, and what stands in its place."""
+    gaps = [
+        Repair(prediction.cameras[view].name, "no depth: nothing has told its scale yet")
+        for view in sorted(prediction.unscaled_views)
+    ]
+    if extrapolated:
+        gaps.append(Repair("ego motion", "none found: the car is taken to go on as before"))
+    return tuple(gaps)
+
+
+def tell(repair: Repair) -> str:
+    """A repair as a line."""
+    return f"{repair.where}: {repair.reason}"

@@ -1,0 +1,1 @@
+"""Systems run over a log: a predictor each, metric scale, refinement."""

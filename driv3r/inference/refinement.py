@@ -1,0 +1,66 @@
+"""What looks at images finer than the network's: refinement by tracks, and odometry."""
+
+import math
+
+import numpy as np
+
+from driv3r.datasets.preprocess import WorkRig, prepare_images, resize_work
+from driv3r.tracking.depth_refinement import TrackRefiner
+from driv3r.tracking.odometry import RigOdometry
+from driv3r.types import EgoPoses, Frame, Prediction, Refine, Transform
+
+FINE_PIXELS = 256 * 448  # features need finer images than most networks
+MULTIPLE = 32
+
+
+def choose_fine_size(size_hw: tuple[int, int]) -> tuple[int, int]:
+    """About FINE_PIXELS in nearly the aspect ratio of `size_hw`, sides multiples of MULTIPLE."""
+    enlarge = math.sqrt(FINE_PIXELS / (size_hw[0] * size_hw[1]))
+    h, w = (max(1, round(n * enlarge / MULTIPLE)) * MULTIPLE for n in size_hw)
+    return h, w
+
+
+class FineLook:
+    """Refines a log's predictions and measures its motion, where either is asked for.
+
+    `work` is what the predictions are of: the finer images are the same crops of the recorded ones.
+    """
+
+    def __init__(self, work: WorkRig, refine: Refine, ego_poses: EgoPoses):
+        self.work = resize_work(work, choose_fine_size(work.rig.cameras[0].size_hw))
+        self.refiner = TrackRefiner(self.work.rig) if refine == "tracks" else None
+        self.odometry = RigOdometry(self.work.rig) if ego_poses == "odometry" else None
+
+    def look(
+        self, frame: Frame, prediction: Prediction, gap_s: float, known: Transform | None
+    ) -> tuple[Prediction, Transform | None]:
+        """The prediction, and the last_T_ego to go by: odometry's where it finds one it trusts.
+
+        `known` is last_T_ego where the dataset's own is to be used.
+        """
+        if self.refiner is None and self.odometry is None:
+            return prediction, prediction.last_T_ego
+        images = prepare_images(frame, self.work)
+        if self.refiner is not None:
+            prediction = self.refiner.step(images, prediction, gap_s, known)
+        found = None
+        if self.odometry is not None:
+            found = self.odometry.step(images, prediction, gap_s, prior=None)
+        return prediction, prediction.last_T_ego if found is None else found
+
+    def save_state(self) -> dict[str, np.ndarray]:
+        """What the next frame needs as arrays, exactly."""
+        parts = {"refiner": self.refiner, "odometry": self.odometry}
+        return {
+            f"{name}.{key}": array
+            for name, part in parts.items()
+            if part is not None
+            for key, array in part.save_state().items()
+        }
+
+    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take up what `save_state` gave."""
+        for name, part in (("refiner", self.refiner), ("odometry", self.odometry)):
+            if part is not None:
+                own = {k.split(".", 1)[1]: v for k, v in arrays.items() if k.startswith(f"{name}.")}
+                part.load_state(own)

@@ -1,0 +1,153 @@
+"""The system that a run uses, loaded once: our network or a published one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from driv3r.errors import ConfigError
+from driv3r.inference.global_alignment import ALIGN, AlignedLooker
+from driv3r.inference.metric_scale import RigRuler, Ruler
+from driv3r.inference.optical_flow import Flow, choose_flow
+from driv3r.inference.published import FlowMotion, Looker, SeedStreamer
+from driv3r.inference.slam3r import RegisteredLooker
+from driv3r.inference.spann3r import MemoryLooker
+from driv3r.inference.vggt import VggtLooker
+from driv3r.inference.window_adapters import MonoPoints, PairLooker, SlamLooker, StarLooker
+from driv3r.models.checkpoints import SHIPPED, load_weights
+from driv3r.models.driv3r.network import Driv3r
+from driv3r.models.driv3r.streaming import Streamer, choose_device
+from driv3r.models.official_checkpoints import load_official
+from driv3r.models.published.mvdust3r import MvDust3r
+from driv3r.models.published.pair_networks import PairNet
+from driv3r.models.published.slam3r import ImagesToPoints, LocalToWorld
+from driv3r.models.published.spann3r import MemoryNet
+from driv3r.models.published.vggt import Vggt
+from driv3r.models.registry import Aligner, Entry, choose_aligner, choose_model
+from driv3r.settings import Settings
+from driv3r.types import Rig
+
+MANY = 4  # references of MV-DUSt3R+, of which the first one's answer is taken
+OURS = "learned from metric depth; ray and ground channels carry the rig's height"
+OURS_BLIND = "learned from metric depth; neither rays nor the rig's height were told"
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """A loaded network and what a log's header tells of it; `partner` runs beside it."""
+
+    network: nn.Module
+    size_hw: tuple[int, int]
+    scale_source: str
+    aligner: Aligner
+    sigma_scale: float = 1.0
+    partner: nn.Module | None = None
+
+    def stream(self, rig: Rig, settings: Settings) -> Streamer | SeedStreamer:
+        """A fresh run of it over a log with this rig (of `size_hw`)."""
+        if isinstance(self.network, Driv3r):
+            device, precision = settings.device, settings.precision
+            told = settings.calibration == "given"
+            return Streamer(self.network, rig, device, precision, self.sigma_scale, told)
+        device = choose_device(settings.device)
+        flow = choose_flow(settings.flow, device)
+        looker = make_looker(self, rig, settings, flow)
+        ruler = choose_ruler(self.aligner)(rig)
+        return SeedStreamer(looker, rig, device, ruler, FlowMotion(rig, flow))
+
+
+def default_weights(model: str) -> Path:
+    """The shipped weights; ConfigError where a system's own must be fetched by the user."""
+    entry = choose_model(model)
+    if model == SHIPPED.stem:
+        return SHIPPED
+    raise ConfigError(f"--model {model} needs --weights FILE ({entry.checkpoint})")
+
+
+def choose_ruler(aligner: Aligner) -> type[Ruler]:
+    """What finds the metres of a published system's answers."""
+    return RigRuler if aligner == "rig" else Ruler
+
+
+def tell_scale(settings: Settings) -> str:
+    """Where a system's metres come from, for report and store; ConfigError for a wrong aligner.
+
+    And for a hidden calibration where metres come from it.
+    """
+    aligner = choose_aligner(settings.model, settings.aligner)
+    if choose_model(settings.model).network is Driv3r:
+        return OURS if settings.calibration == "given" else OURS_BLIND
+    if settings.calibration == "hidden":
+        raise ConfigError(
+            f"--calibration hidden: {settings.model} takes its metres from the rig; only our own "
+            "networks answer without, choose --model driv3r-s"
+        )
+    return choose_ruler(aligner).source
+
+
+def choose_tracks(settings: Settings) -> bool:
+    """Whether predictions are held against tracked features; ConfigError where that can not be."""
+    if settings.refine == "own":
+        ours = choose_model(settings.model).network is Driv3r
+        return ours and settings.calibration == "given"
+    if settings.refine == "tracks" and settings.calibration == "hidden":
+        raise ConfigError(
+            "--refine tracks needs the calibration that --calibration hidden does not tell; leave "
+            "one of them out"
+        )
+    return settings.refine == "tracks"
+
+
+def choose_partner(settings: Settings) -> Entry | None:
+    """The second network's entry where weights for one are given; ConfigError where none fits."""
+    if settings.second_weights is None:
+        return None
+    partner = choose_model(settings.model).partner
+    if partner is None:
+        raise ConfigError(f"--second-weights: {settings.model} runs alone; leave it out")
+    return choose_model(partner)
+
+
+def load_system(settings: Settings) -> System:
+    """The network of a run with its weights; CheckpointError when they do not fit."""
+    entry, weights = choose_model(settings.model), settings.weights
+    weights = default_weights(settings.model) if weights is None else weights
+    aligner, source = choose_aligner(settings.model, settings.aligner), tell_scale(settings)
+    if entry.network is Driv3r:
+        network, card = load_weights(weights)
+        factor = float(card.get("sigma_scale", 1.0))
+        return System(network, network.config.size_hw, source, aligner, factor)
+    network, partner = load_official(entry, weights), None
+    beside = choose_partner(settings)
+    if beside is not None and settings.second_weights is not None:
+        partner = load_official(beside, settings.second_weights)
+    return System(network, entry.size_hw, source, aligner, partner=partner)
+
+
+def make_looker(system: System, rig: Rig, settings: Settings, flow: Flow) -> Looker:
+    """How this system's family looks at surround frames."""
+    device, network = choose_device(settings.device), system.network
+    if isinstance(network, PairNet):
+        mono = None
+        if network.prior is not None:
+            ours, _ = load_weights(SHIPPED)
+            small = MonoPoints.shrink_rig(rig, ours.config.size_hw)
+            streamer = Streamer(ours, small, settings.device, settings.precision)
+            mono = MonoPoints(streamer, rig)
+        if system.aligner in ALIGN:
+            return AlignedLooker(network, rig, device, mono, ALIGN[system.aligner], flow)
+        return PairLooker(network, rig, device, mono)
+    if isinstance(network, ImagesToPoints):
+        if system.aligner != "register":
+            return SlamLooker(network, rig, device)
+        world = system.partner if isinstance(system.partner, LocalToWorld) else None
+        return RegisteredLooker(network, world, rig, device)
+    if isinstance(network, MvDust3r):
+        return StarLooker(network, rig, device, MANY if network.config.across else 1)
+    if isinstance(network, MemoryNet):
+        return MemoryLooker(network, rig, device)
+    if isinstance(network, Vggt):
+        return VggtLooker(network, rig, device)
+    raise ConfigError(
+        f"{type(network).__name__} answers only beside another network; choose another --model"
+    )

@@ -1,0 +1,1 @@
+"""Names of official checkpoints' tensors as ours."""

@@ -1,0 +1,241 @@
+"""Spann3R and Driv3R: a pair network that remembers, frame by frame (Wang and Agapito 2024)."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from driv3r.errors import ConfigError
+from driv3r.models.layers.blocks import Block, make_mlp
+from driv3r.models.layers.encoders import CROCO_STYLE
+from driv3r.models.layers.point_heads import PointAnswer
+from driv3r.models.published.pair_networks import PairConfig, PairNet, PairTokens
+from driv3r.models.published.spatial_memory import MemoryConfig, SpatialMemory, TokenMemory
+
+Answers = tuple[PointAnswer, PointAnswer]
+
+
+@dataclass(frozen=True)
+class MemoryNetConfig:
+    """The pair network, the blocks that make memory values of its points, and the memory."""
+
+    pair: PairConfig = PairConfig(landscape_only=True)
+    value_depth: int = 6
+    value_heads: int = 16
+    memory: MemoryConfig = MemoryConfig()
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryState:
+    """What the next frame needs: the newest frame's tokens, its query, and what is remembered.
+
+    After the first frame there is nothing to ask and nothing to remember yet. It holds tensors and
+    numbers only, of bounded size, and is never written to.
+    """
+
+    encoded: Float[Tensor, "b n c"]
+    size_hw: tuple[int, int]
+    query: Float[Tensor, "b n c"] | None = None
+    memory: TokenMemory | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryStep:
+    """What a frame brings, all in the first frame's camera.
+
+    `last` is the final answer for the frame before it, `now` a first one for itself. `stored` tells
+    whether the frame before went into the memory, `likeness` how much it is like its frames.
+    """
+
+    last: PointAnswer
+    now: PointAnswer
+    stored: bool
+    likeness: Float[Tensor, "b f"] | None
+
+
+@dataclass(frozen=True, eq=False)
+class SetAnswer:
+    """Points of a set of images in their own order, in the camera of image `order[0]`.
+
+    `order` is that in which they went through the network.
+    """
+
+    answer: PointAnswer
+    order: tuple[int, ...]
+
+
+class ValueEncoder(nn.Module):
+    """Pointmaps to what the memory tells of them; blocks without positions."""
+
+    def __init__(self, width: int, depth: int, heads: int, patch: int):
+        super().__init__()
+        self.patch = nn.Conv2d(3, width, patch, patch)
+        self.blocks = nn.ModuleList(Block(width, heads, 4, CROCO_STYLE) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, CROCO_STYLE.eps)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, points: Float[Tensor, "b h w 3"]) -> Float[Tensor, "b n c"]:
+        """Tokens of the pointmaps' patches."""
+        tokens = self.patch(points.movedim(-1, 1)).flatten(2).transpose(1, 2)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.out(self.norm(tokens))
+
+
+class MemoryNet(nn.Module):
+    """Each frame's points in the first frame's camera, from the frame before it and a memory.
+
+    A camera is a sequence of its own, with a state of its own; so is each of Driv3R's two crops of
+    an image. Samples of a batch share the decision whether a frame is stored (SpatialMemory.add).
+    """
+
+    def __init__(self, config: MemoryNetConfig):
+        super().__init__()
+        self.config = config
+        pair = config.pair
+        self.pair = PairNet(pair)
+        both = pair.width + pair.cross_width
+        self.key_first, self.key_second = (make_mlp(both, both, pair.width) for _ in range(2))
+        self.value = ValueEncoder(pair.width, config.value_depth, config.value_heads, pair.patch)
+        self.memory = SpatialMemory(pair.width, config.memory)
+
+    def forward(self, images: Float[Tensor, "b f 3 h w"]) -> PointAnswer:
+        """Points "b f h w 3" of sequences of images in -1..1; ConfigError for fewer than two."""
+        steps = list(self.stream(images))
+        return stack_answers([*(step.last for step in steps), steps[-1].now])
+
+    def stream(self, images: Float[Tensor, "b f 3 h w"]) -> Iterator[MemoryStep]:
+        """A step for each frame after the first, as it comes."""
+        check_count(images.shape[1])
+        state = self.start(images[:, 0])
+        for index in range(1, images.shape[1]):
+            step, state = self.step(images[:, index], state)
+            yield step
+
+    def start(self, image: Float[Tensor, "b 3 h w"]) -> MemoryState:
+        """The state after the first frame, whose points the second one brings."""
+        return MemoryState(self.pair.encoder(image), (image.shape[-2], image.shape[-1]))
+
+    def step(
+        self, image: Float[Tensor, "b 3 h w"], state: MemoryState
+    ) -> tuple[MemoryStep, MemoryState]:
+        """Take in the next frame; ConfigError where it is not of the first one's size."""
+        if (image.shape[-2], image.shape[-1]) != state.size_hw:
+            raise ConfigError(
+                f"an image of {tuple(image.shape[-2:])} in a sequence of {state.size_hw}: give all "
+                "one size, or start anew"
+            )
+        heard, state = self.recall(state)
+        tokens, answers = self.meet(heard, self.pair.encoder(image), image)
+        return self.remember(state, tokens, answers)
+
+    def recall(self, state: MemoryState) -> tuple[Float[Tensor, "b n c"], MemoryState]:
+        """What stands for the newest frame: its own tokens at first, then the memory's answer."""
+        if state.query is None or state.memory is None:
+            return state.encoded, state
+        heard, memory = self.memory.read(state.memory, state.query)
+        return heard, replace(state, memory=memory)
+
+    def meet(
+        self,
+        heard: Float[Tensor, "b n c"],
+        encoded: Float[Tensor, "b n c"],
+        image: Float[Tensor, "b 3 h w"],
+    ) -> tuple[PairTokens, Answers]:
+        """The pair network on two frames' tokens; the image only gives their size."""
+        tokens = self.pair.relate((heard, encoded), image, image)
+        return tokens, self.pair.answer(tokens, (image.shape[-2], image.shape[-1]))
+
+    def remember(
+        self, state: MemoryState, tokens: PairTokens, answers: Answers
+    ) -> tuple[MemoryStep, MemoryState]:
+        """Offer the older of two frames to the memory, and move on to the newer one."""
+        older, newer = tokens.layers
+        # The older frame's key is of its image, not of what the memory said in its place.
+        key = self.key_first(torch.cat([state.encoded, older[-1]], dim=-1))
+        query = self.key_second(torch.cat([tokens.encoded[1], newer[-1]], dim=-1))
+        # Of a portrait image laid down, value and key of a token are of different patches, as in
+        # the original (whose weights were trained on square images).
+        value = self.value(answers[0].points) + key
+        offer = self.memory.add(state.memory, key, value)
+        step = MemoryStep(*answers, offer.stored, offer.likeness)
+        return step, MemoryState(tokens.encoded[1], state.size_hw, query, offer.memory)
+
+
+def run_set(
+    network: MemoryNet,
+    images: Float[Tensor, "f 3 h w"],
+    start: tuple[int, int] | None = None,
+) -> SetAnswer:
+    """Points of images without an order (Spann3R's offline mode), which chooses one.
+
+    The `start` pair comes first, that of `choose_pair` unless told; then always the image of which
+    the network is surest given the memory. For f images the decoder is passed about f^2 times for
+    the first pair and f^2 / 2 times after it. ConfigError for fewer than two images and for a
+    start that is no pair of them.
+    """
+    check_count(len(images))
+    size = images[:1]
+    encoded = [network.pair.encoder(image[None]) for image in images]
+    first, second = choose_pair(network, encoded, size) if start is None else start
+    if first == second or not {first, second} <= set(range(len(images))):
+        raise ConfigError(f"start {start}; expected two different ones of {len(images)} images")
+    order, left = [first], [i for i in range(len(images)) if i != first]
+    state, candidates = network.start(images[first][None]), [second]
+    answers: list[PointAnswer] = []
+    while left:
+        heard, state = network.recall(state)
+        best, tokens, met = _find_surest(network, heard, encoded, candidates, size)
+        _, state = network.remember(state, tokens, met)
+        answers[len(order) - 1 :] = met
+        order.append(best)
+        left.remove(best)
+        candidates = left
+    stacked = stack_answers([answers[order.index(i)] for i in range(len(images))])
+    return SetAnswer(PointAnswer(stacked.points[0], stacked.confidence[0]), tuple(order))
+
+
+def choose_pair(
+    network: MemoryNet, encoded: list[Tensor], image: Float[Tensor, "1 3 h w"]
+) -> tuple[int, int]:
+    """The ordered pair of encoded frames of which the pair network by itself is surest."""
+    sureness = {
+        pair: rate_pair(*network.meet(encoded[pair[0]], encoded[pair[1]], image)[1])
+        for pair in itertools.permutations(range(len(encoded)), 2)
+    }
+    return max(sureness, key=lambda pair: sureness[pair])
+
+
+def _find_surest(
+    network: MemoryNet,
+    heard: Tensor,
+    encoded: list[Tensor],
+    candidates: list[int],
+    image: Tensor,
+) -> tuple[int, PairTokens, Answers]:
+    best, met = candidates[0], network.meet(heard, encoded[candidates[0]], image)
+    for index in candidates[1:]:
+        other = network.meet(heard, encoded[index], image)
+        if rate_pair(*other[1]) > rate_pair(*met[1]):
+            best, met = index, other
+    return best, *met
+
+
+def rate_pair(first: PointAnswer, second: PointAnswer) -> float:
+    """How sure the network is of two views, 0 to 2: the sum of their means of (c - 1) / c."""
+    return sum(float((1 - 1 / answer.confidence).mean()) for answer in (first, second))
+
+
+def stack_answers(answers: list[PointAnswer]) -> PointAnswer:
+    """Answers of frames "b h w" as one of "b f h w"."""
+    points = torch.stack([answer.points for answer in answers], dim=1)
+    return PointAnswer(points, torch.stack([answer.confidence for answer in answers], dim=1))
+
+
+def check_count(frames: int) -> None:
+    """ConfigError where there are no two frames, which is what the pair network needs."""
+    if frames < 2:
+        raise ConfigError(f"{frames} frames; expected two or more: give more, or one image twice")

@@ -1,0 +1,206 @@
+"""One log from images to a sealed store: the stages in order."""
+
+import contextlib
+import errno
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+
+import cv2
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from driv3r.datasets import Reader, open_dataset
+from driv3r.datasets.preprocess import WorkRig, prepare_rig
+from driv3r.errors import Driv3rError
+from driv3r.evaluation.log_evaluator import EvalPart, LogScorer
+from driv3r.evaluation.records import LogResult
+from driv3r.evaluation.stored_frames import Moment, replay
+from driv3r.fusion import FusedFrame, FusionConfig, fuse
+from driv3r.geometry.cameras import lift_depth
+from driv3r.inference.registry import System, load_system
+from driv3r.pipelines.job import Job
+from driv3r.pipelines.predict import find_image, predict_frames
+from driv3r.pipelines.preflight import make_provenance
+from driv3r.reporting.log_images import Painter
+from driv3r.settings import Settings
+from driv3r.store.schema import LogHeader
+from driv3r.store.writer import LogWriter
+from driv3r.types import Reconstruction, Scene
+
+StageReport = Callable[[str, int, int], None]
+
+
+class LogWorker:
+    """Processes logs one after another; the network and the dataset are opened once."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+
+    @cached_property
+    def reader(self) -> Reader:
+        """The dataset."""
+        return open_reader(self.settings)
+
+    @cached_property
+    def system(self) -> System:
+        """The network with its weights."""
+        return load_system(self.settings)
+
+    def run(self, job: Job, report: StageReport) -> LogResult:
+        """Seal the log's store; what goes wrong fails this log and no other."""
+        try:
+            with limited_threads(self.settings.threads):
+                self._run(job, report)
+        except Driv3rError as error:
+            return LogResult(job.scene_id, "failed", f"{type(error).__name__}: {error}")
+        except OSError as error:
+            return LogResult(job.scene_id, "failed", explain_disk(error, job))
+        except Exception as error:  # a fault of ours must not take the other logs with it
+            return LogResult(job.scene_id, "failed", note_fault(error, job))
+        return LogResult(job.scene_id, "done")
+
+    def _run(self, job: Job, report: StageReport) -> None:
+        settings, seconds = self.settings, {}
+        with _timed(seconds, "read tables"):
+            system, scene = self.system, self.reader.read(job.scene_id)
+            work = prepare_rig(scene, system.size_hw)
+            find_image(scene)
+        header = make_header(settings, scene, work, system)
+        writer = LogWriter(job.staging, header)
+        with _timed(seconds, "predict"):
+            streamer = system.stream(work.rig, settings)
+            predict_frames(scene, work, writer, streamer, settings, _stage(report, "predict"))
+        scorer = LogScorer(
+            settings.protocol, work.rig, settings.model, settings.ego_poses, scene.generated
+        )
+        painter, stage = Painter(job.scene_id, len(scene.frames)), _stage(report, "fuse and score")
+        with _timed(seconds, "fuse and score"):
+            moments = replay(scene, work, writer.read_frame)
+            reconstruction = digest(moments, scorer, painter, lambda n: stage(n, len(scene.frames)))
+        with _timed(seconds, "store"):
+            writer.write_repairs([*scene.repairs, *(r for f in scorer.repairs for r in f)])
+            writer.write_reconstruction(reconstruction)
+            write_scores(writer, scorer.finish())
+            writer.write_pictures(painter.pictures)
+        writer.write_seconds({name: round(value, 3) for name, value in seconds.items()})
+        writer.seal()
+
+
+def open_reader(settings: Settings) -> Reader:
+    """The dataset of a run."""
+    return open_dataset(
+        settings.dataset,
+        settings.root,
+        sweeps=settings.sweeps,
+        follow_links=settings.follow_links,
+        split_file=settings.split_file,
+    )
+
+
+def write_scores(writer: LogWriter, parts: tuple[EvalPart, ...]) -> None:
+    """The figures of every protocol."""
+    for part in parts:
+        values = (part.protocol, part.card, part.scores, part.per_view, part.lost, part.dims)
+        writer.write_scores(*values)
+
+
+@contextmanager
+def limited_threads(count: int) -> Iterator[None]:
+    """Compute on so many CPU threads, and put back what the process had.
+
+    BLAS counts too: it splits sums by thread, and Ray sets its threads to 1 where a shell does not.
+    """
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
+    try:
+        with threadpool_limits(count, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+
+
+def explain_disk(error: OSError, job: Job) -> str:
+    """What to do about an error of the file system."""
+    what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "disk error"
+    return f"{what} ({error}): what is written below {job.out} is kept; free some and run it again"
+
+
+def note_fault(error: Exception, job: Job) -> str:
+    """A fault of driv3r's own in a line; its traceback lies beside the log's record."""
+    notes = job.failure_file.with_suffix(".traceback.txt")
+    with contextlib.suppress(OSError):  # a full disk must not take the other logs with it
+        notes.parent.mkdir(parents=True, exist_ok=True)
+        notes.write_text(traceback.format_exc())
+    return f"unexpected {type(error).__name__}: {error} (a fault of driv3r's: see {notes})"
+
+
+def make_header(settings: Settings, scene: Scene, work: WorkRig, system: System) -> LogHeader:
+    """What the log is, and all that decides its arrays."""
+    return LogHeader(
+        log_id=scene.id,
+        dataset=settings.dataset,
+        model=settings.model,
+        rig=work.rig,
+        full_cameras=scene.rig.cameras,
+        crops=work.crops,
+        time_us=scene.time_us,
+        is_keyframe=scene.is_keyframe,
+        input_hash=scene.input_hash,
+        provenance=make_provenance(settings),
+        scale="metric",
+        scale_source=system.scale_source,
+        ego_poses=settings.ego_poses,
+        origin_world=scene.origin_world,
+        generated=scene.generated,
+    )
+
+
+def fused_frame(moment: Moment) -> FusedFrame:
+    """The frame as world points for fusion."""
+    prediction, record = moment.record.prediction, moment.record
+    blank = np.zeros((*prediction.depth_m.shape[1:], 3), np.uint8)
+    points_world = []
+    for view, camera in enumerate(moment.rig.cameras):
+        world_T_cam = record.world_T_ego_cam[view] @ camera.ego_T_cam
+        points_world.append(lift_depth(camera, prediction.depth_m[view], world_T_cam))
+    return FusedFrame(
+        index=moment.index,
+        time_us=record.time_cam_us,
+        points_world=np.stack(points_world),
+        depth_m=prediction.depth_m,
+        sigma=prediction.sigma,
+        motion=prediction.motion,
+        rgb=np.stack([blank if image is None else image for image in moment.images]),
+    )
+
+
+def digest(
+    moments: Iterator[Moment], scorer: LogScorer, painter: Painter, report: Callable[[int], None]
+) -> Reconstruction:
+    """One pass over the written predictions: score, paint and fuse each."""
+
+    def watched() -> Iterator[FusedFrame]:
+        for moment in moments:
+            scorer.add(moment)
+            painter.add(moment, scorer)
+            yield fused_frame(moment)
+            report(moment.index + 1)
+
+    return fuse(watched(), FusionConfig())
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str):
+    since = time.monotonic()
+    yield
+    seconds[stage] = time.monotonic() - since
+
+
+def _stage(report: StageReport, name: str):
+    return lambda done, total: report(name, done, total)

@@ -1,0 +1,1 @@
+"""Meshes of what stands and moves in a generated street."""

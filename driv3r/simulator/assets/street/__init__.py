@@ -1,0 +1,1 @@
+"""Street furniture, plants, barriers, poles."""

@@ -1,0 +1,1 @@
+"""Cars, trucks and buses."""

@@ -1,0 +1,1 @@
+"""Generated worlds as nuScenes folders and training clips."""

@@ -1,0 +1,1 @@
+"""Images, depth, motion and LiDAR of a world."""

@@ -1,0 +1,1 @@
+"""Features tracked from frame to frame: ego motion, triangulated depth, correction."""

@@ -1,0 +1,198 @@
+"""A second look: a network's ego motion and depth held against features tracked in finer images.
+
+Features of still surfaces are tracked into each camera's last image. By them the rig's motion is
+found, with it their depth by triangulation; and as a network's errors are smooth, from what they
+show to be wrong follows what is wrong around them (predicted depth held against what a moving
+camera sees: CNN-SLAM, Tateno et al. 2017).
+"""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+
+from driv3r.geometry.cameras import project
+from driv3r.tracking.feature_tracker import Features, Glance, RigTracker, TrackerConfig
+from driv3r.tracking.gp_depth_correction import ErrorModel, Places, krige
+from driv3r.tracking.motion_filter import MotionConfig, MotionFilter
+from driv3r.tracking.rig_pnp import Sightings
+from driv3r.tracking.triangulation import (
+    NEAREST_M,
+    NO_LANDMARKS,
+    Landmarks,
+    Measured,
+    TriangulationConfig,
+    carry_on,
+    choose_best,
+    find_again,
+    gather,
+    remember,
+    triangulate,
+)
+from driv3r.types import Camera, Images, Prediction, Rig, Transform
+
+PASSES = 2  # tracked again with the first answer
+MIN_MEASURED = 3  # of a camera
+STEP = 2  # pixels between places where the error is reckoned
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    """The parts' settings. Of what kriging says of the variance, `believed` counts.
+
+    `common` is what all of a frame's triangulated depths may be off by together, as speed is.
+    """
+
+    tracker: TrackerConfig = TrackerConfig(
+        max_features=300, quality=0.0005, gap_px=8, max_depth_m=120.0, max_sigma=5.0
+    )
+    motion: MotionConfig = MotionConfig()
+    triangulation: TriangulationConfig = TriangulationConfig()
+    errors: ErrorModel = ErrorModel()
+    common: float = 0.05
+    believed: float = 0.7
+
+
+class TrackRefiner:
+    """Refines frame after frame. Cameras of `rig` have the size of the images given.
+
+    Predictions may be of any other size that covers the same field of view.
+    """
+
+    def __init__(self, rig: Rig, config: RefineConfig | None = None):
+        self.config = config or RefineConfig()
+        self.tracker = RigTracker(rig, self.config.tracker)
+        self.motion = MotionFilter(self.config.motion)
+        self._last: Glance | None = None
+        self._marks: Landmarks = NO_LANDMARKS
+
+    def step(
+        self,
+        images: Images,
+        prediction: Prediction,
+        gap_s: float,
+        known_last_T_ego: Transform | None = None,
+    ) -> Prediction:
+        """The prediction with better depth, sigma and ego motion; a log's first frame as it is.
+
+        Where the motion is known it is not looked for. GeometryError for what does not fit the rig.
+        """
+        now = self.tracker.glance(images, prediction)
+        last, self._last = self._last, now
+        if last is None or prediction.last_T_ego is None or gap_s <= 0:
+            self._marks = NO_LANDMARKS  # where they are now is not known
+            return prediction
+        features = self._find_features(now, last)
+        if known_last_T_ego is None:
+            last_T_ego = self._find_motion(features, now, last, prediction.last_T_ego, gap_s)
+            prediction = replace(prediction, last_T_ego=last_T_ego)
+        else:
+            last_T_ego = known_last_T_ego
+        seen = self.tracker.track(features, now, last, last_T_ego)
+        return self._correct_depth(prediction, now, seen, last_T_ego, gap_s)
+
+    def save_state(self) -> dict[str, np.ndarray]:
+        """What the next frame needs as arrays, exactly; empty before a frame."""
+        if self._last is None:
+            return {}
+        marks = {"mark_points": self._marks.points_ego, "mark_noise": self._marks.noise}
+        return self.tracker.pack(self._last) | self.motion.save_state() | marks
+
+    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take up what `save_state` gave; GeometryError where it is of another rig."""
+        self._last = self.tracker.unpack(arrays) if arrays else None
+        self.motion.load_state(arrays)
+        marks = Landmarks(arrays["mark_points"], arrays["mark_noise"]) if arrays else NO_LANDMARKS
+        self._marks = marks
+
+    def _find_features(self, now: Glance, last: Glance) -> list[Features]:
+        """Of the ground and of all else apart: the ground's are weak, and tell the speed."""
+        features = []
+        for view in map(int, np.flatnonzero(last.present & now.present)):
+            heights_m = self.tracker.heights_m(now, view)
+            ground = np.abs(heights_m) < self.config.motion.ground_m
+            features.append(self.tracker.find_features(now, view, (ground, ~ground)))
+        return features
+
+    def _find_motion(
+        self,
+        features: list[Features],
+        now: Glance,
+        last: Glance,
+        last_T_ego: Transform,
+        gap_s: float,
+    ) -> Transform:
+        """last_T_ego by the features and what is believed beforehand."""
+        belief = found = self.motion.expect(last_T_ego, gap_s)
+        for _ in range(PASSES):
+            seen = self.tracker.track(features, now, last, found.last_T_ego)
+            found = self.motion.measure(self.tracker.rig, seen, belief)
+        self.motion.keep(found, gap_s)
+        return found.last_T_ego
+
+    def _correct_depth(
+        self,
+        prediction: Prediction,
+        now: Glance,
+        seen: Sightings,
+        last_T_ego: Transform,
+        gap_s: float,
+    ) -> Prediction:
+        """Depth and sigma of all cameras; the points that showed it are remembered."""
+        config = self.config.triangulation
+        marks = carry_on(self._marks, last_T_ego, gap_s, config)
+        fresh: list[Landmarks] = []
+        depth_m, sigma = prediction.depth_m.copy(), prediction.sigma.copy()
+        for view in map(int, np.flatnonzero(now.present)):
+            camera = self.tracker.rig.cameras[view]
+            new = triangulate(camera, seen.of_camera(view), last_T_ego, config)
+            old = find_again(camera, marks, now, view, config)
+            best = choose_best(camera, (new, old), config.cells)
+            if len(best.error) >= MIN_MEASURED:
+                depth_m[view], sigma[view] = self._correct_camera(
+                    camera, best, now.depth_m[view], now.sigma[view]
+                )
+            fresh.append(remember(camera, new))
+        self._marks = gather([*fresh, marks], config)
+        return replace(prediction, depth_m=depth_m, sigma=sigma)
+
+    def _correct_camera(
+        self,
+        camera: Camera,
+        measured: Measured,
+        depth_m: Float32[np.ndarray, "h w"],
+        sigma: Float32[np.ndarray, "h w"],
+    ) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
+        """Depth and sigma after kriging of the measured errors."""
+        h, w = depth_m.shape
+        uv, there_m, _ = project(camera, measured.points_cam)
+        uv = uv * np.array([w / camera.size_hw[1], h / camera.size_hw[0]])
+        where = Places(uv / w, np.log(there_m), measured.sigma)
+        rows, columns = np.mgrid[:h:STEP, :w:STEP].reshape(2, -1)
+        middles = (np.stack([columns, rows], 1) + 0.5 * STEP) / w
+        log_depth = np.log(_average_blocks(depth_m)).astype(np.float64)
+        asked = Places(middles, log_depth.ravel(), np.ones(len(rows)))
+        maps = krige(
+            self.config.errors, where, measured.error, measured.noise, self.config.common, asked
+        )
+        coarse_hw = (-(-h // STEP), -(-w // STEP))
+        by_sigma, left = (cv2.resize(x.reshape(coarse_hw).astype(np.float32), (w, h)) for x in maps)
+        shrink = np.sqrt(1 - np.float32(self.config.believed) * (1 - left))
+        return depth_m * np.exp(by_sigma * sigma), sigma * shrink
+
+
+def _average_blocks(depth_m: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "y x"]:
+    """Depth at the middles of STEP x STEP blocks: the mean inverse depth, affine on planes.
+
+    1 m where a whole block has none: what is NaN stays so, and must not spread.
+    """
+    h, w = depth_m.shape
+    known = np.isfinite(depth_m)
+    inverse = np.where(known, 1 / np.maximum(np.nan_to_num(depth_m, nan=1.0), NEAREST_M), 0.0)
+    pad = ((0, -h % STEP), (0, -w % STEP))
+    blocks = [np.pad(a.astype(np.float32), pad) for a in (inverse, known)]
+    total, count = (
+        a.reshape(a.shape[0] // STEP, STEP, a.shape[1] // STEP, STEP).sum((1, 3)) for a in blocks
+    )
+    return np.where(count > 0, count / np.where(count > 0, total, 1.0), 1.0).astype(np.float32)

@@ -1,0 +1,107 @@
+"""How a rig moved, by what is believed beforehand and by what its features show.
+
+Believed are the network's motion and the last one kept up (a Kalman filter of constant rates; Thrun
+et al. 2005, Probabilistic Robotics, section 3.2). The way ahead is as long as depth is large, and a
+network that errs does so for whole frames, save on the ground near the car, which the heights of
+the cameras tell: so depth above it or farther off counts little, turns and directions in full.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from driv3r.geometry.transforms import from_rotvec, to_rotvec
+from driv3r.tracking.rig_pnp import Sightings, refine_motion, tell_information
+from driv3r.types import Rig, Transform
+
+
+@dataclass(frozen=True)
+class MotionConfig:
+    """How far each side is believed, as standard deviations.
+
+    Of the network's motion: `speed_share` of the speed and `speed_mps` ahead, `slip_mps` across and
+    up, `turn_dps` (degrees a second) about x, y, z. A rate changes within a second by
+    `change_mps2` ahead, `sway_mps2` across and up, `twist_rps2` about x, y, z. Points higher or
+    deeper than `ground_m`, or farther than `near_m`, have `above` times their sigma. `common` is
+    the relative error of a found speed that no number of features lessens.
+    """
+
+    speed_share: float = 0.3
+    speed_mps: float = 0.3
+    slip_mps: float = 0.1
+    turn_dps: tuple[float, float, float] = (0.3, 0.5, 0.7)
+    change_mps2: float = 1.0
+    sway_mps2: float = 0.3
+    twist_rps2: tuple[float, float, float] = (0.1, 0.1, 0.3)
+    ground_m: float = 0.25
+    near_m: float = 15.0
+    above: float = 5.0
+    common: float = 0.03
+    reprojection_px: float = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Belief:
+    """A motion and its inverse covariance (turn in rad, shift in m)."""
+
+    last_T_ego: Transform
+    information: Float[np.ndarray, "6 6"]
+
+
+class MotionFilter:
+    """Follows the rates of turn and shift from frame to frame."""
+
+    def __init__(self, config: MotionConfig):
+        self.config = config
+        self._rate: Float[np.ndarray, "6"] | None = None
+        self._covariance: Float[np.ndarray, "6 6"] = np.zeros((6, 6))
+
+    def expect(self, last_T_ego: Transform, gap_s: float) -> Belief:
+        """The network's motion and the last one kept up, each by its information."""
+        config = self.config
+        ahead_m = config.speed_share * abs(last_T_ego[0, 3]) + config.speed_mps * gap_s
+        slip_m = config.slip_mps * gap_s
+        turns = np.radians(config.turn_dps) * gap_s
+        information = np.diag(1.0 / np.array([*turns, ahead_m, slip_m, slip_m]) ** 2)
+        if self._rate is None:
+            return Belief(last_T_ego, information)
+        sway = config.sway_mps2
+        changes = np.array([*config.twist_rps2, config.change_mps2, sway, sway]) * gap_s
+        kept = np.linalg.inv((self._covariance + np.diag(changes**2)) * gap_s**2)
+        both = information + kept
+        told = information @ _to_vector(last_T_ego) + kept @ (self._rate * gap_s)
+        mean = np.linalg.solve(both, told)
+        return Belief(from_rotvec(mean[:3], mean[3:]), both)
+
+    def measure(self, rig: Rig, seen: Sightings, belief: Belief) -> Belief:
+        """The most probable motion; `seen` are this frame's points as the last images show them."""
+        config, points = self.config, seen.points_src
+        far = np.linalg.norm(points[:, :2], axis=1) > config.near_m
+        above = far | (np.abs(points[:, 2]) > config.ground_m)
+        seen = replace(seen, sigma=seen.sigma * np.where(above, config.above, 1.0))
+        px, information = config.reprojection_px, belief.information
+        last_T_ego = refine_motion(rig, seen, belief.last_T_ego, px, information=information)
+        information = information + tell_information(rig, seen, last_T_ego, px)
+        return Belief(last_T_ego, information)
+
+    def keep(self, found: Belief, gap_s: float) -> None:
+        """Go on from a motion that was found."""
+        rate = _to_vector(found.last_T_ego) / gap_s
+        slack = np.zeros((6, 6))
+        slack[3, 3] = (self.config.common * rate[3]) ** 2
+        self._rate = rate
+        self._covariance = np.linalg.inv(found.information) / gap_s**2 + slack
+
+    def save_state(self) -> dict[str, np.ndarray]:
+        """The last rates as arrays; empty before any."""
+        return {} if self._rate is None else {"rate": self._rate, "covariance": self._covariance}
+
+    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take up what `save_state` gave."""
+        self._rate = arrays.get("rate")
+        self._covariance = arrays.get("covariance", np.zeros((6, 6)))
+
+
+def _to_vector(motion: Transform) -> Float[np.ndarray, "6"]:
+    return np.concatenate([to_rotvec(motion), motion[:3, 3]])

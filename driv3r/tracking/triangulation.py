@@ -1,0 +1,151 @@
+"""Depth of tracked features by triangulation, and the points that are remembered of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from jaxtyping import Float
+
+from driv3r.geometry.cameras import project
+from driv3r.geometry.transforms import apply, invert
+from driv3r.tracking.feature_tracker import Glance, join_rows, sample_cells
+from driv3r.tracking.rig_pnp import Sightings
+from driv3r.types import Camera, Transform
+
+NEAREST_M = 0.05
+
+
+@dataclass(frozen=True)
+class TriangulationConfig:
+    """Which depths count, and how far.
+
+    A track is off by `noise_px`, and counts if it misses its epipolar line by less than `miss_px`
+    and moves by more than `min_px` where depth grows e-fold; what its surface and the motion may be
+    off by is `floor`, relative. Depths more than `farthest` times off are wrong tracks.
+
+    Points are remembered while their noise, which grows by `grow` a second, is below `worst`, the
+    newest `most` of them. One counts again where the stated depth is off by less than `gate`
+    standard deviations and `off` in log depth, else something hides it. Of all in a cell (`cells`
+    of them along the image's width) the best counts.
+    """
+
+    noise_px: float = 1.0
+    miss_px: float = 1.5
+    min_px: float = 1.0
+    floor: float = 0.03
+    farthest: float = 4.5
+    grow: float = 1.69
+    worst: float = 0.2
+    most: int = 20000
+    gate: float = 2.5
+    off: float = 0.3
+    cells: int = 28
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Errors of log depth in one camera and their noise; points are where the stated depth is.
+
+    `sigma` is the stated one.
+    """
+
+    points_cam: Float[np.ndarray, "n 3"]
+    sigma: Float[np.ndarray, "n"]
+    error: Float[np.ndarray, "n"]
+    noise: Float[np.ndarray, "n"]
+
+    def take(self, rows: np.ndarray) -> "Measured":
+        """Some of them, by index or mask."""
+        return Measured(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class Landmarks:
+    """Points of the still world in the ego frame, and the noise of their log depth."""
+
+    points_ego: Float[np.ndarray, "n 3"]
+    noise: Float[np.ndarray, "n"]
+
+
+NO_LANDMARKS = Landmarks(np.zeros((0, 3)), np.zeros(0))
+
+
+def triangulate(
+    camera: Camera, seen: Sightings, last_T_ego: Transform, config: TriangulationConfig
+) -> Measured:
+    """Log of triangulated over stated depth of one camera's features, as its last image shows them.
+
+    A feature at some factor times its stated depth is seen at xy: linear in that factor, solved by
+    least squares.
+    """
+    last_T_cam = invert(camera.ego_T_cam) @ last_T_ego @ camera.ego_T_cam
+    points_cam = apply(invert(camera.ego_T_cam), seen.points_src)
+    turned, shift_m = points_cam @ last_T_cam[:3, :3].T, last_T_cam[:3, 3]
+    by_factor = turned[:, :2] - seen.xy * turned[:, 2:]
+    constant = shift_m[:2] - seen.xy * shift_m[2]
+    square = np.maximum((by_factor**2).sum(1), 1e-12)
+    factor = -(by_factor * constant).sum(1) / square
+    good = (factor < config.farthest) & (factor > 1 / config.farthest)
+    factor = np.where(good, factor, 1.0)
+    there = turned * factor[:, None] + shift_m
+    z = np.maximum(there[:, 2:], NEAREST_M)
+    focal_px = np.array([camera.K[0, 0], camera.K[1, 1]])
+    miss_px = np.linalg.norm((there[:, :2] / z - seen.xy) * focal_px, axis=1)
+    # d(x / z) / d(log factor), where x and z grow by `turned`
+    along = (turned[:, :2] * z - there[:, :2] * turned[:, 2:]) / z**2 * factor[:, None]
+    moves_px = np.linalg.norm(along * focal_px, axis=1)
+    good &= (miss_px < config.miss_px) & (moves_px > config.min_px) & (there[:, 2] > NEAREST_M)
+    noise = np.hypot(config.noise_px / np.maximum(moves_px, 1e-9), config.floor)
+    return Measured(points_cam, seen.sigma, np.log(factor), noise).take(good)
+
+
+def find_again(
+    camera: Camera, marks: Landmarks, now: Glance, view: int, config: TriangulationConfig
+) -> Measured:
+    """What remembered points say of the depth that is stated now."""
+    points_cam = apply(invert(camera.ego_T_cam), marks.points_ego)
+    uv, z, inside = project(camera, points_cam)
+    points_cam, noise, uv, z = points_cam[inside], marks.noise[inside], uv[inside], z[inside]
+    depth_m, sigma, motion = (
+        sample_cells(x[view], uv, camera.size_hw).astype(np.float64)
+        for x in (now.depth_m, now.sigma, now.motion)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.log(z / depth_m)
+        near = np.abs(error) < np.minimum(
+            config.gate * np.hypot(np.sqrt(2) * sigma, noise), config.off
+        )
+    seen = near & (motion < 0.5)
+    at_stated = points_cam * np.where(seen, depth_m / z, 1.0)[:, None]
+    return Measured(at_stated, sigma, error, noise).take(seen)
+
+
+def choose_best(camera: Camera, parts: Sequence[Measured], cells: int) -> Measured:
+    """Of all in a cell that with the least noise, in a fixed order."""
+    joined = join_rows(parts)
+    uv, _, _ = project(camera, joined.points_cam)
+    column, row = np.floor(uv / camera.size_hw[1] * cells).astype(int).T
+    order = np.argsort(joined.noise, kind="stable")
+    _, first = np.unique((row * cells + column)[order], return_index=True)
+    return joined.take(np.sort(order[first]))
+
+
+def remember(camera: Camera, measured: Measured) -> Landmarks:
+    """The triangulated points themselves."""
+    points_cam = measured.points_cam * np.exp(measured.error)[:, None]
+    return Landmarks(apply(camera.ego_T_cam, points_cam), measured.noise)
+
+
+def carry_on(
+    marks: Landmarks, last_T_ego: Transform, gap_s: float, config: TriangulationConfig
+) -> Landmarks:
+    """Landmarks of the last frame in this one's ego frame."""
+    noise = marks.noise * config.grow**gap_s
+    return Landmarks(apply(invert(last_T_ego), marks.points_ego), noise)
+
+
+def gather(parts: Sequence[Landmarks], config: TriangulationConfig) -> Landmarks:
+    """What is worth remembering, the first parts first."""
+    joined = join_rows(parts)
+    keep = np.flatnonzero(joined.noise < config.worst)[: config.most]
+    return Landmarks(joined.points_ego[keep], joined.noise[keep])
