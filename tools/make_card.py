@@ -16,10 +16,10 @@ from driv3r.training.lineage import as_ranges
 SHOWN = ("abs_rel", "sq_rel", "rmse", "delta1")
 INTRO = """\
 Metric depth along the rays of a calibrated surround rig, its uncertainty, motion and ego motion,
-frame by frame with a memory of the last four frames. Trained on generated worlds (`driv3r/simulator`)
-and on nothing else. One part is not trained here and has seen photographs: XFeat's features
-(Potje et al., CVPR 2024, trained by their authors on MegaDepth and COCO), by which images are
-matched. No image of a driving dataset was seen in training.
+frame by frame with a memory of the last four frames. Trained on generated worlds
+(`driv3r/simulator`) and on nothing else. One part is not trained here and has seen photographs:
+XFeat's features (Potje et al., CVPR 2024, trained by their authors on MegaDepth and COCO), by which
+images are matched. No image of a driving dataset was seen in training.
 
 - input: up to any number of calibrated cameras, resized to 256 x 448; a camera may be missing
 - output: depth (m), Laplace scale of log depth, probability of motion, ego motion

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from driv3r.geometry.cameras import crop_resize, resize_camera
-from driv3r.types import Frame, Rig, Scene
+from driv3r.types import Frame, Rig
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,11 +18,11 @@ class WorkRig:
     crops: tuple[tuple[int, int, int, int], ...]
 
 
-def prepare_rig(scene: Scene, size_hw: tuple[int, int]) -> WorkRig:
+def prepare_rig(rig: Rig, size_hw: tuple[int, int]) -> WorkRig:
     """Crop to the working aspect ratio, then resize; the intrinsics follow."""
-    pairs = [crop_resize(camera, size_hw) for camera in scene.rig.cameras]
+    pairs = [crop_resize(camera, size_hw) for camera in rig.cameras]
     cameras = tuple(camera for camera, _ in pairs)
-    return WorkRig(replace(scene.rig, cameras=cameras), tuple(crop for _, crop in pairs))
+    return WorkRig(replace(rig, cameras=cameras), tuple(crop for _, crop in pairs))
 
 
 def resize_work(work: WorkRig, size_hw: tuple[int, int]) -> WorkRig:

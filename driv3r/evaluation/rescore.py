@@ -60,7 +60,7 @@ def _score_store(store: LogStore, scene: Scene, protocol: str, report: Report) -
             f"{store.path} has {len(store.time_us)} frames at other times than scene {scene.id} "
             f"({len(scene.frames)}); give the --root it was made from"
         )
-    work = prepare_rig(scene, store.rig.cameras[0].size_hw)
+    work = prepare_rig(scene.rig, store.rig.cameras[0].size_hw)
     scorer = LogScorer(protocol, work.rig, store.header.model, store.ego_poses, scene.generated)
     for moment in replay(scene, work, store.record):
         scorer.add(moment)

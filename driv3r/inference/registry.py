@@ -1,8 +1,10 @@
 """The system that a run uses, loaded once: our network or a published one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
+import torch
 from torch import nn
 
 from driv3r.errors import ConfigError
@@ -16,7 +18,7 @@ from driv3r.inference.vggt import VggtLooker
 from driv3r.inference.window_adapters import MonoPoints, PairLooker, SlamLooker, StarLooker
 from driv3r.models.checkpoints import SHIPPED, load_weights
 from driv3r.models.driv3r.network import Driv3r
-from driv3r.models.driv3r.streaming import Streamer, choose_device
+from driv3r.models.driv3r.streaming import Streamer, choose_device, fast_bf16
 from driv3r.models.official_checkpoints import load_official
 from driv3r.models.published.mvdust3r import MvDust3r
 from driv3r.models.published.pair_networks import PairNet
@@ -151,3 +153,41 @@ def make_looker(system: System, rig: Rig, settings: Settings, flow: Flow) -> Loo
     raise ConfigError(
         f"{type(network).__name__} answers only beside another network; choose another --model"
     )
+
+
+def resolve_model(settings: Settings, here: bool = True) -> Settings:
+    """Settings whose "own", "auto" and default are decided, as far as the model goes.
+
+    ConfigError names what can not be. Where the work is not done `here` but on a cluster, the
+    device is looked for there.
+    """
+    if settings.calibration == "hidden" and settings.ego_poses == "odometry":
+        raise ConfigError(
+            "--ego-poses odometry needs the calibration that --calibration hidden does not tell; "
+            "leave one of them out"
+        )
+    choose_partner(settings)
+    tell_scale(settings)
+    weights = settings.weights or default_weights(settings.model)
+    for path in (weights, settings.second_weights):
+        if path is not None and not path.is_file():
+            raise ConfigError(f"no weights at {path}; give a file that exists")
+    return replace(
+        settings,
+        weights=weights,
+        aligner=choose_aligner(settings.model, settings.aligner),
+        refine="tracks" if choose_tracks(settings) else "none",
+        precision=_choose_precision(settings, here),
+    )
+
+
+def _choose_precision(settings: Settings, here: bool) -> Literal["bf16", "fp32"]:
+    """What "auto" is on the device, so that all workers do the same and the store says it."""
+    device = choose_device(settings.device) if here else torch.device(settings.device)
+    if choose_model(settings.model).network is not Driv3r:
+        if settings.precision == "bf16":
+            raise ConfigError(f"--precision bf16: {settings.model} runs in fp32; leave it out")
+        return "fp32"
+    if settings.precision != "auto":
+        return settings.precision
+    return "bf16" if (device.type == "cuda" and not here) or fast_bf16(device) else "fp32"

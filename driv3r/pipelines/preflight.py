@@ -4,9 +4,8 @@ import platform
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import filelock
@@ -18,16 +17,7 @@ from driv3r.config import build_recipe
 from driv3r.datasets import READERS, Reader
 from driv3r.errors import ConfigError, DatasetError, StoreError
 from driv3r.evaluation.metrics.protocol import PROTOCOLS
-from driv3r.inference.registry import (
-    System,
-    choose_partner,
-    choose_tracks,
-    default_weights,
-    tell_scale,
-)
-from driv3r.models.driv3r.network import Driv3r
-from driv3r.models.driv3r.streaming import choose_device, fast_bf16
-from driv3r.models.registry import choose_aligner, choose_model
+from driv3r.inference.registry import System, resolve_model, tell_scale
 from driv3r.pipelines.job import Job
 from driv3r.settings import Provenance, Settings, hash_file, hash_sources, identity_of
 
@@ -45,41 +35,12 @@ def resolve(settings: Settings, here: bool = True) -> Settings:
     _choose(settings.protocol, PROTOCOLS, "protocol")
     if settings.threads < 1:
         raise ConfigError(f"threads is {settings.threads}; expected 1 at least")
-    if settings.calibration == "hidden" and settings.ego_poses == "odometry":
-        raise ConfigError(
-            "--ego-poses odometry needs the calibration that --calibration hidden does not tell; "
-            "leave one of them out"
-        )
-    choose_partner(settings)
-    tell_scale(settings)
-    weights = settings.weights or default_weights(settings.model)
-    for path in (weights, settings.second_weights):
-        if path is not None and not path.is_file():
-            raise ConfigError(f"no weights at {path}; give a file that exists")
-    return replace(
-        settings,
-        weights=weights,
-        aligner=choose_aligner(settings.model, settings.aligner),
-        refine="tracks" if choose_tracks(settings) else "none",
-        precision=_choose_precision(settings, here),
-    )
+    return resolve_model(settings, here)
 
 
 def _choose(name: str, known: Iterable[str], what: str) -> None:
     if name not in known:
         raise ConfigError(f"no {what} {name!r}; known: {', '.join(known)}")
-
-
-def _choose_precision(settings: Settings, here: bool) -> Literal["bf16", "fp32"]:
-    """What "auto" is on the device, so that all workers do the same and the store says it."""
-    device = choose_device(settings.device) if here else torch.device(settings.device)
-    if choose_model(settings.model).network is not Driv3r:
-        if settings.precision == "bf16":
-            raise ConfigError(f"--precision bf16: {settings.model} runs in fp32; leave it out")
-        return "fp32"
-    if settings.precision != "auto":
-        return settings.precision
-    return "bf16" if (device.type == "cuda" and not here) or fast_bf16(device) else "fp32"
 
 
 def make_provenance(settings: Settings) -> Provenance:

@@ -45,14 +45,18 @@ def process(
     address: str | None = None,
     replace_finished: bool = False,
     report: Report = lambda log, stage, done, total: None,
+    scenes: Sequence[str] | None = None,
+    limit: int | None = None,
 ) -> RunResult:
-    """Process every log of a split; a killed run goes on, a finished one is not done again.
+    """Process the logs of a split; a killed run goes on, a finished one is not done again.
+
+    All of them, or those named in `scenes`, and no more than `limit`.
 
     Raises ConfigError, DatasetError, CheckpointError or StoreError for what can not be, before
     anything is written. What goes wrong with one log is told in its result.
     """
     settings, out = resolve(settings, here=address is None), out.expanduser().resolve()
-    reader, names = list_logs(settings)
+    reader, names = list_logs(settings, scenes, limit)
     run, provenance = describe(settings, names), make_provenance(settings)
     jobs = [Job(settings, name, out, replace_finished) for name in names]
     todo = sort_out(jobs, reader, provenance)
@@ -73,15 +77,23 @@ def make_settings(**options: Any) -> Settings:
     return build_recipe(options, Settings, "options")
 
 
-def list_logs(settings: Settings) -> tuple[Reader, tuple[str, ...]]:
-    """The dataset's reader, and the logs of the split as it has them."""
+def list_logs(
+    settings: Settings, scenes: Sequence[str] | None, limit: int | None
+) -> tuple[Reader, tuple[str, ...]]:
+    """The dataset's reader, and the logs of the split as it has them, or those asked for."""
     from driv3r.pipelines.worker import open_reader
 
     reader = open_reader(settings)
     names = reader.scenes(settings.split)
     if not names:
         raise ConfigError(f"split {settings.split!r} of {settings.root} holds no log")
-    return reader, names
+    strange = [name for name in scenes or () if name not in names]
+    if strange:
+        some = ", ".join(names[:5]) + ", ..." * (len(names) > 5)
+        raise ConfigError(
+            f"split {settings.split!r} has no log {', '.join(strange)}; it has {len(names)}: {some}"
+        )
+    return reader, tuple(name for name in names if not scenes or name in scenes)[:limit]
 
 
 def run_jobs(

@@ -67,7 +67,7 @@ class LogWorker:
         settings, seconds = self.settings, {}
         with _timed(seconds, "read tables"):
             system, scene = self.system, self.reader.read(job.scene_id)
-            work = prepare_rig(scene, system.size_hw)
+            work = prepare_rig(scene.rig, system.size_hw)
             find_image(scene)
         header = make_header(settings, scene, work, system)
         writer = LogWriter(job.staging, header)

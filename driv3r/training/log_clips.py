@@ -108,7 +108,7 @@ def read_log_clips(
     """
     _check_sensors(scene)
     moments = _choose_moments(scene, config)
-    work = prepare_rig(scene, config.size_hw)
+    work = prepare_rig(scene.rig, config.size_hw)
     protocol = DepthProtocol("training", config.min_m, config.max_m)
 
     def read(index: int) -> _Part:

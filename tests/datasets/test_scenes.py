@@ -255,7 +255,7 @@ def test_the_working_rig_stands_on_the_same_road(pristine: Path) -> None:
         scene.time_us,
         scene.is_keyframe,
     )
-    assert prepare_rig(raised, (16, 24)).rig.ground_z_m == -0.35
+    assert prepare_rig(raised.rig, (16, 24)).rig.ground_z_m == -0.35
 
 
 @pytest.mark.parametrize(

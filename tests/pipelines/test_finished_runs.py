@@ -182,7 +182,7 @@ def test_the_store_tells_where_its_pixels_come_from(finished, tiny_world):
     run, out = finished
     store = LogStore.open(out / f"{run.logs[0].log_id}.zarr")
     header, scene = store.header, open_reader(settings_for(tiny_world)).read(store.log_id)
-    work = prepare_rig(scene, header.rig.cameras[0].size_hw)
+    work = prepare_rig(scene.rig, header.rig.cameras[0].size_hw)
     wanted = prepare_images(scene.frames[1], work)
     for view, (full, camera) in enumerate(
         zip(header.full_cameras, header.rig.cameras, strict=True)

@@ -79,7 +79,7 @@ def make_scene(gone: tuple[int, ...] = (), off_m: float = 0.0) -> Scene:
 
 def write(folder: Path, scene: Scene, motions: list, unscaled=frozenset()) -> LogWriter:
     settings = resolve(settings_for(folder, refine="none"))
-    work = prepare_rig(scene, SIZE_HW)
+    work = prepare_rig(scene.rig, SIZE_HW)
     writer = LogWriter(folder / "s", make_header(settings, scene, work, load_system(settings)))
     streamer = Scripted(work.rig, motions, unscaled)
     predict_frames(scene, work, writer, streamer, settings, lambda *event: None)
@@ -116,7 +116,7 @@ def test_extrapolated_frames_have_no_part_in_ego_figures(tmp_path):
     wrong[0, 3] += 0.4  # 10 % too far, in every step that is found
     writer = write(tmp_path, scene, [None, wrong, None, wrong, wrong])
     scorer = LogScorer("nuscenes", scene.rig, "x", "predicted")
-    for moment in replay(scene, prepare_rig(scene, SIZE_HW), writer.read_frame):
+    for moment in replay(scene, prepare_rig(scene.rig, SIZE_HW), writer.read_frame):
         scorer.add(moment)
     (part,) = scorer.finish()
     figures = {(s.metric, s.scaling): s for s in part.scores}
@@ -133,7 +133,7 @@ def test_a_log_without_a_motion_has_no_ego_figure(tmp_path):
     scene = make_scene()
     writer = write(tmp_path, scene, [None] * KEYFRAMES)
     scorer = LogScorer("nuscenes", scene.rig, "x", "predicted")
-    for moment in replay(scene, prepare_rig(scene, SIZE_HW), writer.read_frame):
+    for moment in replay(scene, prepare_rig(scene.rig, SIZE_HW), writer.read_frame):
         scorer.add(moment)
     (part,) = scorer.finish()
     assert {s.metric for s in part.scores} == {"path_length", "step"}
@@ -183,7 +183,7 @@ def test_exact_depth_of_any_crop_is_exact_at_tracked_features(size_hw):
     pairs = zip(shots, full.cameras, strict=True)
     frame = Frame(0, np.eye(4), tuple(View(shot.image, 0, c.ego_T_cam) for shot, c in pairs))
     scene = Scene("log", full, [frame], np.zeros(1, np.int64), np.ones(1, bool))
-    work = prepare_rig(scene, size_hw)
+    work = prepare_rig(scene.rig, size_hw)
     truth = [view for view, _ in render_frame(renderer, work.rig, 0.3)]
     depth_m = np.stack([np.where(v.depth_m > 0, v.depth_m, np.nan) for v in truth])
     sigma = np.full_like(depth_m, 0.02)
@@ -239,7 +239,7 @@ def test_the_origin_of_the_ego_frame_may_be_above_the_road(tiny_world):
     )
     answers = []
     for rig in (scene.rig, raised):
-        work = prepare_rig(replace(scene, rig=rig), system.size_hw)
+        work = prepare_rig(rig, system.size_hw)
         streamer = system.stream(work.rig, settings)
         for i in range(2):
             last = streamer.step(StreamFrame(prepare_images(scene.frames[i], work), 0.5 * i))

@@ -136,7 +136,7 @@ def test_rig_images_and_ego_rates() -> None:
     assert view is not None
     means = view.image[8:168].reshape(80, 2, 160, 2, 3).mean((1, 3))
     np.testing.assert_allclose(last.images[2, 1].permute(1, 2, 0), means, atol=0.51)
-    work = prepare_rig(scene, SIZE_HW)
+    work = prepare_rig(scene.rig, SIZE_HW)
     for shown, image in zip(
         first.images[1], prepare_images(scene.frames[1], work), strict=True
     ):  # as `process` has them

@@ -1,0 +1,53 @@
+"""The commands of the generated world."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from driv3r.cli.screen import StageBars, screen
+
+app = typer.Typer(no_args_is_help=True, help="The generated driving world.")
+
+
+@app.command("make")
+def world_make(
+    root: Annotated[Path, typer.Option(help="Folder to write.")] = Path("data/nuscenes"),
+    recipe: Annotated[str, typer.Option(help="A name in configs/world, or a YAML file.")] = "demo",
+    workers: Annotated[int, typer.Option(min=1, help="Rendering processes.")] = 2,
+    replace: Annotated[
+        bool, typer.Option(help="Delete another generated world that lies there.")
+    ] = False,
+) -> None:
+    """Generate logs in the nuScenes v1.0 layout, unless the folder holds this very world."""
+    from driv3r.config import find_recipe, load_recipe
+    from driv3r.simulator.export.marker import check_world, discard_world
+    from driv3r.simulator.export.nuscenes_writer import WorldRecipe, write_world
+
+    parsed = load_recipe(find_recipe(recipe, "world"), WorldRecipe)
+    if replace:
+        discard_world(root, parsed)
+    if check_world(root, parsed):
+        screen.print(f"{root} holds this world already", soft_wrap=True)
+        return
+    with StageBars() as bars:
+        write_world(root, parsed, workers, lambda done, n: bars.update("", "render world", done, n))
+    screen.print(f"world: {root}", soft_wrap=True)
+
+
+@app.command("preview")
+def world_preview(
+    seed: Annotated[int, typer.Option(help="The world's seed.")] = 0,
+    kind: Annotated[str | None, typer.Option(help="A kind of scene instead of the seed's.")] = None,
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("world.png"),
+    width: Annotated[int, typer.Option(min=64, help="Of one camera's image, pixels.")] = 392,
+) -> None:
+    """Draw a contact sheet: six cameras at four times, then depth, motion and LiDAR."""
+    import cv2
+
+    from driv3r.simulator.export.preview import draw_preview
+
+    sheet = draw_preview(seed, (round(width * 4 / 7), width), kind=kind)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(out), sheet[..., ::-1])
+    screen.print(f"preview: {out}", soft_wrap=True)
