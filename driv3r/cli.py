@@ -1,11 +1,9 @@
 """The command line: the only place that prints and exits."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -380,16 +378,11 @@ def version(
 def main() -> None:
     """Run the command line; our own errors end it with one line and status 2."""
     try:
-        status = app(standalone_mode=False)
-        if status == STOPPED:  # what typer makes of Ctrl-C, without a word
+        app()
+    except SystemExit as end:
+        if end.code == STOPPED:  # typer ends a Ctrl-C so, without a word
             complaints.print("stopped: what is finished is kept, the same command continues")
-        sys.exit(status)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        raise
     except Driv3rError as error:
         complaints.print(f"{type(error).__name__}: {error}", markup=False, soft_wrap=True)
         sys.exit(2)
-    except BrokenPipeError:  # `driv3r models | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)

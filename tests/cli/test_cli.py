@@ -42,6 +42,9 @@ def test_version():
         (("verify", "nowhere"), "no *.zarr"),
         (("train", "nothing"), "known:"),
         (("world", "make", "--recipe", "nothing"), "known:"),
+        (("process", "--nope"), "No such option"),
+        (("process",), "Missing option"),
+        (("nope",), "No such command"),
     ],
 )
 def test_errors_are_one_line_with_a_remedy(monkeypatch, capsys, tmp_path, arguments, message):
