@@ -33,8 +33,9 @@ def load_recipe(path: Path, kind: type[T]) -> T:
     """Parse a YAML file into a frozen dataclass."""
     try:
         data = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not YAML: {reason}") from error
     return build_recipe(data or {}, kind, str(path))
 
 
@@ -46,6 +47,13 @@ def build_recipe(data: Any, kind: type[T], where: str) -> T:
     for key in data:
         if key not in fields:
             raise ConfigError(f"{where}: unknown key {key!r}; known: {', '.join(fields)}")
+    absent = [
+        name
+        for name, f in fields.items()
+        if name not in data and f.default is f.default_factory is dataclasses.MISSING
+    ]
+    if absent:
+        raise ConfigError(f"{where}: {', '.join(absent)} must be given")
     hints = typing.get_type_hints(kind)
     return kind(**{k: _convert(v, hints[k], f"{where}: {k}") for k, v in data.items()})
 

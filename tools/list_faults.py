@@ -27,10 +27,6 @@ Some damage can not be told from data: a JPEG whose pixel data are changed and s
 calibration that is a possible one, and times or poses that are wrong for all sensors alike and that
 a car could drive. Neither can a car that stands tell metres from millimetres by its ego poses.
 """
-UNMENDED = """\
-Rows that say **not mended yet** name the place of a fault of driv3r's own. Their tests are expected
-to fail, and turn red when the fault is mended and still marked.
-"""
 
 
 def make_page() -> str:
@@ -40,7 +36,7 @@ def make_page() -> str:
         from tests.faults.matrix import ROWS
     finally:
         sys.path.remove(str(TOP))
-    lines = [INTRO] + [UNMENDED] * any(getattr(row, "fault", "") for row in ROWS)
+    lines = [INTRO]
     for subject in dict.fromkeys(row.subject for row in ROWS):
         lines += [f"## {subject}", "", "| kind | what is wrong | what happens |", "|---|---|---|"]
         rows = [row for row in ROWS if row.subject == subject]

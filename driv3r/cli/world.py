@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from driv3r.cli.screen import StageBars, screen
+from driv3r.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="The generated driving world.")
 
@@ -49,5 +50,6 @@ def world_preview(
 
     sheet = draw_preview(seed, (round(width * 4 / 7), width), kind=kind)
     out.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(out), sheet[..., ::-1])
+    if not cv2.imwrite(str(out), sheet[..., ::-1]):
+        raise ConfigError(f"can not write {out}: name a .png in a folder that takes files")
     screen.print(f"preview: {out}", soft_wrap=True)

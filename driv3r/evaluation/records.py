@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from driv3r.config import build_recipe
-from driv3r.errors import StoreError
+from driv3r.errors import ConfigError, StoreError
 from driv3r.store.files import write_atomically
 from driv3r.store.reader import LogStore
 from driv3r.types import Score
@@ -143,5 +143,5 @@ def load_failure(path: Path) -> LogResult | None:
     """The record of a log that failed; None where there is none that can be read."""
     try:
         return build_recipe(json.loads(path.read_text()), LogResult, str(path))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, RecursionError, ConfigError):
         return None

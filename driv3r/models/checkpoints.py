@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -38,6 +39,7 @@ def load_weights(path: Path) -> tuple[Driv3r, dict]:
             "expected weights written by `driv3r train`"
         ) from error
     check_fit(model.state_dict(), tensors, str(path))
+    check_finite(tensors, str(path))
     model.load_state_dict(tensors)
     return model.eval(), json.loads(metadata.get("card", "{}"))
 
@@ -53,6 +55,17 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(
             f"{path} is not a readable safetensors file ({error}); fetch it again or convert it"
         ) from error
+
+
+def check_finite(tensors: dict[str, Tensor], where: str) -> None:
+    """Raise CheckpointError where a weight is NaN or infinite: every answer would be."""
+    bad = [name for name, x in tensors.items() if not torch.isfinite(x).all()]
+    if bad:
+        some = ", ".join(bad[:3]) + ", ..." * (len(bad) > 3)
+        raise CheckpointError(
+            f"{where}: {len(bad)} tensors hold NaN or infinity ({some}); give weights of a "
+            "training that went well"
+        )
 
 
 def check_fit(expected: dict[str, Tensor], given: dict[str, Tensor], where: str) -> None:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from driv3r.errors import CheckpointError
-from driv3r.models.checkpoints import check_fit
+from driv3r.models.checkpoints import check_finite, check_fit
 from driv3r.models.registry import Entry
 
 STATE_KEYS = ("model", "state_dict", "model_state_dict")
@@ -117,6 +117,7 @@ def load_official(entry: Entry, path: Path) -> nn.Module:
     """The full-size network with a user's checkpoint, in eval mode; CheckpointError as above."""
     tensors, _ = read_official(path)
     check_official(entry, tensors, str(path))
+    check_finite(tensors, str(path))
     with torch.device("meta"):
         network = entry.build()
     network.load_state_dict(entry.key_map.apply(tensors), assign=True)

@@ -1,9 +1,10 @@
 """Which logs of a run are finished already, and whether they are what the command asks for."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from driv3r.datasets import Reader
-from driv3r.errors import DatasetError, StoreError
+from driv3r.errors import ConfigError, DatasetError, StoreError
 from driv3r.pipelines.job import Job
 from driv3r.settings import Provenance
 from driv3r.store.files import read_state
@@ -22,7 +23,7 @@ def sort_out(jobs: Sequence[Job], reader: Reader, provenance: Provenance) -> lis
     differing: dict[str, list[str]] = {}
     for job in jobs:
         state = read_state(job.final)
-        if state is None and job.final.exists():
+        if state is None and is_there(job.final):
             raise StoreError(
                 f"{job.final} exists and is no driv3r log: move it away, or name another --out"
             )
@@ -39,6 +40,14 @@ def sort_out(jobs: Sequence[Job], reader: Reader, provenance: Provenance) -> lis
             "them anew, or name another --out"
         )
     return todo
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file or folder exists; ConfigError for a path that no file can have."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise ConfigError(f"can not write to {path} ({error}); name another --out") from error
 
 
 def compare(job: Job, reader: Reader, provenance: Provenance) -> list[str]:

@@ -2,13 +2,11 @@
 
 import platform
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import cv2
-import filelock
 import numpy as np
 import torch
 
@@ -21,7 +19,6 @@ from driv3r.inference.registry import System, resolve_model, tell_scale
 from driv3r.pipelines.job import Job
 from driv3r.settings import Provenance, Settings, hash_file, hash_sources, identity_of
 
-LOCK_FILE = ".lock"
 BYTES_A_PIXEL = 1.5  # of a view in a store; the demo's logs take 1.8
 
 
@@ -80,26 +77,6 @@ def describe_run(settings: Settings) -> dict[str, object]:
         "weights sha256": made.weights,
         "versions": made.versions,
     }
-
-
-@contextmanager
-def hold(out: Path) -> Iterator[None]:
-    """Be the only run that writes to a folder; ConfigError where another is, or it can not be."""
-    lock = filelock.FileLock(out / LOCK_FILE)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise ConfigError(
-            f"another `driv3r process` is writing to {out}: wait until it has ended, or name "
-            "another --out"
-        ) from error
-    except OSError as error:
-        raise ConfigError(f"can not write to {out} ({error}); name another --out") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def check_space(out: Path, jobs: Sequence[Job], reader: Reader, system: System) -> None:

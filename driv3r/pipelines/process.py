@@ -24,14 +24,15 @@ from driv3r.pipelines.job import Job, failure_file, report_folder
 from driv3r.pipelines.preflight import (
     check_space,
     describe_run,
-    hold,
     make_provenance,
     resolve,
 )
 from driv3r.settings import Settings, identity_of
 from driv3r.store.commit import commit
 from driv3r.store.files import read_state, write_atomically
+from driv3r.store.lock import hold
 from driv3r.store.reader import LogStore
+from driv3r.store.schema import check_name
 
 Report = Callable[[str, str, int, int], None]
 RUN_FILE = "run.json"
@@ -64,12 +65,12 @@ def process(
         return gather(out, run)
     if todo:
         check_space(out, todo, reader, load_system(settings))  # what is wrong is told once, here
-    with hold(out):
+    with hold(out, "driv3r process"):
         todo = sort_out(jobs, reader, provenance)  # another run may have ended meanwhile
         write_run(out, run)
         results = run_jobs(settings, todo, workers, inline, address, report)
         attempts = [finish(jobs[names.index(each.log_id)], each) for each in results]
-        return write_reports(out, gather(out, run, attempts))
+        return write_reports(out, run, attempts)
 
 
 def make_settings(**options: Any) -> Settings:
@@ -183,31 +184,39 @@ def report_again(out: Path) -> Path:
         made = identity_of(LogStore.open(stores[0]).provenance)
         settings = {**made.pop("settings"), **made}
         run = {"title": out.name, "settings": settings, "logs": [p.stem for p in stores]}
-    write_reports(out, gather(out, run))
+    write_reports(out, run)
     return report_folder(out) / "report.html"
 
 
-def write_reports(out: Path, run: RunResult) -> RunResult:
+def write_reports(out: Path, run: dict[str, Any], attempts: Sequence[LogResult] = ()) -> RunResult:
     """Write report.html and report.json; StoreError where the disk does not take them."""
     from driv3r.reporting.html import write_report
 
     try:
-        write_report(report_folder(out), run)
+        result = gather(out, run, attempts)
+        write_report(report_folder(out), result)
     except OSError as error:
         raise StoreError(
             f"could not write the report to {out} ({error}); the logs are kept: free some room, "
             f"then `driv3r report {out}`"
         ) from error
-    return run
+    return result
 
 
 def read_run(out: Path) -> dict[str, Any] | None:
-    """What the last run in a folder was, None where there was none."""
+    """What the last run in a folder was, None where there was none.
+
+    StoreError where it names logs by what can be no log's name.
+    """
+    path = out / RUN_FILE
     try:
-        run = json.loads((out / RUN_FILE).read_text())
-    except (OSError, ValueError):
+        run = json.loads(path.read_text())
+        sound = {type(run[key]) for key in ("title", "settings", "logs")} == {str, dict, list}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return run if isinstance(run, dict) and {"title", "settings", "logs"} <= run.keys() else None
+    for name in run["logs"] if sound else ():
+        check_name(str(name), f"{path}: log")
+    return run if sound else None
 
 
 def write_run(out: Path, run: dict[str, Any]) -> None:

@@ -105,7 +105,7 @@ def read_attributes(folder: Path) -> dict[str, Any] | None:
     """Attributes of a Zarr v3 group, None where it is absent or unreadable."""
     try:
         attributes = json.loads((folder / "zarr.json").read_bytes())["attributes"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return attributes if isinstance(attributes, dict) else None
 

@@ -41,6 +41,10 @@ def adapt_to_logs(
         raise ConfigError(
             f"--replay is {replay}; expected 0 to {MOST_REPLAY}: clips after them are validated on"
         )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"can not write to {out} ({error}); name another --out") from error
     on_device, parent = choose_device(device), weights or SHIPPED
     network, card = load_weights(parent)
     size_hw = network.config.size_hw

@@ -5,6 +5,7 @@ at most PART_BYTES; a run goes on from it to nearly the same losses, at a quarte
 """
 
 import json
+import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -82,7 +83,13 @@ def restore(run: Run, folder: Path) -> bool:
     path = folder / "checkpoint.pt"
     if not path.exists():
         return load_light(run, folder / "light")
-    saved = torch.load(path, weights_only=True, map_location=run.device)
+    try:
+        saved = torch.load(path, weights_only=True, map_location=run.device)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"{path} is no checkpoint that can be read safely ({str(error).splitlines()[0]}): "
+            "delete it, or choose another --out folder"
+        ) from error
     _check_recipe(run, saved, path)
     run.model.load_state_dict(saved["model"])
     run.average.load_state_dict(saved["average"])

@@ -1,6 +1,8 @@
 """One training run as data."""
 
-from dataclasses import dataclass, field
+import math
+import re
+from dataclasses import dataclass, field, fields
 
 from driv3r.errors import ConfigError
 from driv3r.models.driv3r.losses import LossWeights
@@ -123,5 +125,11 @@ class TrainConfig:
     def __post_init__(self):
         if self.accumulate < 1:
             raise ConfigError(f"accumulate is {self.accumulate}; expected 1 at least")
+        if not re.fullmatch(r"[A-Za-z0-9_][\w.-]*", self.name):
+            raise ConfigError(f"name is {self.name!r}; expected a plain word: weights bear it")
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigError(f"{each.name} is {value}; expected a finite number")
         if self.steps <= 0 and self.seconds <= 0:
             raise ConfigError("neither `steps` nor `seconds` is given; expected one of them over 0")

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from driv3r.models.driv3r.inputs import Inputs
 from driv3r.models.driv3r.losses import Targets, compute_losses
 from driv3r.models.driv3r.network import Driv3r
 from driv3r.models.driv3r.streaming import choose_device, fast_bf16
+from driv3r.store.lock import hold
 from driv3r.training.batches import draw_batch
 from driv3r.training.checkpoints import Progress, Run, restore, save_checkpoint, save_light
 from driv3r.training.clip_pool import ClipPool, blank_clip
@@ -46,9 +47,8 @@ def train(
     Under torchrun each process takes batches of its own, and the main one logs and saves:
     `folder/events` is TensorBoard's.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     here = choose_device(choose_local_device(device))
-    with init_distributed(str(here)) as group:
+    with init_distributed(str(here)) as group, own(folder, group):
         check_schedule(config, group)
         run = start_run(config, folder, here)
         clips = folder.parent / "clips"
@@ -66,6 +66,11 @@ def train(
             release(run, folder)
         group.barrier()
     return weights_path(config, folder)
+
+
+def own(folder: Path, group: ProcessGroup) -> AbstractContextManager[None]:
+    """The main process is the only run that writes to the folder."""
+    return hold(folder, "driv3r train") if group.is_main else nullcontext()
 
 
 def check_schedule(config: TrainConfig, group: ProcessGroup) -> None:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from driv3r.models.checkpoints import read_tensors
-from driv3r.pipelines.preflight import hold
+from driv3r.store.lock import hold
 from tests.datasets import tiny_nuscenes as tiny
 from tests.faults import harms
 from tests.faults.matrix_nuscenes import datum, put, repeat, run_backwards
@@ -23,7 +23,6 @@ from tests.faults.place import (
     write_small_weights,
 )
 from tests.faults.rows import CommandFault
-from tests.faults.unmended import LONG_NAME, NAN_WEIGHTS
 
 Prepare = Callable[[Place, pytest.MonkeyPatch], list[str]]
 process = partial(CommandFault, "driv3r process")
@@ -95,7 +94,7 @@ def other_weights(place: Place, _: pytest.MonkeyPatch) -> list[str]:
 
 def held(place: Place, patch: pytest.MonkeyPatch) -> list[str]:
     """Another run holds the folder until the row is over."""
-    other = hold(place.folder / "out")
+    other = hold(place.folder / "out", "driv3r process")
     other.__enter__()
     patch.setattr("tests.faults.matrix_commands.release", other.__exit__)
     return place.process()
@@ -159,8 +158,7 @@ PROCESS = (
     process("NaN", "an ego pose", over(put("ego_pose", datum("CAM_FRONT"), "translation",
                                            [np.nan, 0, 0])), 0,
             "input repaired 1 times in 1 logs, such as CAM_FRONT", changes=OUT),
-    process("NaN", "weights", with_weights(spoil), 2, "CheckpointError: ...NaN",
-            fault=NAN_WEIGHTS),
+    process("NaN", "weights", with_weights(spoil), 2, "CheckpointError: ...NaN"),
     process("duplicated", "a token with other content", over(repeat(
         "ego_pose", datum("CAM_FRONT"), translation=[0, 0, 0])), 2,
         "DatasetError: ...holds two rows of token"),
@@ -176,7 +174,7 @@ PROCESS = (
     process("hostile", "weights that are a pickle with code",
             with_weights(pickled_code, "harmed.pth"), 2, "CheckpointError: ...harmed.pth is not"),
     process("hostile", "a folder's name of 300 letters", with_options(out="a" * 300), 2,
-            "ConfigError: can not write to ...File name too long", fault=LONG_NAME),
+            "ConfigError: can not write to ...File name too long"),
     process("unwritable", "a file in the place of --out", file_as_out, 2,
             "ConfigError: can not write to ...name another --out"),
     process("unwritable", "--out below a file", below_a_file, 2,

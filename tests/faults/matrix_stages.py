@@ -6,7 +6,6 @@ import pytest
 
 from tests.faults.place import FIRST, Place, full_disk
 from tests.faults.rows import CommandFault, Elsewhere
-from tests.faults.unmended import PICTURES
 
 STAGES = "stages of driv3r process"
 stage = partial(CommandFault, STAGES)
@@ -70,13 +69,13 @@ FAULTS = (
     stage("full disk", "a log's commit", no_room(f"out/{FIRST}.zarr/zarr.json"), 1,
           "scene-0003 failed: ", goes_on=True),
     stage("full disk", "the report's pictures", no_room("/report/pictures"), 2,
-          "StoreError: could not write", goes_on=True, fault=PICTURES),
+          "StoreError: could not write", goes_on=True),
     stage("full disk", "the report's page", no_room("/report/report"), 2,
           "StoreError: could not write", goes_on=True),
     stage("unwritable", "a file in the place of .staging", in_the_way("out/.staging"), 1,
           "scene-0003 failed: ", changes=("out/run.json", "out/report/")),
     stage("unwritable", "a file in the place of report/", in_the_way("out/report"), 2,
-          "StoreError: could not write", fault=PICTURES),
+          "StoreError: could not write"),
 )  # fmt: skip
 TESTED_ELSEWHERE = (
     elsewhere("killed", "kill -9 while frames are predicted",

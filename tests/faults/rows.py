@@ -65,7 +65,7 @@ class CommandFault:
     without the fault then ends well, and its logs have the same bytes as ever. Files that were
     there stay as they were, but for those that begin with one of `changes`. A `usage` error shows
     the usage, too; `shows_figures` is for right figures that could not also be written; `page` is a
-    part of what the report then says. A `fault` is of driv3r's own and not mended yet.
+    part of what the report then says.
     """
 
     subject: str
@@ -79,12 +79,9 @@ class CommandFault:
     usage: bool = False
     shows_figures: bool = False
     page: str = ""
-    fault: str = ""
 
     def happens(self) -> str:
         """The outcome in a few words of Markdown."""
-        if self.fault:
-            return f"**not mended yet**: {self.fault}"
         page = f"; the report says {show(self.page)}" if self.page else ""
         after = page + "; the same command then goes on and gives the same bytes" * self.goes_on
         return f"status {self.code}: {show(self.says)}{after}"

@@ -60,9 +60,12 @@ def discard_world(root: Path, recipe: "WorldRecipe") -> None:
 
 def begin_world(root: Path, recipe: "WorldRecipe") -> None:
     """Note that a world is being made."""
-    root.mkdir(parents=True, exist_ok=True)
-    (root / MARKER).unlink(missing_ok=True)
-    (root / BEGUN).write_text(json.dumps(_note(recipe), indent=1) + "\n")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        (root / MARKER).unlink(missing_ok=True)
+        (root / BEGUN).write_text(json.dumps(_note(recipe), indent=1) + "\n")
+    except OSError as error:
+        raise ConfigError(f"can not write to {root} ({error}); give another --root") from error
 
 
 def finish_world(root: Path) -> None:

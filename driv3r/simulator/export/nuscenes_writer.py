@@ -1,7 +1,8 @@
 """Generated logs as a genuine nuScenes v1.0 folder: samples, sweeps, tables, map masks."""
 
 import multiprocessing
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from driv3r.errors import ConfigError
+from driv3r.errors import ConfigError, DatasetError
 from driv3r.geometry.transforms import apply, invert, to_quaternion
 from driv3r.simulator.export import nuscenes_tables as nt
 from driv3r.simulator.export.clips import FIRST_TRAIN_SEED
@@ -41,6 +42,18 @@ class WorldRecipe:
     lidar_hz: int = 20
     version: str = "v1.0-trainval"
     jpeg_quality: int = 92
+
+    def __post_init__(self):
+        for name, expected, holds in (
+            ("seeds", "some, from 0 on, each once",
+             self.seeds and min(self.seeds) >= 0 and len({*self.seeds}) == len(self.seeds)),
+            ("keyframes", "1 at least", self.keyframes >= 1),
+            ("size_hw", "16 pixels at least", min(self.size_hw) >= 16),
+            ("version", "v1.0- and a name", re.fullmatch(r"v1\.0-\w[\w-]*", self.version)),
+            ("jpeg_quality", "1 to 100", 1 <= self.jpeg_quality <= 100),
+        ):  # fmt: skip
+            if not holds:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected {expected}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +183,7 @@ def _render_keyframe(renderer: Renderer, plan: LogPlan, keyframe: int, root: Pat
             image = renderer.render_view(camera, at_s, look).image
             path = root / _file_of(plan, camera.name, _stamp(plan, at_s), key, "jpg")
             path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), image[..., ::-1], quality)
+            _write_image(path, image[..., ::-1], quality)
     for time_s, owner, key in _slots(plan, 1 / plan.recipe.lidar_hz):
         if owner != keyframe:
             continue
@@ -313,10 +326,16 @@ def _write_map(plan: LogPlan, world: World, log_token: str, root: Path) -> dict:
         cv2.fillPoly(mask, [pixels], (255,))
     filename = f"maps/{nt.token_of('map', plan.name)}.png"
     (root / "maps").mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(root / filename), mask)
+    _write_image(root / filename, mask)
     return {
         "token": nt.token_of("map", plan.name),
         "log_tokens": [log_token],
         "category": "semantic_prior",
         "filename": filename,
     }
+
+
+def _write_image(path: Path, pixels: np.ndarray, options: Sequence[int] = ()) -> None:
+    """OpenCV tells a full disk by its answer alone."""
+    if not cv2.imwrite(str(path), pixels, options):
+        raise DatasetError(f"could not write {path}: is the disk full?")
