@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tests.network.made_lenses import FORWARD
+from tests.models.made_lenses import FORWARD
 
 from driv3r.geometry.cameras import rays_of
 from driv3r.geometry.transforms import from_rotvec

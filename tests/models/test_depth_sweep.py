@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from tests.network.made_lenses import (
+from tests.models.made_lenses import (
     HALF_LEFT,
     LEFT,
     SIZE_HW,

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.network.made_lenses import HALF_LEFT, LEFT, SIZE_HW, make_cameras, make_lenses
+from tests.models.made_lenses import HALF_LEFT, LEFT, SIZE_HW, make_cameras, make_lenses
 
 from driv3r.geometry.cameras import project
 from driv3r.geometry.transforms import apply, invert

@@ -2,7 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.network.made_lenses import SIZE_HW, make_lenses
+from tests.models.made_lenses import SIZE_HW, make_lenses
 
 from driv3r.models.driv3r.cost_volume import Views
 from driv3r.models.driv3r.ego_motion_sweep import (
