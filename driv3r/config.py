@@ -15,7 +15,7 @@ T = TypeVar("T")
 BUILT_IN = PACKAGE / "configs"
 
 
-def find_recipe(name_or_path: str, room: str) -> Path:
+def find_config(name_or_path: str, room: str) -> Path:
     """A recipe's file: a path, or a name in the package's configs/<room>/."""
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
@@ -29,17 +29,17 @@ def find_recipe(name_or_path: str, room: str) -> Path:
     return built_in
 
 
-def load_recipe(path: Path, kind: type[T]) -> T:
+def load_config(path: Path, kind: type[T]) -> T:
     """Parse a YAML file into a frozen dataclass."""
     try:
         data = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} is not YAML: {reason}") from error
-    return build_recipe(data or {}, kind, str(path))
+    return build_config(data or {}, kind, str(path))
 
 
-def build_recipe(data: Any, kind: type[T], where: str) -> T:
+def build_config(data: Any, kind: type[T], where: str) -> T:
     """Fill a dataclass from a mapping; ConfigError names the key that does not fit."""
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: expected a mapping of options, got {data!r}")
@@ -61,7 +61,7 @@ def build_recipe(data: Any, kind: type[T], where: str) -> T:
 def _convert(value: Any, hint: Any, where: str) -> Any:
     """A YAML value as the field's type: dataclasses, tuples, unions and plain scalars."""
     if dataclasses.is_dataclass(hint):
-        return build_recipe(value, typing.cast(type, hint), where)
+        return build_config(value, typing.cast(type, hint), where)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple:
         if not isinstance(value, list):

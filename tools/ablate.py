@@ -14,7 +14,7 @@ from pathlib import Path
 
 from driv3r.models.driv3r.losses import LossWeights
 from driv3r.models.driv3r.network import Driv3rConfig
-from driv3r.simulator.export.clips import ClipRecipe
+from driv3r.simulator.export.clips import ClipConfig
 from driv3r.training.config import DataConfig, TrainConfig
 from driv3r.training.trainer import train
 
@@ -49,7 +49,7 @@ VARIANTS = {
 def make_recipe(variant: Variant, steps: int, clips: int) -> TrainConfig:
     """The common recipe with a variant's network."""
     data = DataConfig(
-        ClipRecipe(size_hw=SIZE_HW), min_clips=clips, max_clips=clips, shapes=((2, 4), (3, 3))
+        ClipConfig(size_hw=SIZE_HW), min_clips=clips, max_clips=clips, shapes=((2, 4), (3, 3))
     )
     return TrainConfig(
         "variant", variant.model, data, variant.losses, steps=steps, learning_rate=8e-4,

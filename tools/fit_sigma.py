@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from driv3r.config import find_recipe, load_recipe
+from driv3r.config import find_config, load_config
 from driv3r.models.checkpoints import load_weights, save_weights
 from driv3r.simulator.rendering.lidar import ELEVATION_DEG
 from driv3r.training.config import TrainConfig
@@ -33,7 +33,7 @@ def main() -> None:
     options = parser.parse_args()
     model, card = load_weights(options.weights)
     ratios = []
-    recipe = load_recipe(find_recipe("driv3r-s", "train"), TrainConfig).data.clips
+    recipe = load_config(find_config("driv3r-s", "train"), TrainConfig).data.clips
     held_out = validation_batches(options.clips, recipe, options.count, 6, torch.device("cpu"))
     for inputs, targets in held_out:
         with torch.no_grad():

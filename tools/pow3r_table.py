@@ -23,7 +23,7 @@ from driv3r.models.driv3r.streaming import fast_bf16
 from driv3r.models.published.geometric_priors import Known
 from driv3r.models.published.pair_networks import PairConfig, PairNet
 from driv3r.models.published.spann3r import stack_answers
-from driv3r.simulator.export.clips import Clip, ClipRecipe, clip_folder, ensure_clip, read_clip
+from driv3r.simulator.export.clips import Clip, ClipConfig, clip_folder, ensure_clip, read_clip
 from driv3r.training.config import FIRST_VAL_SEED
 
 SMALL = PairConfig(
@@ -187,9 +187,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--out", type=Path, default=Path("docs/pow3r-priors.md"))
     options = parser.parse_args()
-    paths = sorted(clip_folder(options.clips, ClipRecipe()).glob("*.npz"))[:160]
+    paths = sorted(clip_folder(options.clips, ClipConfig()).glob("*.npz"))[:160]
     held_out = [
-        ensure_clip(options.clips / "check", FIRST_VAL_SEED + i, ClipRecipe()) for i in range(8)
+        ensure_clip(options.clips / "check", FIRST_VAL_SEED + i, ClipConfig()) for i in range(8)
     ]
     torch.manual_seed(0)
     network, since = PairNet(SMALL), time.monotonic()

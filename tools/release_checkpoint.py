@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from driv3r.config import find_recipe, load_recipe
+from driv3r.config import find_config, load_config
 from driv3r.training.config import TrainConfig
 from driv3r.training.trainer import release, start_run
 
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("folder", type=Path)
     options = parser.parse_args()
-    config = load_recipe(find_recipe(options.recipe, "train"), TrainConfig)
+    config = load_config(find_config(options.recipe, "train"), TrainConfig)
     run = start_run(config, options.folder, torch.device("cpu"))
     if run.progress.step == 0:
         raise SystemExit(f"{options.folder} holds no checkpoint; give a run's folder")

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from driv3r.config import find_recipe, load_recipe
+from driv3r.config import find_config, load_config
 from driv3r.models.checkpoints import SHIPPED, load_weights
 from driv3r.models.driv3r.cost_volume import DEPTH_RANGE_LOG_M, NUM_DEPTHS, depth_hypotheses
 from driv3r.models.driv3r.inputs import Inputs
@@ -153,7 +153,7 @@ def main() -> None:
     options = parser.parse_args()
     model, _ = load_weights(options.weights)
     depths, matches = (defaultdict(lambda: np.zeros(2)) for _ in range(2))
-    recipe = load_recipe(find_recipe("driv3r-s", "train"), TrainConfig).data.clips
+    recipe = load_config(find_config("driv3r-s", "train"), TrainConfig).data.clips
     held_out = validation_batches(options.clips, recipe, options.count, 3, torch.device("cpu"))
     for inputs, targets in held_out:
         judge(model, inputs, targets, depths, matches)

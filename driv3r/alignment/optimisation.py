@@ -32,7 +32,7 @@ class Poses(nn.Module):
 
     def forward(self) -> tuple[Float[Tensor, "n 3 3"], Float[Tensor, "n 3"]]:
         """Rotations and translations."""
-        turned = self.rotation @ rotate_by_gibbs(self.turn * self.free)
+        turned = self.rotation @ cayley_rotation(self.turn * self.free)
         return turned, self.translation + self.shift * self.free
 
     def read(self) -> Float[np.ndarray, "n 4 4"]:
@@ -89,7 +89,7 @@ class Cameras(nn.Module):
         return K
 
 
-def rotate_by_gibbs(gibbs: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
+def cayley_rotation(gibbs: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
     """Rotations from the axis times the tangent of half the angle (Cayley's formula)."""
     x, y, z = gibbs.unbind(-1)
     zero = torch.zeros_like(x)

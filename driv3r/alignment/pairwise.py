@@ -28,7 +28,7 @@ from driv3r.alignment.pointmaps import (
     merge_confidence,
 )
 from driv3r.alignment.similarity import register_points
-from driv3r.alignment.spanning_tree import grow_scene
+from driv3r.alignment.spanning_tree import initialise_from_tree
 from driv3r.alignment.video_terms import Video, VideoTerms
 from driv3r.errors import ConfigError
 from driv3r.geometry.transforms import invert
@@ -90,7 +90,7 @@ def align_pairs(
     """
     if video is not None:
         video.check(pairs.images, pairs.size_hw)
-    start, points_world = grow_scene(pairs, given)
+    start, points_world = initialise_from_tree(pairs, given)
     depth = _measure_depth(start, points_world)
     frame = choose_frame(start, depth)
     scene = _Scene(frame.enter(start), depth / frame.unit)

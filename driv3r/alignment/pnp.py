@@ -53,7 +53,7 @@ class Resection:
 DEFAULT = ResectionConfig()
 
 
-def resect(
+def solve_pnp(
     points_ref: Float[np.ndarray, "h w 3"],
     K: Float[np.ndarray, "3 3"],
     confidence: Float[np.ndarray, "h w"] | None = None,
@@ -96,14 +96,14 @@ def resect_without_focal(
     confidence: Float[np.ndarray, "h w"] | None = None,
     config: ResectionConfig = DEFAULT,
 ) -> tuple[Resection, float]:
-    """`resect` and the focal length in pixels that has most support, out of a fixed few."""
+    """`solve_pnp` and the focal length in pixels that has most support, out of a fixed few."""
     longer = max(points_ref.shape[:2])
     best: tuple[Resection, float] | None = None
     refused: GeometryError | None = None
     for focal_px in np.geomspace(FOCAL_SPAN[0], FOCAL_SPAN[1], FOCALS_TRIED) * longer:
         K = np.array([[focal_px, 0, principal_px[0]], [0, focal_px, principal_px[1]], [0, 0, 1.0]])
         try:
-            answer = resect(points_ref, K, confidence, config)
+            answer = solve_pnp(points_ref, K, confidence, config)
         except GeometryError as error:
             refused = error
             continue

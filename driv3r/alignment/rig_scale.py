@@ -98,7 +98,7 @@ class RigAlignment:
 
 
 @dataclass(frozen=True)
-class Clue:
+class ScaleConstraint:
     """Log unit of `view`, less that of `other` where there is one: `value` give or take `sigma`."""
 
     view: int
@@ -111,7 +111,7 @@ DEFAULT = RigConfig()
 
 
 def align_rig(
-    points: RigPoints, config: RigConfig = DEFAULT, others: Sequence[Clue] = ()
+    points: RigPoints, config: RigConfig = DEFAULT, others: Sequence[ScaleConstraint] = ()
 ) -> RigAlignment:
     """One scale a camera from baselines and overlaps, and metric depth and world points by it.
 
@@ -134,7 +134,7 @@ def align_rig(
 
 
 def _find_units(
-    points: RigPoints, config: RigConfig, told: list[Clue]
+    points: RigPoints, config: RigConfig, told: list[ScaleConstraint]
 ) -> tuple[Float[np.ndarray, "v"], Float[np.ndarray, "v"]]:
     """Log of the metres in each camera's unit, and sigma."""
     views = range(len(points.K))
@@ -156,7 +156,7 @@ def _find_units(
 
 
 def weigh_clues(
-    clues: list[Clue], views: int
+    clues: list[ScaleConstraint], views: int
 ) -> tuple[Float[np.ndarray, "{views}"], Float[np.ndarray, "{views}"]]:
     """Log units that fit the clues best, and their sigma: least squares under Cauchy weights.
 
@@ -185,7 +185,7 @@ def weigh_clues(
     return log_unit, np.sqrt(np.diag(np.linalg.inv(normal)))
 
 
-def _watch_baseline(points: RigPoints, view: int, config: RigConfig) -> list[Clue]:
+def _watch_baseline(points: RigPoints, view: int, config: RigConfig) -> list[ScaleConstraint]:
     """A clue from each later frame of a view that shows its motion well enough."""
     usable = _find_usable(points)[:, view]
     rays = rays_of(points.camera(view))
@@ -207,13 +207,13 @@ def _watch_baseline(points: RigPoints, view: int, config: RigConfig) -> list[Clu
         if moved_m > 0:
             sigma = math.hypot(config.baseline_sigma, sigma, config.place_sigma_m / moved_m)
         if sigma <= config.max_sigma:
-            clues.append(Clue(view, None, value, sigma))
+            clues.append(ScaleConstraint(view, None, value, sigma))
     return clues
 
 
 def _watch_overlaps(
     points: RigPoints, log_unit: Float[np.ndarray, "v"], config: RigConfig
-) -> list[Clue]:
+) -> list[ScaleConstraint]:
     """A clue from each pair of views that see the same points.
 
     Both directions and all frames of a pair make one clue, for they share the network's error at
@@ -238,7 +238,7 @@ def _watch_overlaps(
         value = now - middle if view == one else middle - now
         found.setdefault((one, two), []).append((value, sigma))
     means = {pair: np.mean(said, axis=0) for pair, said in found.items()}
-    return [Clue(*pair, float(mean[0]), float(mean[1])) for pair, mean in means.items()]
+    return [ScaleConstraint(*pair, float(mean[0]), float(mean[1])) for pair, mean in means.items()]
 
 
 def _compare_depth(

@@ -6,7 +6,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from driv3r.alignment.focal import fit_focal
-from driv3r.alignment.pnp import resect, resect_without_focal
+from driv3r.alignment.pnp import resect_without_focal, solve_pnp
 from driv3r.alignment.pointmaps import Given, PairPoints, Start, centre_of, make_K
 from driv3r.alignment.similarity import register_points
 from driv3r.errors import GeometryError
@@ -45,7 +45,9 @@ def order_tree(
     return order
 
 
-def grow_scene(pairs: PairPoints, given: Given) -> tuple[Start, Float[np.ndarray, "v h w 3"]]:
+def initialise_from_tree(
+    pairs: PairPoints, given: Given
+) -> tuple[Start, Float[np.ndarray, "v h w 3"]]:
     """Cameras and world points to begin from: the tree's pairs, each put in place by a similarity.
 
     Focal lengths come from the pointmaps in the cameras' own frames; a camera that is first in none
@@ -151,5 +153,5 @@ def _find_camera(
         found, focal_px = resect_without_focal(points_world, centre)
         return make_K(focal_px, centre), found.ref_T_cam
     if world_T_cam is None:
-        return K, resect(points_world, K).ref_T_cam
+        return K, solve_pnp(points_world, K).ref_T_cam
     return K, world_T_cam

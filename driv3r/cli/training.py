@@ -23,11 +23,11 @@ def train(
     """
     from dataclasses import replace
 
-    from driv3r.config import find_recipe, load_recipe
+    from driv3r.config import find_config, load_config
     from driv3r.training.config import TrainConfig
     from driv3r.training.trainer import train as run_training
 
-    config = load_recipe(find_recipe(recipe, "train"), TrainConfig)
+    config = load_config(find_config(recipe, "train"), TrainConfig)
     if seconds:
         config = replace(config, steps=0, seconds=seconds)
     folder = out or Path("runs") / config.name

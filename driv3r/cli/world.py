@@ -21,11 +21,11 @@ def world_make(
     ] = False,
 ) -> None:
     """Generate logs in the nuScenes v1.0 layout, unless the folder holds this very world."""
-    from driv3r.config import find_recipe, load_recipe
+    from driv3r.config import find_config, load_config
     from driv3r.simulator.export.marker import check_world, discard_world
-    from driv3r.simulator.export.nuscenes_writer import WorldRecipe, write_world
+    from driv3r.simulator.export.nuscenes_writer import WorldConfig, write_world
 
-    parsed = load_recipe(find_recipe(recipe, "world"), WorldRecipe)
+    parsed = load_config(find_config(recipe, "world"), WorldConfig)
     if replace:
         discard_world(root, parsed)
     if check_world(root, parsed):

@@ -12,7 +12,7 @@ from driv3r.evaluation.metrics.ego import score_ego
 from driv3r.evaluation.metrics.lidar_projection import ViewTruth, project_sweep
 from driv3r.evaluation.metrics.protocol import PROTOCOLS
 from driv3r.evaluation.records import EGO, PATH
-from driv3r.evaluation.stored_frames import Moment, find_gaps
+from driv3r.evaluation.stored_frames import StoredFrame, find_gaps
 from driv3r.geometry.ego_path import EgoPath
 from driv3r.geometry.ground_plane import predict_ground_plane
 from driv3r.geometry.transforms import invert
@@ -63,7 +63,7 @@ class LogScorer:
         self.predicted: list[tuple[Transform, bool]] = []  # and whether it was only extrapolated
         self.used: list[tuple[Transform, bool]] = []
 
-    def add(self, moment: Moment) -> None:
+    def add(self, moment: StoredFrame) -> None:
         """Score one frame; `truths` then holds its LiDAR points by view."""
         frame, record = moment.frame, moment.record
         prediction = record.prediction
@@ -83,7 +83,7 @@ class LogScorer:
                 self.depth[who].add(*key, depth_m[view])
             self.depth[FLOOR].add(*key, floor_depth(truth))
 
-    def _add_ego(self, moment: Moment) -> None:
+    def _add_ego(self, moment: StoredFrame) -> None:
         frame, record = moment.frame, moment.record
         self.time_us.append(frame.time_us)
         self.true.append(frame.world_T_ego)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from driv3r.config import build_recipe
+from driv3r.config import build_config
 from driv3r.errors import ConfigError, StoreError
 from driv3r.store.files import write_atomically
 from driv3r.store.reader import LogStore
@@ -142,6 +142,6 @@ def _plain(value: Any) -> Any:
 def load_failure(path: Path) -> LogResult | None:
     """The record of a log that failed; None where there is none that can be read."""
     try:
-        return build_recipe(json.loads(path.read_text()), LogResult, str(path))
+        return build_config(json.loads(path.read_text()), LogResult, str(path))
     except (OSError, ValueError, TypeError, RecursionError, ConfigError):
         return None

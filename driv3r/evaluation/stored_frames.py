@@ -9,7 +9,7 @@ from driv3r.types import Frame, Images, Prediction, Repair, Rig, Scene
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class StoredFrame:
     """One surround frame: the input, its images at the working size, and the written answer."""
 
     index: int
@@ -21,12 +21,12 @@ class Moment:
 
 def replay(
     scene: Scene, work: WorkRig, read_frame: Callable[[int], FrameRecord]
-) -> Iterator[Moment]:
+) -> Iterator[StoredFrame]:
     """All frames in order, as stored: what is fused and scored is what a reader will find."""
     for index in range(len(scene.frames)):
         frame = scene.frames[index]
         images = prepare_images(frame, work)
-        yield Moment(index, frame, images, read_frame(index), work.rig)
+        yield StoredFrame(index, frame, images, read_frame(index), work.rig)
 
 
 def find_gaps(prediction: Prediction, extrapolated: bool) -> tuple[Repair, ...]:

@@ -19,7 +19,13 @@ from driv3r.errors import GeometryError
 from driv3r.geometry.transforms import invert
 from driv3r.inference.optical_flow import Flow
 from driv3r.inference.published import MOVES_SHARE
-from driv3r.inference.window_adapters import NOWHERE, MonoPoints, PairLooker, find_camera, to_numpy
+from driv3r.inference.window_adapters import (
+    NOWHERE,
+    MonocularPointmaps,
+    PairwiseAdapter,
+    find_camera,
+    to_numpy,
+)
 from driv3r.models.layers.point_heads import PointAnswer
 from driv3r.models.published.pair_networks import PairNet
 from driv3r.models.registry import Aligner
@@ -95,7 +101,7 @@ ALIGN: dict[Aligner, Callable[[Window], Alignment]] = {
 }
 
 
-class AlignedLooker(PairLooker):
+class GlobalAlignmentAdapter(PairwiseAdapter):
     """DUSt3R's family, each camera's newest images aligned with each other in both orders."""
 
     past = 2
@@ -105,7 +111,7 @@ class AlignedLooker(PairLooker):
         network: PairNet,
         rig: Rig,
         device: torch.device,
-        mono: MonoPoints | None,
+        mono: MonocularPointmaps | None,
         align: Callable[[Window], Alignment],
         flow: Flow,
     ):

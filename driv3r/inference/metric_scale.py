@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from driv3r.alignment.rig_scale import Clue, RigPoints, align_rig
+from driv3r.alignment.rig_scale import RigPoints, ScaleConstraint, align_rig
 from driv3r.alignment.spanning_tree import fit_poses
 from driv3r.errors import GeometryError
 from driv3r.geometry.cameras import lift_depth
@@ -22,22 +22,22 @@ TOLD_SIGMA = 0.1  # of the logarithm of what road or motion tell of one camera
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class UnscaledPrediction:
     """A system's answer for one surround frame in units of its own, one unit a camera.
 
     `last_T_cam` is each camera's motion since its last image, NaN where there is none. With
-    `one_unit` all cameras share their unit of length, and `ref_T_cam` may tell where they stand in
-    one frame, NaN where that is not known. A camera without input has NaN depth.
+    `shared_scale` all cameras share their unit of length, and `ref_T_cam` may tell where they stand
+    in one frame, NaN where that is not known. A camera without input has NaN depth.
     """
 
     depth: Float[np.ndarray, "v h w"]
     confidence: Float[np.ndarray, "v h w"]
     last_T_cam: Float[np.ndarray, "v 4 4"]
-    one_unit: bool = False
+    shared_scale: bool = False
     ref_T_cam: Float[np.ndarray, "v 4 4"] | None = None
 
 
-class Ruler:
+class ScaleEstimator:
     """Metres per unit of a system's answers, for each camera.
 
     From the known motion of the cameras where that is given and longer than MOVED_M; from the rig's
@@ -64,24 +64,24 @@ class Ruler:
         self.world_T_last: Float[np.ndarray, "v 4 4"] | None = None
 
     def measure(
-        self, sight: Sight, world_T_cam: Float[np.ndarray, "v 4 4"] | None
+        self, sight: UnscaledPrediction, world_T_cam: Float[np.ndarray, "v 4 4"] | None
     ) -> Float[np.ndarray, "v"]:
         """Metres per unit after one more frame; NaN for cameras of which nothing has told yet."""
-        self._watch_road(sight)
-        self._watch_baselines(sight)
+        self._update_from_ground(sight)
+        self._update_from_baselines(sight)
         if world_T_cam is not None and self.world_T_last is not None:
-            self._watch_motion(sight, invert(self.world_T_last) @ world_T_cam)
+            self._update_from_odometry(sight, invert(self.world_T_last) @ world_T_cam)
         metres = np.exp(self._conclude(sight, world_T_cam))
         self.world_T_last = world_T_cam
         return metres
 
-    def _watch_road(self, sight: Sight) -> None:
+    def _update_from_ground(self, sight: UnscaledPrediction) -> None:
         for v, depth in enumerate(sight.depth):
             seen = self.on_road[v] & np.isfinite(depth) & (depth > 0)
             if seen.sum() > 50:
                 self.road[v].append(float(np.median(np.log(self.road_m[v][seen] / depth[seen]))))
 
-    def _watch_baselines(self, sight: Sight) -> None:
+    def _update_from_baselines(self, sight: UnscaledPrediction) -> None:
         """Cameras stand as far apart as the rig says, if they are placed about as it says."""
         if sight.ref_T_cam is None:
             return
@@ -98,7 +98,9 @@ class Ruler:
         if np.linalg.norm(off_m) < MISPLACED * np.linalg.norm(spread_m):
             self.apart.append(float(np.log(scale)))
 
-    def _watch_motion(self, sight: Sight, last_T_cam: Float[np.ndarray, "v 4 4"]) -> None:
+    def _update_from_odometry(
+        self, sight: UnscaledPrediction, last_T_cam: Float[np.ndarray, "v 4 4"]
+    ) -> None:
         lengths_m = np.linalg.norm(last_T_cam[:, :3, 3], axis=-1)
         raw = np.linalg.norm(sight.last_T_cam[:, :3, 3], axis=-1)
         for v in np.flatnonzero((lengths_m > MOVED_M) & (raw > 1e-6)):
@@ -110,11 +112,11 @@ class Ruler:
         return np.array([np.median(t) if t else np.nan for t in told])
 
     def _conclude(
-        self, sight: Sight, world_T_cam: Float[np.ndarray, "v 4 4"] | None
+        self, sight: UnscaledPrediction, world_T_cam: Float[np.ndarray, "v 4 4"] | None
     ) -> Float[np.ndarray, "v"]:
         """Log of the metres in each unit: a camera's own, or the one that all share; else NaN."""
         logs = self.tell()
-        if not sight.one_unit:
+        if not sight.shared_scale:
             return logs
         everyone = float(np.nanmedian(logs)) if np.isfinite(logs).any() else np.nan
         if self.apart and not any(self.driven):
@@ -141,21 +143,21 @@ class Ruler:
                 values.extend(arrays.get(f"{name}_{v}", np.zeros(0)).tolist())
 
 
-class RigRuler(Ruler):
+class RigScaleEstimator(ScaleEstimator):
     """Also ties the units of cameras that see the same things: Driv3R's alignment, done right.
 
     With given poses every camera stands where it was at its own time, and its known baseline shows
     the unit (align_rig). Without them all cameras are taken to look at one instant.
     """
 
-    source = f"{Ruler.source}; cameras that overlap share it"
+    source = f"{ScaleEstimator.source}; cameras that overlap share it"
 
     def _conclude(
-        self, sight: Sight, world_T_cam: Float[np.ndarray, "v 4 4"] | None
+        self, sight: UnscaledPrediction, world_T_cam: Float[np.ndarray, "v 4 4"] | None
     ) -> Float[np.ndarray, "v"]:
         logs, told = super()._conclude(sight, world_T_cam), self.tell()
         clues = [
-            Clue(int(v), None, float(told[v]), TOLD_SIGMA)
+            ScaleConstraint(int(v), None, float(told[v]), TOLD_SIGMA)
             for v in np.flatnonzero(np.isfinite(told))
         ]
         try:
@@ -164,7 +166,9 @@ class RigRuler(Ruler):
             return logs
         return np.where(np.isfinite(unit_m), np.log(unit_m), logs)
 
-    def _gather(self, sight: Sight, world_T_cam: Float[np.ndarray, "v 4 4"] | None) -> RigPoints:
+    def _gather(
+        self, sight: UnscaledPrediction, world_T_cam: Float[np.ndarray, "v 4 4"] | None
+    ) -> RigPoints:
         """The frame's points, in the cameras of the last frame where its poses are known."""
         cameras = self.rig.cameras
         K = np.stack([camera.K for camera in cameras])

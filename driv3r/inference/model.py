@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from driv3r.config import build_recipe
+from driv3r.config import build_config
 from driv3r.datasets.preprocess import prepare_images, prepare_rig
 from driv3r.errors import ConfigError
-from driv3r.inference.refinement import FineLook
+from driv3r.inference.refinement import FrameRefiner
 from driv3r.inference.registry import System, load_system, resolve_model
 from driv3r.models.driv3r.streaming import StreamFrame
 from driv3r.settings import Settings
@@ -43,7 +43,7 @@ class Model:
         """
         work = prepare_rig(rig, self.size_hw)
         predictor = self.system.stream(work.rig, self.settings)
-        fine = FineLook(work, self.settings.refine, self.settings.ego_poses)
+        fine = FrameRefiner(work, self.settings.refine, self.settings.ego_poses)
         last_us: int | None = None
         for time_us, images in frames:
             if last_us is not None and time_us <= last_us:
@@ -66,7 +66,7 @@ def load_model(name: str = "driv3r-s", weights: str | Path | None = None, **opti
     not be, CheckpointError where weights do not fit.
     """
     plain = {"model": name, "weights": weights} | options | NOT_OF_MODELS
-    settings = resolve_model(build_recipe(plain, Settings, "load_model"))
+    settings = resolve_model(build_config(plain, Settings, "load_model"))
     return Model(settings, load_system(settings))
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from driv3r.alignment.motion_segmentation import score_motion
 from driv3r.geometry.transforms import from_rotvec, invert, to_rotvec
-from driv3r.inference.metric_scale import Ruler, Sight
+from driv3r.inference.metric_scale import ScaleEstimator, UnscaledPrediction
 from driv3r.inference.optical_flow import Flow
 from driv3r.models.driv3r.streaming import StreamFrame
 from driv3r.types import Images, Prediction, Rig, Transform
@@ -19,12 +19,12 @@ CONFIDENCE_WEIGHT = 0.2  # alpha of DUSt3R's loss (Wang et al. 2024, eq. 4)
 
 
 @runtime_checkable
-class Looker(Protocol):
+class ModelAdapter(Protocol):
     """Runs a system over a log, one surround frame after another."""
 
     def look(
         self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
-    ) -> Sight:
+    ) -> UnscaledPrediction:
         """Answer the next frame; images lie in 0..1."""
         ...
 
@@ -37,7 +37,7 @@ class Looker(Protocol):
         ...
 
 
-class FlowMotion:
+class FlowMotionSegmenter:
     """What moves by itself: where image flow disagrees with depth and camera motion."""
 
     def __init__(self, rig: Rig, flow: Flow):
@@ -62,11 +62,16 @@ class FlowMotion:
         return motion
 
 
-class SeedStreamer:
+class PublishedModelStreamer:
     """A published system behind the interface of our own network's Streamer."""
 
     def __init__(
-        self, looker: Looker, rig: Rig, device: torch.device, ruler: Ruler, flow: FlowMotion
+        self,
+        looker: ModelAdapter,
+        rig: Rig,
+        device: torch.device,
+        ruler: ScaleEstimator,
+        flow: FlowMotionSegmenter,
     ):
         self.looker, self.rig, self.device = looker, rig, device
         self.ruler, self.flow = ruler, flow
@@ -93,7 +98,7 @@ class SeedStreamer:
             depth_m=(depth * metres[:, None, None]).astype(np.float32),
             sigma=np.where(absent, np.nan, sigma).astype(np.float32),
             motion=np.where(absent, np.nan, moves).astype(np.float32),
-            last_T_ego=agree_on_motion(last_T_cam, self.ruler.ego_T_cam),
+            last_T_ego=median_ego_motion(last_T_cam, self.ruler.ego_T_cam),
             unscaled_views=frozenset(np.flatnonzero(present & ~np.isfinite(metres)).tolist()),
         )
 
@@ -113,7 +118,7 @@ class SeedStreamer:
         self.flow.last = {int(v): image for v, image in images.items()}
 
 
-def agree_on_motion(
+def median_ego_motion(
     last_T_cam: Float[np.ndarray, "v 4 4"], ego_T_cam: Float[np.ndarray, "v 4 4"]
 ) -> Transform | None:
     """The car's motion as the median of what cameras (in metres) say; None where none says."""

@@ -20,7 +20,7 @@ def choose_fine_size(size_hw: tuple[int, int]) -> tuple[int, int]:
     return h, w
 
 
-class FineLook:
+class FrameRefiner:
     """Refines a log's predictions and measures its motion, where either is asked for.
 
     `work` is what the predictions are of: the finer images are the same crops of the recorded ones.

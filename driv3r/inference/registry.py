@@ -8,14 +8,19 @@ import torch
 from torch import nn
 
 from driv3r.errors import ConfigError
-from driv3r.inference.global_alignment import ALIGN, AlignedLooker
-from driv3r.inference.metric_scale import RigRuler, Ruler
+from driv3r.inference.global_alignment import ALIGN, GlobalAlignmentAdapter
+from driv3r.inference.metric_scale import RigScaleEstimator, ScaleEstimator
 from driv3r.inference.optical_flow import Flow, choose_flow
-from driv3r.inference.published import FlowMotion, Looker, SeedStreamer
-from driv3r.inference.slam3r import RegisteredLooker
-from driv3r.inference.spann3r import MemoryLooker
-from driv3r.inference.vggt import VggtLooker
-from driv3r.inference.window_adapters import MonoPoints, PairLooker, SlamLooker, StarLooker
+from driv3r.inference.published import FlowMotionSegmenter, ModelAdapter, PublishedModelStreamer
+from driv3r.inference.slam3r import Slam3rAdapter
+from driv3r.inference.spann3r import Spann3rAdapter
+from driv3r.inference.vggt import VggtAdapter
+from driv3r.inference.window_adapters import (
+    MonocularPointmaps,
+    MvDust3rAdapter,
+    PairwiseAdapter,
+    Slam3rWindowAdapter,
+)
 from driv3r.models.checkpoints import SHIPPED, load_weights
 from driv3r.models.driv3r.network import Driv3r
 from driv3r.models.driv3r.streaming import Streamer, choose_device, fast_bf16
@@ -45,7 +50,7 @@ class System:
     sigma_scale: float = 1.0
     partner: nn.Module | None = None
 
-    def stream(self, rig: Rig, settings: Settings) -> Streamer | SeedStreamer:
+    def stream(self, rig: Rig, settings: Settings) -> Streamer | PublishedModelStreamer:
         """A fresh run of it over a log with this rig (of `size_hw`)."""
         if isinstance(self.network, Driv3r):
             device, precision = settings.device, settings.precision
@@ -53,9 +58,9 @@ class System:
             return Streamer(self.network, rig, device, precision, self.sigma_scale, told)
         device = choose_device(settings.device)
         flow = choose_flow(settings.flow, device)
-        looker = make_looker(self, rig, settings, flow)
-        ruler = choose_ruler(self.aligner)(rig)
-        return SeedStreamer(looker, rig, device, ruler, FlowMotion(rig, flow))
+        looker = make_adapter(self, rig, settings, flow)
+        ruler = choose_scale_estimator(self.aligner)(rig)
+        return PublishedModelStreamer(looker, rig, device, ruler, FlowMotionSegmenter(rig, flow))
 
 
 def default_weights(model: str) -> Path:
@@ -66,12 +71,12 @@ def default_weights(model: str) -> Path:
     raise ConfigError(f"--model {model} needs --weights FILE ({entry.checkpoint})")
 
 
-def choose_ruler(aligner: Aligner) -> type[Ruler]:
+def choose_scale_estimator(aligner: Aligner) -> type[ScaleEstimator]:
     """What finds the metres of a published system's answers."""
-    return RigRuler if aligner == "rig" else Ruler
+    return RigScaleEstimator if aligner == "rig" else ScaleEstimator
 
 
-def tell_scale(settings: Settings) -> str:
+def describe_scale(settings: Settings) -> str:
     """Where a system's metres come from, for report and store; ConfigError for a wrong aligner.
 
     And for a hidden calibration where metres come from it.
@@ -84,10 +89,10 @@ def tell_scale(settings: Settings) -> str:
             f"--calibration hidden: {settings.model} takes its metres from the rig; only our own "
             "networks answer without, choose --model driv3r-s"
         )
-    return choose_ruler(aligner).source
+    return choose_scale_estimator(aligner).source
 
 
-def choose_tracks(settings: Settings) -> bool:
+def resolve_refinement(settings: Settings) -> bool:
     """Whether predictions are held against tracked features; ConfigError where that can not be."""
     if settings.refine == "own":
         ours = choose_model(settings.model).network is Driv3r
@@ -100,7 +105,7 @@ def choose_tracks(settings: Settings) -> bool:
     return settings.refine == "tracks"
 
 
-def choose_partner(settings: Settings) -> Entry | None:
+def resolve_companion_model(settings: Settings) -> Entry | None:
     """The second network's entry where weights for one are given; ConfigError where none fits."""
     if settings.second_weights is None:
         return None
@@ -114,42 +119,42 @@ def load_system(settings: Settings) -> System:
     """The network of a run with its weights; CheckpointError when they do not fit."""
     entry, weights = choose_model(settings.model), settings.weights
     weights = default_weights(settings.model) if weights is None else weights
-    aligner, source = choose_aligner(settings.model, settings.aligner), tell_scale(settings)
+    aligner, source = choose_aligner(settings.model, settings.aligner), describe_scale(settings)
     if entry.network is Driv3r:
         network, card = load_weights(weights)
         factor = float(card.get("sigma_scale", 1.0))
         return System(network, network.config.size_hw, source, aligner, factor)
     network, partner = load_official(entry, weights), None
-    beside = choose_partner(settings)
+    beside = resolve_companion_model(settings)
     if beside is not None and settings.second_weights is not None:
         partner = load_official(beside, settings.second_weights)
     return System(network, entry.size_hw, source, aligner, partner=partner)
 
 
-def make_looker(system: System, rig: Rig, settings: Settings, flow: Flow) -> Looker:
+def make_adapter(system: System, rig: Rig, settings: Settings, flow: Flow) -> ModelAdapter:
     """How this system's family looks at surround frames."""
     device, network = choose_device(settings.device), system.network
     if isinstance(network, PairNet):
         mono = None
         if network.prior is not None:
             ours, _ = load_weights(SHIPPED)
-            small = MonoPoints.shrink_rig(rig, ours.config.size_hw)
+            small = MonocularPointmaps.shrink_rig(rig, ours.config.size_hw)
             streamer = Streamer(ours, small, settings.device, settings.precision)
-            mono = MonoPoints(streamer, rig)
+            mono = MonocularPointmaps(streamer, rig)
         if system.aligner in ALIGN:
-            return AlignedLooker(network, rig, device, mono, ALIGN[system.aligner], flow)
-        return PairLooker(network, rig, device, mono)
+            return GlobalAlignmentAdapter(network, rig, device, mono, ALIGN[system.aligner], flow)
+        return PairwiseAdapter(network, rig, device, mono)
     if isinstance(network, ImagesToPoints):
         if system.aligner != "register":
-            return SlamLooker(network, rig, device)
+            return Slam3rWindowAdapter(network, rig, device)
         world = system.partner if isinstance(system.partner, LocalToWorld) else None
-        return RegisteredLooker(network, world, rig, device)
+        return Slam3rAdapter(network, world, rig, device)
     if isinstance(network, MvDust3r):
-        return StarLooker(network, rig, device, MANY if network.config.across else 1)
+        return MvDust3rAdapter(network, rig, device, MANY if network.config.across else 1)
     if isinstance(network, MemoryNet):
-        return MemoryLooker(network, rig, device)
+        return Spann3rAdapter(network, rig, device)
     if isinstance(network, Vggt):
-        return VggtLooker(network, rig, device)
+        return VggtAdapter(network, rig, device)
     raise ConfigError(
         f"{type(network).__name__} answers only beside another network; choose another --model"
     )
@@ -166,8 +171,8 @@ def resolve_model(settings: Settings, here: bool = True) -> Settings:
             "--ego-poses odometry needs the calibration that --calibration hidden does not tell; "
             "leave one of them out"
         )
-    choose_partner(settings)
-    tell_scale(settings)
+    resolve_companion_model(settings)
+    describe_scale(settings)
     weights = settings.weights or default_weights(settings.model)
     for path in (weights, settings.second_weights):
         if path is not None and not path.is_file():
@@ -176,7 +181,7 @@ def resolve_model(settings: Settings, here: bool = True) -> Settings:
         settings,
         weights=weights,
         aligner=choose_aligner(settings.model, settings.aligner),
-        refine="tracks" if choose_tracks(settings) else "none",
+        refine="tracks" if resolve_refinement(settings) else "none",
         precision=_choose_precision(settings, here),
     )
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from driv3r.alignment.similarity import register_points
 from driv3r.errors import GeometryError
 from driv3r.geometry.transforms import apply, invert
-from driv3r.inference.metric_scale import Sight
-from driv3r.inference.window_adapters import NOWHERE, SlamLooker, to_numpy
+from driv3r.inference.metric_scale import UnscaledPrediction
+from driv3r.inference.window_adapters import NOWHERE, Slam3rWindowAdapter, to_numpy
 from driv3r.models.layers.point_heads import PointAnswer
 from driv3r.models.published.slam3r import ImagesToPoints, LocalToWorld, select_scene_frames
 from driv3r.types import Rig, Transform
@@ -48,7 +48,7 @@ class Placed:
     references: list[int] = field(default_factory=list)
 
 
-class RegisteredLooker(SlamLooker):
+class Slam3rAdapter(Slam3rWindowAdapter):
     """Depth and motion from points in the scene of each camera, in the unit of its first window.
 
     A camera that gave nothing, or whose window does not fit its scene, begins a new scene.
@@ -63,7 +63,7 @@ class RegisteredLooker(SlamLooker):
 
     def look(
         self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
-    ) -> Sight:
+    ) -> UnscaledPrediction:
         """Answer the next frame."""
         self.scenes = {v: scene for v, scene in self.scenes.items() if present[v]}
         return super().look(images, present, gap_s)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from driv3r.geometry.transforms import invert
-from driv3r.inference.metric_scale import Sight
+from driv3r.inference.metric_scale import UnscaledPrediction
 from driv3r.inference.window_adapters import NOWHERE, find_camera, to_numpy
 from driv3r.models.published.spann3r import MemoryNet, MemoryState
 from driv3r.models.published.spatial_memory import TokenMemory
@@ -17,7 +17,7 @@ from driv3r.types import Camera, Rig
 Part = tuple[np.ndarray, np.ndarray, np.ndarray]  # depth, confidence, last_T_cam
 
 
-class MemoryLooker:
+class Spann3rAdapter:
     """Depth and motion from points in a sequence's first camera, in which PnP places each image.
 
     An image that is wider than high is cut into a left and a right square, each a sequence of its
@@ -33,7 +33,7 @@ class MemoryLooker:
 
     def look(
         self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
-    ) -> Sight:
+    ) -> UnscaledPrediction:
         """Answer the next frame; a camera that gave nothing begins a new sequence after it."""
         blank = np.full(images.shape[-2:], np.nan)
         views: list[Part] = [(blank, blank, NOWHERE)] * len(images)
@@ -44,7 +44,7 @@ class MemoryLooker:
             for x0 in self.starts:
                 self.states.pop((v, x0), None)
         depth, confidence, last_T_cam = (np.stack(part) for part in zip(*views, strict=True))
-        return Sight(depth, confidence, last_T_cam)
+        return UnscaledPrediction(depth, confidence, last_T_cam)
 
     def _step(self, v: int, x0: int, image: Float[Tensor, "3 h w"]) -> Part:
         """One square of one camera, and its sequence moved on."""

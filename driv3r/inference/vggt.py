@@ -6,14 +6,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from driv3r.geometry.transforms import invert
-from driv3r.inference.metric_scale import Sight
+from driv3r.inference.metric_scale import UnscaledPrediction
 from driv3r.inference.window_adapters import LastImages
 from driv3r.models.published.vggt import Vggt
 from driv3r.models.published.vggt_camera_head import decode_cameras
 from driv3r.types import Rig
 
 
-class VggtLooker(LastImages):
+class VggtAdapter(LastImages):
     """All cameras' images and their last ones at once, in one unit of length.
 
     Depth and motion are the network's own; it is told nothing of the rig.
@@ -25,7 +25,7 @@ class VggtLooker(LastImages):
 
     def look(
         self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
-    ) -> Sight:
+    ) -> UnscaledPrediction:
         """Answer the next frame; ConfigError where images are no multiples of the patch."""
         here = np.flatnonzero(present).tolist()
         depth, confidence = np.full((2, len(images), *images.shape[-2:]), np.nan)
@@ -40,7 +40,7 @@ class VggtLooker(LastImages):
             for v, last_T_ref in zip(before, then, strict=True):
                 last_T_cam[v] = last_T_ref @ invert(now[here.index(v)])
         self.last = {v: images[v] for v in here}
-        return Sight(depth, confidence, last_T_cam, True, ref_T_cam)
+        return UnscaledPrediction(depth, confidence, last_T_cam, True, ref_T_cam)
 
     @torch.no_grad()
     def _ask(

@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 from torch.nn import functional as F
 
-from driv3r.alignment.pnp import resect
+from driv3r.alignment.pnp import solve_pnp
 from driv3r.errors import GeometryError
 from driv3r.geometry.cameras import rays_of
 from driv3r.geometry.transforms import invert
-from driv3r.inference.metric_scale import Sight
+from driv3r.inference.metric_scale import UnscaledPrediction
 from driv3r.models.driv3r.streaming import Streamer, StreamFrame
 from driv3r.models.layers.point_heads import PointAnswer
 from driv3r.models.published.geometric_priors import Known
@@ -25,7 +25,7 @@ from driv3r.types import Camera, Rig
 NOWHERE = np.full((4, 4), np.nan)
 
 
-class MonoPoints:
+class MonocularPointmaps:
     """Pointmaps of each camera from our own network's depth, at another image size."""
 
     def __init__(self, streamer: Streamer, rig: Rig):
@@ -59,7 +59,7 @@ class MonoPoints:
         return (self.rays_cam * fine[..., None]).astype(np.float32)
 
 
-class WindowLooker:
+class SlidingWindowAdapter:
     """Each camera by itself: its image and up to `past` earlier ones, newest first.
 
     Depth is that of the first's points, motion comes by PnP from the second's. A camera's first
@@ -78,7 +78,7 @@ class WindowLooker:
 
     def look(
         self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
-    ) -> Sight:
+    ) -> UnscaledPrediction:
         """Answer the next frame."""
         blank = np.full(images.shape[-2:], np.nan)
         views = [(blank, blank, NOWHERE)] * len(images)
@@ -87,7 +87,7 @@ class WindowLooker:
         for v, image in enumerate(images):
             self.windows[v] = [image, *self.windows[v]][: self.past] if present[v] else []
         depth, confidence, last_T_cam = (np.stack(part) for part in zip(*views, strict=True))
-        return Sight(depth, confidence, last_T_cam)
+        return UnscaledPrediction(depth, confidence, last_T_cam)
 
     def _look_at(self, v: int, image: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Depth, confidence, and the camera's motion since its last image."""
@@ -113,10 +113,12 @@ class WindowLooker:
             self.windows[v] = list(kept.to(self.device))
 
 
-class PairLooker(WindowLooker):
+class PairwiseAdapter(SlidingWindowAdapter):
     """DUSt3R's family. Pow3R is told the rays, Align3R the points of monocular depth."""
 
-    def __init__(self, network: PairNet, rig: Rig, device: torch.device, mono: MonoPoints | None):
+    def __init__(
+        self, network: PairNet, rig: Rig, device: torch.device, mono: MonocularPointmaps | None
+    ):
         super().__init__(rig, device)
         self.network, self.mono = network.to(device), mono
         rays = torch.from_numpy(np.stack([rays_of(camera) for camera in rig.cameras]))
@@ -125,7 +127,7 @@ class PairLooker(WindowLooker):
 
     def look(
         self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
-    ) -> Sight:
+    ) -> UnscaledPrediction:
         """Answer the next frame."""
         if self.mono is not None:
             points = self.mono.look(images, present, gap_s)
@@ -170,7 +172,7 @@ class PairLooker(WindowLooker):
             self.mono.streamer.load_state(mono)
 
 
-class SlamLooker(WindowLooker):
+class Slam3rWindowAdapter(SlidingWindowAdapter):
     """SLAM3R's inner-window network: the newest image is the reference of a short window."""
 
     past = 4
@@ -204,7 +206,7 @@ class LastImages:
         }
 
 
-class StarLooker(LastImages):
+class MvDust3rAdapter(LastImages):
     """MV-DUSt3R: all cameras' images and their last ones at once, in one unit of length.
 
     Points come in the first camera's frame; every image is placed in it by PnP.
@@ -216,7 +218,7 @@ class StarLooker(LastImages):
 
     def look(
         self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
-    ) -> Sight:
+    ) -> UnscaledPrediction:
         """Answer the next frame."""
         here = np.flatnonzero(present).tolist()
         depth, confidence = (np.full((len(images), *images.shape[-2:]), np.nan) for _ in "dc")
@@ -231,7 +233,7 @@ class StarLooker(LastImages):
             for i, v in enumerate(before, len(here)):
                 last_T_cam[v] = invert(places[i][2]) @ places[here.index(v)][2]
         self.last = {v: images[v] for v in here}
-        return Sight(depth, confidence, last_T_cam, True, ref_T_cam)
+        return UnscaledPrediction(depth, confidence, last_T_cam, True, ref_T_cam)
 
     def _place(
         self, window: Float[Tensor, "k 3 h w"], cameras: list[int]
@@ -259,7 +261,7 @@ def find_camera(
 ) -> Float[np.ndarray, "4 4"]:
     """ref_T_cam of the camera that took the pixels of these points; NaN where it is not found."""
     try:
-        return resect(points_ref, camera.K, confidence).ref_T_cam
+        return solve_pnp(points_ref, camera.K, confidence).ref_T_cam
     except GeometryError:
         return NOWHERE
 

@@ -13,7 +13,7 @@ from driv3r.errors import DatasetError
 from driv3r.evaluation.stored_frames import find_gaps, tell
 from driv3r.geometry.ego_path import EgoPath, camera_times_us, chain_ego_poses, given_ego_poses
 from driv3r.inference.predictor import Predictor
-from driv3r.inference.refinement import FineLook
+from driv3r.inference.refinement import FrameRefiner
 from driv3r.models.driv3r.streaming import StreamFrame
 from driv3r.settings import Settings
 from driv3r.store.schema import FrameRecord, Status
@@ -32,7 +32,7 @@ def predict_frames(
     report: Callable[[int, int], None],
 ) -> None:
     """Predict and write every frame that is not yet written, in order of time."""
-    fine, path = FineLook(work, settings.refine, settings.ego_poses), EgoPath()
+    fine, path = FrameRefiner(work, settings.refine, settings.ego_poses), EgoPath()
     for index in range(_resume(writer, predictor, fine, path), len(scene.frames)):
         since = time.monotonic()
         frame = scene.frames[index]
@@ -122,7 +122,7 @@ def hash_images(images: Images) -> str:
 
 
 def _save(
-    writer: LogWriter, predictor: Predictor, fine: FineLook, path: EgoPath, index: int
+    writer: LogWriter, predictor: Predictor, fine: FrameRefiner, path: EgoPath, index: int
 ) -> None:
     arrays = {f"network/{k}": v for k, v in predictor.save_state().items()}
     arrays |= {f"fine/{k}": v for k, v in fine.save_state().items()}
@@ -130,7 +130,7 @@ def _save(
     writer.save_state(index, arrays)
 
 
-def _resume(writer: LogWriter, predictor: Predictor, fine: FineLook, path: EgoPath) -> int:
+def _resume(writer: LogWriter, predictor: Predictor, fine: FrameRefiner, path: EgoPath) -> int:
     """Take up the state of a killed run; the first frame that is still to be predicted."""
     saved = writer.load_state()
     if saved is None or not set(range(saved[0] + 1)) <= writer.written():

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from driv3r import __version__
-from driv3r.config import build_recipe
+from driv3r.config import build_config
 from driv3r.datasets import READERS, Reader
 from driv3r.errors import ConfigError, DatasetError, StoreError
 from driv3r.evaluation.metrics.protocol import PROTOCOLS
-from driv3r.inference.registry import System, resolve_model, tell_scale
+from driv3r.inference.registry import System, describe_scale, resolve_model
 from driv3r.pipelines.job import Job
 from driv3r.settings import Provenance, Settings, hash_file, hash_sources, identity_of
 
@@ -27,7 +27,7 @@ def resolve(settings: Settings, here: bool = True) -> Settings:
 
     Where the work is not done `here` but on a cluster, the device is looked for there.
     """
-    settings = build_recipe(vars(settings), Settings, "options")
+    settings = build_config(vars(settings), Settings, "options")
     _choose(settings.dataset, READERS, "dataset")
     _choose(settings.protocol, PROTOCOLS, "protocol")
     if settings.threads < 1:
@@ -72,7 +72,7 @@ def describe_run(settings: Settings) -> dict[str, object]:
     made = make_provenance(settings)
     shown = {name: str(v) if isinstance(v, Path) else v for name, v in asdict(settings).items()}
     return shown | {
-        "scale": tell_scale(settings),
+        "scale": describe_scale(settings),
         "machine": made.machine,
         "weights sha256": made.weights,
         "versions": made.versions,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from driv3r.config import build_recipe
+from driv3r.config import build_config
 from driv3r.datasets import Reader
 from driv3r.errors import ConfigError, Driv3rError, StoreError
 from driv3r.evaluation.metrics.merge import merge_scores
@@ -75,7 +75,7 @@ def process(
 
 def make_settings(**options: Any) -> Settings:
     """Settings from plain option values; ConfigError names the one that is not possible."""
-    return build_recipe(options, Settings, "options")
+    return build_config(options, Settings, "options")
 
 
 def list_logs(

@@ -18,14 +18,14 @@ from driv3r.datasets.preprocess import WorkRig, prepare_rig
 from driv3r.errors import Driv3rError
 from driv3r.evaluation.log_evaluator import EvalPart, LogScorer
 from driv3r.evaluation.records import LogResult
-from driv3r.evaluation.stored_frames import Moment, replay
+from driv3r.evaluation.stored_frames import StoredFrame, replay
 from driv3r.fusion import FusedFrame, FusionConfig, fuse
 from driv3r.geometry.cameras import lift_depth
 from driv3r.inference.registry import System, load_system
 from driv3r.pipelines.job import Job
 from driv3r.pipelines.predict import find_image, predict_frames
 from driv3r.pipelines.preflight import make_provenance
-from driv3r.reporting.log_images import Painter
+from driv3r.reporting.log_images import LogImageWriter
 from driv3r.settings import Settings
 from driv3r.store.schema import LogHeader
 from driv3r.store.writer import LogWriter
@@ -77,7 +77,10 @@ class LogWorker:
         scorer = LogScorer(
             settings.protocol, work.rig, settings.model, settings.ego_poses, scene.generated
         )
-        painter, stage = Painter(job.scene_id, len(scene.frames)), _stage(report, "fuse and score")
+        painter, stage = (
+            LogImageWriter(job.scene_id, len(scene.frames)),
+            _stage(report, "fuse and score"),
+        )
         with _timed(seconds, "fuse and score"):
             moments = replay(scene, work, writer.read_frame)
             reconstruction = digest(moments, scorer, painter, lambda n: stage(n, len(scene.frames)))
@@ -161,7 +164,7 @@ def make_header(settings: Settings, scene: Scene, work: WorkRig, system: System)
     )
 
 
-def fused_frame(moment: Moment) -> FusedFrame:
+def make_fused_frame(moment: StoredFrame) -> FusedFrame:
     """The frame as world points for fusion."""
     prediction, record = moment.record.prediction, moment.record
     blank = np.zeros((*prediction.depth_m.shape[1:], 3), np.uint8)
@@ -181,7 +184,10 @@ def fused_frame(moment: Moment) -> FusedFrame:
 
 
 def digest(
-    moments: Iterator[Moment], scorer: LogScorer, painter: Painter, report: Callable[[int], None]
+    moments: Iterator[StoredFrame],
+    scorer: LogScorer,
+    painter: LogImageWriter,
+    report: Callable[[int], None],
 ) -> Reconstruction:
     """One pass over the written predictions: score, paint and fuse each."""
 
@@ -189,7 +195,7 @@ def digest(
         for moment in moments:
             scorer.add(moment)
             painter.add(moment, scorer)
-            yield fused_frame(moment)
+            yield make_fused_frame(moment)
             report(moment.index + 1)
 
     return fuse(watched(), FusionConfig())

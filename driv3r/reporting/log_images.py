@@ -4,7 +4,7 @@ import numpy as np
 
 from driv3r.evaluation.log_evaluator import LogScorer
 from driv3r.evaluation.metrics.depth import sample_depth
-from driv3r.evaluation.stored_frames import Moment
+from driv3r.evaluation.stored_frames import StoredFrame
 from driv3r.reporting.images import (
     colour_depth,
     colour_error,
@@ -14,7 +14,7 @@ from driv3r.reporting.images import (
 )
 
 
-class Painter:
+class LogImageWriter:
     """Paints a first and a middle frame of a log, as JPEG files by title."""
 
     def __init__(self, log_id: str, frames: int):
@@ -22,7 +22,7 @@ class Painter:
         self.chosen = {0, frames // 2}
         self.pictures: dict[str, bytes] = {}
 
-    def add(self, moment: Moment, scorer: LogScorer) -> None:
+    def add(self, moment: StoredFrame, scorer: LogScorer) -> None:
         """Paint the frame if it is one of the chosen."""
         if moment.index not in self.chosen:
             return
@@ -36,7 +36,7 @@ class Painter:
         title = f"{self.log_id}, frame {moment.index}"
         self.pictures[title] = encode_jpeg(compose_sheet(rows, labels))
 
-    def _paint_view(self, moment: Moment, scorer: LogScorer, view: int) -> list[np.ndarray]:
+    def _paint_view(self, moment: StoredFrame, scorer: LogScorer, view: int) -> list[np.ndarray]:
         image = moment.images[view]
         assert image is not None  # the caller looked
         prediction = moment.record.prediction

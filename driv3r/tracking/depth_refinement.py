@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from driv3r.geometry.cameras import project
-from driv3r.tracking.feature_tracker import Features, Glance, RigTracker, TrackerConfig
-from driv3r.tracking.gp_depth_correction import ErrorModel, Places, krige
+from driv3r.tracking.feature_tracker import Features, RigTracker, TrackerConfig, TrackerFrame
+from driv3r.tracking.gp_depth_correction import ErrorModel, PixelSet, gp_regress
 from driv3r.tracking.motion_filter import MotionConfig, MotionFilter
-from driv3r.tracking.rig_pnp import Sightings
+from driv3r.tracking.rig_pnp import RigObservations
 from driv3r.tracking.triangulation import (
     NEAREST_M,
     NO_LANDMARKS,
@@ -64,7 +64,7 @@ class TrackRefiner:
         self.config = config or RefineConfig()
         self.tracker = RigTracker(rig, self.config.tracker)
         self.motion = MotionFilter(self.config.motion)
-        self._last: Glance | None = None
+        self._last: TrackerFrame | None = None
         self._marks: Landmarks = NO_LANDMARKS
 
     def step(
@@ -78,7 +78,7 @@ class TrackRefiner:
 
         Where the motion is known it is not looked for. GeometryError for what does not fit the rig.
         """
-        now = self.tracker.glance(images, prediction)
+        now = self.tracker.make_frame(images, prediction)
         last, self._last = self._last, now
         if last is None or prediction.last_T_ego is None or gap_s <= 0:
             self._marks = NO_LANDMARKS  # where they are now is not known
@@ -106,7 +106,7 @@ class TrackRefiner:
         marks = Landmarks(arrays["mark_points"], arrays["mark_noise"]) if arrays else NO_LANDMARKS
         self._marks = marks
 
-    def _find_features(self, now: Glance, last: Glance) -> list[Features]:
+    def _find_features(self, now: TrackerFrame, last: TrackerFrame) -> list[Features]:
         """Of the ground and of all else apart: the ground's are weak, and tell the speed."""
         features = []
         for view in map(int, np.flatnonzero(last.present & now.present)):
@@ -118,8 +118,8 @@ class TrackRefiner:
     def _find_motion(
         self,
         features: list[Features],
-        now: Glance,
-        last: Glance,
+        now: TrackerFrame,
+        last: TrackerFrame,
         last_T_ego: Transform,
         gap_s: float,
     ) -> Transform:
@@ -134,8 +134,8 @@ class TrackRefiner:
     def _correct_depth(
         self,
         prediction: Prediction,
-        now: Glance,
-        seen: Sightings,
+        now: TrackerFrame,
+        seen: RigObservations,
         last_T_ego: Transform,
         gap_s: float,
     ) -> Prediction:
@@ -168,12 +168,12 @@ class TrackRefiner:
         h, w = depth_m.shape
         uv, there_m, _ = project(camera, measured.points_cam)
         uv = uv * np.array([w / camera.size_hw[1], h / camera.size_hw[0]])
-        where = Places(uv / w, np.log(there_m), measured.sigma)
+        where = PixelSet(uv / w, np.log(there_m), measured.sigma)
         rows, columns = np.mgrid[:h:STEP, :w:STEP].reshape(2, -1)
         middles = (np.stack([columns, rows], 1) + 0.5 * STEP) / w
         log_depth = np.log(_average_blocks(depth_m)).astype(np.float64)
-        asked = Places(middles, log_depth.ravel(), np.ones(len(rows)))
-        maps = krige(
+        asked = PixelSet(middles, log_depth.ravel(), np.ones(len(rows)))
+        maps = gp_regress(
             self.config.errors, where, measured.error, measured.noise, self.config.common, asked
         )
         coarse_hw = (-(-h // STEP), -(-w // STEP))

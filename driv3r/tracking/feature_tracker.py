@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from driv3r.errors import ConfigError, GeometryError
 from driv3r.geometry.cameras import project, rays_of, resize_camera, sees_the_same, unproject
 from driv3r.geometry.transforms import apply, invert
-from driv3r.tracking.rig_pnp import Sightings
+from driv3r.tracking.rig_pnp import RigObservations
 from driv3r.types import Camera, Images, Prediction, Rig, Transform
 
 ROUND_TRIP_PX = 1.5  # a feature tracked there and back must return this close
@@ -50,7 +50,7 @@ class TrackerConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Glance:
+class TrackerFrame:
     """What tracking needs of a surround frame. `present` tells the cameras that gave an image."""
 
     grey: UInt8[np.ndarray, "v h w"]
@@ -91,7 +91,7 @@ class RigTracker:
         self._depth_cameras: tuple[Camera, ...] = ()
         self._rays: tuple[Float32[np.ndarray, "dh dw 3"], ...] = ()
 
-    def glance(self, images: Images, prediction: Prediction) -> Glance:
+    def make_frame(self, images: Images, prediction: Prediction) -> TrackerFrame:
         """Take a surround frame in; GeometryError for what does not fit the rig."""
         self._check(images, prediction)
         h, w = self.rig.cameras[0].size_hw
@@ -103,11 +103,11 @@ class RigTracker:
         present = np.array([image is not None for image in images])
         maps = (prediction.depth_m, prediction.sigma, prediction.motion)
         maps = (np.array(a, np.float32) for a in maps)  # copies: kept
-        return Glance(grey, present, *maps)
+        return TrackerFrame(grey, present, *maps)
 
     def find_features(
         self,
-        src: Glance,
+        src: TrackerFrame,
         view: int,
         parts: Sequence[Bool[np.ndarray, "dh dw"]] | None = None,
     ) -> Features:
@@ -130,21 +130,29 @@ class RigTracker:
         return Features(view, inverse, corners, points_src, sigma.astype(np.float64))
 
     def track(
-        self, features: Sequence[Features], src: Glance, dst: Glance, dst_T_src: Transform
-    ) -> Sightings:
+        self,
+        features: Sequence[Features],
+        src: TrackerFrame,
+        dst: TrackerFrame,
+        dst_T_src: Transform,
+    ) -> RigObservations:
         """Where the cameras of another frame see the features; `dst_T_src` is a guess."""
         parts = [self._track_camera(f, src, dst, dst_T_src) for f in features]
-        empty = Sightings(np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0, int), np.zeros(0))
-        names = [field.name for field in dataclasses.fields(Sightings)]
-        return Sightings(*(np.concatenate([getattr(p, n) for p in (empty, *parts)]) for n in names))
+        empty = RigObservations(np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0, int), np.zeros(0))
+        names = [field.name for field in dataclasses.fields(RigObservations)]
+        return RigObservations(
+            *(np.concatenate([getattr(p, n) for p in (empty, *parts)]) for n in names)
+        )
 
-    def pack(self, glance: Glance) -> dict[str, np.ndarray]:
+    def pack(self, glance: TrackerFrame) -> dict[str, np.ndarray]:
         """A frame as arrays, exactly, so that a killed log can go on."""
-        return {field.name: getattr(glance, field.name) for field in dataclasses.fields(Glance)}
+        return {
+            field.name: getattr(glance, field.name) for field in dataclasses.fields(TrackerFrame)
+        }
 
-    def unpack(self, arrays: dict[str, np.ndarray]) -> Glance:
+    def unpack(self, arrays: dict[str, np.ndarray]) -> TrackerFrame:
         """Take up what `pack` gave; GeometryError where it is of another rig."""
-        names = {field.name for field in dataclasses.fields(Glance)}
+        names = {field.name for field in dataclasses.fields(TrackerFrame)}
         shape = (len(self.rig.cameras), *self.rig.cameras[0].size_hw)
         if not names <= set(arrays) or arrays["grey"].shape != shape:
             given = {name: array.shape for name, array in arrays.items()}
@@ -152,7 +160,7 @@ class RigTracker:
                 f"tracking state holds {given}; expected {sorted(names)} with grey of {shape}: "
                 "start the log anew"
             )
-        return Glance(**{name: arrays[name] for name in names})
+        return TrackerFrame(**{name: arrays[name] for name in names})
 
     def _check(self, images: Images, prediction: Prediction) -> None:
         views = len(self.rig.cameras)
@@ -177,7 +185,7 @@ class RigTracker:
                     "depth would be read at a wrong pixel; crop both alike"
                 )
 
-    def heights_m(self, src: Glance, view: int) -> Float32[np.ndarray, "dh dw"]:
+    def heights_m(self, src: TrackerFrame, view: int) -> Float32[np.ndarray, "dh dw"]:
         """How high above the flat road each pixel's point lies."""
         depth_m = src.depth_m[view]
         self._prepare_rays((depth_m.shape[0], depth_m.shape[1]))
@@ -195,7 +203,7 @@ class RigTracker:
         )
 
     def _find_usable(
-        self, src: Glance, view: int, inverse: Float32[np.ndarray, "dh dw"]
+        self, src: TrackerFrame, view: int, inverse: Float32[np.ndarray, "dh dw"]
     ) -> Bool[np.ndarray, "dh dw"]:
         """Pixels of still, flat, near surfaces of certain depth."""
         config = self.config
@@ -219,15 +227,15 @@ class RigTracker:
         return np.zeros((0, 2), np.float32) if found is None else found[:, 0]
 
     def _track_camera(
-        self, features: Features, src: Glance, dst: Glance, dst_T_src: Transform
-    ) -> Sightings:
+        self, features: Features, src: TrackerFrame, dst: TrackerFrame, dst_T_src: Transform
+    ) -> RigObservations:
         view = features.view
         camera = self.rig.cameras[view]
         dst_T_cam = invert(camera.ego_T_cam) @ dst_T_src @ camera.ego_T_cam
         there = self._map_pixels(view, features.inverse_depth, dst_T_cam)
         uv, kept = _track_through(src.grey[view], dst.grey[view], features.corners, there)
         kept &= sample_cells(dst.motion[view], uv, camera.size_hw) < self.config.moving_above
-        return Sightings(
+        return RigObservations(
             features.points_src[kept],
             unproject(camera, uv[kept].astype(np.float64))[:, :2],
             np.full(np.count_nonzero(kept), view),

@@ -36,25 +36,25 @@ class ErrorModel:
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
+class PixelSet:
     """Pixels: where (u, v) in shares of the image's width, their log depth and its stated sigma."""
 
     uv: Float[np.ndarray, "n 2"]
     log_depth: Float[np.ndarray, "n"]
     sigma: Float[np.ndarray, "n"]
 
-    def single(self) -> "Places":
+    def single(self) -> "PixelSet":
         """The same in single precision."""
-        return Places(*(getattr(self, f.name).astype(np.float32) for f in fields(self)))
+        return PixelSet(*(getattr(self, f.name).astype(np.float32) for f in fields(self)))
 
 
-def krige(
+def gp_regress(
     model: ErrorModel,
-    measured: Places,
+    measured: PixelSet,
     error: Float[np.ndarray, "n"],
     noise: Float[np.ndarray, "n"],
     common: float,
-    asked: Places,
+    asked: PixelSet,
 ) -> tuple[Float[np.ndarray, "m"], Float[np.ndarray, "m"]]:
     """Most probable error of log depth at the places asked for, and the share of variance left.
 
@@ -76,7 +76,7 @@ def krige(
     return mean, np.clip(1 - known.astype(np.float64) / model.variance, 0.0, 1.0)
 
 
-def covary(model: ErrorModel, a: Places, b: Places) -> Float[np.ndarray, "n m"]:
+def covary(model: ErrorModel, a: PixelSet, b: PixelSet) -> Float[np.ndarray, "n m"]:
     """Covariance of the errors of different pixels in units of sigma^2, without `alone`."""
     square = (a.uv**2).sum(1)[:, None] + (b.uv**2).sum(1) - 2 * (a.uv @ b.uv.T)
     apart = np.sqrt(square.clip(min=0)) / model.reach

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from driv3r.geometry.transforms import from_rotvec, to_rotvec
-from driv3r.tracking.rig_pnp import Sightings, refine_motion, tell_information
+from driv3r.tracking.rig_pnp import RigObservations, information_matrix, refine_motion
 from driv3r.types import Rig, Transform
 
 
@@ -42,7 +42,7 @@ class MotionConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Belief:
+class GaussianPose:
     """A motion and its inverse covariance (turn in rad, shift in m)."""
 
     last_T_ego: Transform
@@ -57,7 +57,7 @@ class MotionFilter:
         self._rate: Float[np.ndarray, "6"] | None = None
         self._covariance: Float[np.ndarray, "6 6"] = np.zeros((6, 6))
 
-    def expect(self, last_T_ego: Transform, gap_s: float) -> Belief:
+    def expect(self, last_T_ego: Transform, gap_s: float) -> GaussianPose:
         """The network's motion and the last one kept up, each by its information."""
         config = self.config
         ahead_m = config.speed_share * abs(last_T_ego[0, 3]) + config.speed_mps * gap_s
@@ -65,16 +65,16 @@ class MotionFilter:
         turns = np.radians(config.turn_dps) * gap_s
         information = np.diag(1.0 / np.array([*turns, ahead_m, slip_m, slip_m]) ** 2)
         if self._rate is None:
-            return Belief(last_T_ego, information)
+            return GaussianPose(last_T_ego, information)
         sway = config.sway_mps2
         changes = np.array([*config.twist_rps2, config.change_mps2, sway, sway]) * gap_s
         kept = np.linalg.inv((self._covariance + np.diag(changes**2)) * gap_s**2)
         both = information + kept
         told = information @ _to_vector(last_T_ego) + kept @ (self._rate * gap_s)
         mean = np.linalg.solve(both, told)
-        return Belief(from_rotvec(mean[:3], mean[3:]), both)
+        return GaussianPose(from_rotvec(mean[:3], mean[3:]), both)
 
-    def measure(self, rig: Rig, seen: Sightings, belief: Belief) -> Belief:
+    def measure(self, rig: Rig, seen: RigObservations, belief: GaussianPose) -> GaussianPose:
         """The most probable motion; `seen` are this frame's points as the last images show them."""
         config, points = self.config, seen.points_src
         far = np.linalg.norm(points[:, :2], axis=1) > config.near_m
@@ -82,10 +82,10 @@ class MotionFilter:
         seen = replace(seen, sigma=seen.sigma * np.where(above, config.above, 1.0))
         px, information = config.reprojection_px, belief.information
         last_T_ego = refine_motion(rig, seen, belief.last_T_ego, px, information=information)
-        information = information + tell_information(rig, seen, last_T_ego, px)
-        return Belief(last_T_ego, information)
+        information = information + information_matrix(rig, seen, last_T_ego, px)
+        return GaussianPose(last_T_ego, information)
 
-    def keep(self, found: Belief, gap_s: float) -> None:
+    def keep(self, found: GaussianPose, gap_s: float) -> None:
         """Go on from a motion that was found."""
         rate = _to_vector(found.last_T_ego) / gap_s
         slack = np.zeros((6, 6))

@@ -12,12 +12,12 @@ from driv3r.errors import GeometryError
 from driv3r.geometry.transforms import from_rotvec, invert, to_rotvec
 from driv3r.tracking.feature_tracker import (
     Features,
-    Glance,
     RigTracker,
     TrackerConfig,
+    TrackerFrame,
     check_positive,
 )
-from driv3r.tracking.rig_pnp import find_inliers, hypothesise_motions, refine_motion
+from driv3r.tracking.rig_pnp import find_inliers, ransac_hypotheses, refine_motion
 from driv3r.types import Images, Prediction, Rig, Transform
 
 PASSES = 2  # after a poor guess, track again in images drawn with the first answer
@@ -52,7 +52,7 @@ class RigOdometry:
     def __init__(self, rig: Rig, config: OdometryConfig | None = None):
         self.config = config or OdometryConfig()
         self.tracker = RigTracker(rig, self.config.tracker)
-        self._last: Glance | None = None
+        self._last: TrackerFrame | None = None
         self._rate: Float[np.ndarray, "6"] | None = None  # turn and shift a second
 
     def step(
@@ -70,7 +70,7 @@ class RigOdometry:
         GeometryError for what does not fit the rig.
         """
         _check(gap_s, prior)
-        now = self.tracker.glance(images, prediction)
+        now = self.tracker.make_frame(images, prediction)
         last, rate = self._last, self._rate
         self._last, self._rate = now, None
         if last is None:
@@ -100,7 +100,11 @@ class RigOdometry:
         self._rate = arrays.get("rate")
 
     def _solve(
-        self, features: Sequence[Features], last: Glance, now: Glance, ego_T_last: Transform
+        self,
+        features: Sequence[Features],
+        last: TrackerFrame,
+        now: TrackerFrame,
+        ego_T_last: Transform,
     ) -> tuple[Transform, int]:
         """The best supported motion near a guess, or of any one camera; inliers, 0 if too few."""
         config, rig = self.config, self.tracker.rig
@@ -108,7 +112,7 @@ class RigOdometry:
         inliers = np.zeros(0, bool)
         for _ in range(PASSES):
             seen = self.tracker.track(features, last, now, ego_T_last)
-            hypotheses = [ego_T_last, *hypothesise_motions(rig, seen, px, config.seed)]
+            hypotheses = [ego_T_last, *ransac_hypotheses(rig, seen, px, config.seed)]
             support = [np.count_nonzero(find_inliers(rig, seen, T, px)) for T in hypotheses]
             ego_T_last = refine_motion(rig, seen, hypotheses[int(np.argmax(support))], px)
             inliers = find_inliers(rig, seen, ego_T_last, px)

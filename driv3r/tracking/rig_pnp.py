@@ -16,7 +16,7 @@ INDEPENDENT = 0.5  # share of a point that counts against what is believed befor
 
 
 @dataclass(frozen=True, eq=False)
-class Sightings:
+class RigObservations:
     """n points of one ego frame, each seen by one camera then and at another time.
 
     `xy` is where that camera sees it at the other time, in undistorted image coordinates at z = 1.
@@ -28,14 +28,16 @@ class Sightings:
     camera: Int[np.ndarray, "n"]
     sigma: Float[np.ndarray, "n"]
 
-    def of_camera(self, index: int) -> "Sightings":
+    def of_camera(self, index: int) -> "RigObservations":
         """Those of one camera."""
         rows = self.camera == index
-        return Sightings(self.points_src[rows], self.xy[rows], self.camera[rows], self.sigma[rows])
+        return RigObservations(
+            self.points_src[rows], self.xy[rows], self.camera[rows], self.sigma[rows]
+        )
 
 
-def hypothesise_motions(
-    rig: Rig, seen: Sightings, reprojection_px: float, seed: int
+def ransac_hypotheses(
+    rig: Rig, seen: RigObservations, reprojection_px: float, seed: int
 ) -> list[Transform]:
     """dst_T_src as each camera alone has it: EPnP within OpenCV's seeded RANSAC."""
     cv2.setRNGSeed(seed)
@@ -61,7 +63,7 @@ def hypothesise_motions(
 
 def refine_motion(
     rig: Rig,
-    seen: Sightings,
+    seen: RigObservations,
     dst_T_src: Transform,
     reprojection_px: float,
     steps: int = 15,
@@ -93,8 +95,8 @@ def refine_motion(
     return dst_T_src
 
 
-def tell_information(
-    rig: Rig, seen: Sightings, dst_T_src: Transform, reprojection_px: float
+def information_matrix(
+    rig: Rig, seen: RigObservations, dst_T_src: Transform, reprojection_px: float
 ) -> Float[np.ndarray, "6 6"]:
     """What the sightings tell of a motion: inverse covariance (rad, m), each as INDEPENDENT."""
     sums = _sum_up(rig, seen, dst_T_src, reprojection_px)
@@ -102,7 +104,7 @@ def tell_information(
 
 
 def _sum_up(
-    rig: Rig, seen: Sightings, dst_T_src: Transform, reprojection_px: float
+    rig: Rig, seen: RigObservations, dst_T_src: Transform, reprojection_px: float
 ) -> tuple[Float[np.ndarray, "6 6"], Float[np.ndarray, "6"]] | None:
     """Normal matrix and slope of the robust errors; None of fewer than three points."""
     error_px, jacobian = linearise(rig, seen, dst_T_src)
@@ -117,15 +119,15 @@ def _sum_up(
 
 
 def find_inliers(
-    rig: Rig, seen: Sightings, dst_T_src: Transform, reprojection_px: float
+    rig: Rig, seen: RigObservations, dst_T_src: Transform, reprojection_px: float
 ) -> Bool[np.ndarray, "n"]:
-    """Sightings whose whitened error stays below `reprojection_px`."""
+    """RigObservations whose whitened error stays below `reprojection_px`."""
     error_px, _ = linearise(rig, seen, dst_T_src)
     return np.linalg.norm(error_px, axis=-1) < reprojection_px
 
 
 def linearise(
-    rig: Rig, seen: Sightings, dst_T_src: Transform
+    rig: Rig, seen: RigObservations, dst_T_src: Transform
 ) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 2 6"]]:
     """Whitened reprojection errors in pixels, and how they turn and move with the ego frame.
 

@@ -8,8 +8,8 @@ from jaxtyping import Float
 
 from driv3r.geometry.cameras import project
 from driv3r.geometry.transforms import apply, invert
-from driv3r.tracking.feature_tracker import Glance, join_rows, sample_cells
-from driv3r.tracking.rig_pnp import Sightings
+from driv3r.tracking.feature_tracker import TrackerFrame, join_rows, sample_cells
+from driv3r.tracking.rig_pnp import RigObservations
 from driv3r.types import Camera, Transform
 
 NEAREST_M = 0.05
@@ -71,7 +71,7 @@ NO_LANDMARKS = Landmarks(np.zeros((0, 3)), np.zeros(0))
 
 
 def triangulate(
-    camera: Camera, seen: Sightings, last_T_ego: Transform, config: TriangulationConfig
+    camera: Camera, seen: RigObservations, last_T_ego: Transform, config: TriangulationConfig
 ) -> Measured:
     """Log of triangulated over stated depth of one camera's features, as its last image shows them.
 
@@ -100,7 +100,7 @@ def triangulate(
 
 
 def find_again(
-    camera: Camera, marks: Landmarks, now: Glance, view: int, config: TriangulationConfig
+    camera: Camera, marks: Landmarks, now: TrackerFrame, view: int, config: TriangulationConfig
 ) -> Measured:
     """What remembered points say of the depth that is stated now."""
     points_cam = apply(invert(camera.ego_T_cam), marks.points_ego)

@@ -8,7 +8,7 @@ from driv3r.datasets import Reader
 from driv3r.errors import ConfigError
 from driv3r.models.checkpoints import SHIPPED, load_weights, save_weights
 from driv3r.models.driv3r.streaming import choose_device
-from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip, read_clip
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipConfig, ensure_clip, read_clip
 from driv3r.training.adaptation import AdaptConfig, Adapted, adapt, split_moments, weights_card
 from driv3r.training.clip_pool import RawClip, put_on_device
 from driv3r.training.config import FIRST_VAL_SEED
@@ -90,6 +90,6 @@ def render_replay(
     first: int = FIRST_REPLAY,
 ) -> list[RawClip]:
     """Generated clips of `count` seeds from `first` on; those by default no training has drawn."""
-    recipe = ClipRecipe(size_hw, frames=max(frames, 2), plain_rig_share=0.2)
+    recipe = ClipConfig(size_hw, frames=max(frames, 2), plain_rig_share=0.2)
     paths = [ensure_clip(folder, first + i, recipe) for i in range(count)]
     return [put_on_device(read_clip(path), device) for path in paths]

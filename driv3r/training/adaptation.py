@@ -18,7 +18,7 @@ from torch import Tensor
 from driv3r.errors import ConfigError
 from driv3r.models.driv3r.losses import LossWeights
 from driv3r.models.driv3r.network import Driv3r
-from driv3r.simulator.export.clips import ClipRecipe
+from driv3r.simulator.export.clips import ClipConfig
 from driv3r.training.batches import draw_batch
 from driv3r.training.checkpoints import Progress, Run
 from driv3r.training.clip_pool import ClipPool, RawClip
@@ -123,7 +123,7 @@ def _start(network: Driv3r, config: AdaptConfig) -> Run:
         _trained(model), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
     )
     data = DataConfig(
-        ClipRecipe(size_hw=network.config.size_hw, frames=config.frames),
+        ClipConfig(size_hw=network.config.size_hw, frames=config.frames),
         min_clips=1,
         shapes=((1, config.frames),),
         half_size_shapes=(),

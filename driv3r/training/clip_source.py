@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from driv3r.errors import DatasetError
-from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip, read_clip
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipConfig, ensure_clip, read_clip
 from driv3r.training.clip_pool import RawClip, put_on_device
 from driv3r.training.config import DataConfig
 
@@ -39,7 +39,7 @@ class ClipSource:
         workers: int = 0,
         rank: int = 0,
         size: int = 1,
-        held_out: Sequence[tuple[Path, int, ClipRecipe]] = (),
+        held_out: Sequence[tuple[Path, int, ClipConfig]] = (),
     ):
         self.folder, self.config, self.device = folder, config, device
         first = FIRST_TRAIN_SEED + config.first

@@ -8,7 +8,7 @@ from driv3r.errors import ConfigError
 from driv3r.models.driv3r.losses import LossWeights
 from driv3r.models.driv3r.network import Driv3rConfig
 from driv3r.settings import IRRELEVANT
-from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipRecipe
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipConfig
 
 FIRST_VAL_SEED = 2 * FIRST_TRAIN_SEED
 
@@ -51,7 +51,7 @@ class DataConfig:
     clips has no calibration at all, and of the others the same share of cameras.
     """
 
-    clips: ClipRecipe = ClipRecipe()
+    clips: ClipConfig = ClipConfig()
     first: int = 0
     min_clips: int = 60
     max_clips: int = 420

@@ -10,7 +10,7 @@ from driv3r.models.driv3r.inputs import Inputs
 from driv3r.models.driv3r.losses import Targets
 from driv3r.models.driv3r.network import Driv3r
 from driv3r.models.driv3r.streaming import fast_bf16
-from driv3r.simulator.export.clips import ClipRecipe, ensure_clip, read_clip
+from driv3r.simulator.export.clips import ClipConfig, ensure_clip, read_clip
 from driv3r.training.batches import whole_batch
 from driv3r.training.clip_pool import RawClip, put_on_device
 from driv3r.training.config import FIRST_VAL_SEED
@@ -19,7 +19,7 @@ NEAREST_M, FARTHEST_M = 0.1, 80.0
 
 
 def load_validation_clips(
-    clips: Path, recipe: ClipRecipe, count: int, device: torch.device
+    clips: Path, recipe: ClipConfig, count: int, device: torch.device
 ) -> list[RawClip]:
     """The first held-out clips, rendered where they are not there."""
     jobs = list_validation_clips(clips, recipe, count)
@@ -27,14 +27,14 @@ def load_validation_clips(
 
 
 def list_validation_clips(
-    clips: Path, recipe: ClipRecipe, count: int
-) -> list[tuple[Path, int, ClipRecipe]]:
+    clips: Path, recipe: ClipConfig, count: int
+) -> list[tuple[Path, int, ClipConfig]]:
     """Folder, seed and recipe of the first held-out clips."""
     return [(clips / "check", FIRST_VAL_SEED + i, recipe) for i in range(count)]
 
 
 def validation_batches(
-    clips: Path, recipe: ClipRecipe, count: int, frames: int, device: torch.device
+    clips: Path, recipe: ClipConfig, count: int, frames: int, device: torch.device
 ) -> Iterator[tuple[Inputs, Targets]]:
     """The first frames of held-out clips as they are, one clip a batch."""
     for clip in load_validation_clips(clips, recipe, count, device):

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import TypeCheckError
 from made_views import both_orders, compare_poses, make_views, tell_pairs
 
-from driv3r.alignment.optimisation import rotate_by_gibbs
+from driv3r.alignment.optimisation import cayley_rotation
 from driv3r.alignment.pairwise import PairwiseConfig, align_pairs
 from driv3r.alignment.pointmaps import Given, PairPoints
-from driv3r.alignment.spanning_tree import fit_poses, grow_scene, order_tree
+from driv3r.alignment.spanning_tree import fit_poses, initialise_from_tree, order_tree
 from driv3r.alignment.video_terms import Video
 from driv3r.errors import ConfigError, GeometryError
 from driv3r.geometry.cameras import pixel_grid
@@ -28,7 +28,7 @@ def relative_depth_error(found, truth):
 def test_gibbs_vectors_turn_by_twice_the_angle_of_their_length():
     axis = np.array([0.2, -0.5, 0.7]) / np.linalg.norm([0.2, -0.5, 0.7])
     angle = 0.8
-    found = rotate_by_gibbs(torch.from_numpy(axis * np.tan(angle / 2))[None])[0]
+    found = cayley_rotation(torch.from_numpy(axis * np.tan(angle / 2))[None])[0]
     np.testing.assert_allclose(found, from_rotvec(axis * angle, np.zeros(3))[:3, :3], atol=1e-12)
 
 
@@ -43,7 +43,7 @@ def test_the_tree_takes_the_best_pairs_and_grows_from_what_it_has():
 def test_the_start_is_exact_without_noise():
     views = make_views(4)
     pairs = tell_pairs(views, both_orders(4, reach=1))
-    start, points = grow_scene(pairs, Given())
+    start, points = initialise_from_tree(pairs, Given())
     turn, place, scale = compare_poses(start.world_T_cam, views.world_T_cam, metric=False)
     assert turn < 1e-4
     assert place < 1e-5
@@ -57,7 +57,7 @@ def test_a_camera_that_is_never_first_gets_its_pose_by_pnp():
     views = make_views(3)
     pairs = tell_pairs(views, [(0, 1), (0, 2), (1, 0)])
     for given in (Given(), Given(K=views.K)):
-        start, _ = grow_scene(pairs, given)
+        start, _ = initialise_from_tree(pairs, given)
         turn, place, _ = compare_poses(start.world_T_cam, views.world_T_cam, metric=False)
         exact = given.K is not None
         assert turn < (1e-4 if exact else 0.5)  # without K, one of a few focal lengths is taken

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_views import make_views
 
-from driv3r.alignment.pnp import ResectionConfig, resect, resect_without_focal
+from driv3r.alignment.pnp import ResectionConfig, resect_without_focal, solve_pnp
 from driv3r.alignment.pointmaps import centre_of
 from driv3r.errors import ConfigError, GeometryError
 from driv3r.geometry.transforms import angle_rad, invert
@@ -17,7 +17,7 @@ def test_refined_poses_are_the_official_ones(golden):
         for k, (first, second) in enumerate(official["motion.pairs"]):
             for name, frame in (("fir", first), ("sec", second)):
                 K = official[f"motion.{name}_intrinsics"][b, k, :3, :3].astype(np.float64)
-                answer = resect(official["motion.pts"][b, frame], K + half)
+                answer = solve_pnp(official["motion.pts"][b, frame], K + half)
                 cam_T_ref = official[f"motion.{name}_extrinsics"][b, k].astype(np.float64)
                 np.testing.assert_allclose(invert(answer.ref_T_cam), cam_T_ref, atol=1e-5)
 
@@ -40,7 +40,7 @@ def compare(found, truth):
 
 def test_exact_points_give_the_pose():
     points, confidence, K, world_T_cam = see_world()
-    answer = resect(points, K, confidence)
+    answer = solve_pnp(points, K, confidence)
     np.testing.assert_allclose(answer.ref_T_cam, world_T_cam, atol=1e-6)
     assert answer.inliers == points[..., 0].size
 
@@ -49,21 +49,21 @@ def test_noise_and_outliers_are_withstood():
     """5 cm of noise 5 to 12 m away, 30 % outliers: measured 0.05 degrees, 9 mm."""
     points, _, K, world_T_cam = see_world(noise=0.05, outliers=0.3)
     config = ResectionConfig(reprojection_px=1.5)
-    turn, shift = compare(resect(points, K, None, config).ref_T_cam, world_T_cam)
+    turn, shift = compare(solve_pnp(points, K, None, config).ref_T_cam, world_T_cam)
     assert turn < 0.1
     assert shift < 0.03
 
 
 def test_confidence_hides_points():
     points, confidence, K, world_T_cam = see_world(outliers=0.4)
-    answer = resect(points, K, confidence, ResectionConfig(min_confidence=2.0))
+    answer = solve_pnp(points, K, confidence, ResectionConfig(min_confidence=2.0))
     np.testing.assert_allclose(answer.ref_T_cam, world_T_cam, atol=1e-6)
     assert answer.inliers == np.count_nonzero(confidence > 2)
 
 
 def test_the_same_input_gives_the_same_answer():
     points, confidence, K, _ = see_world(noise=0.1, outliers=0.3)
-    one, two = (resect(points, K, confidence) for _ in range(2))
+    one, two = (solve_pnp(points, K, confidence) for _ in range(2))
     np.testing.assert_array_equal(one.ref_T_cam, two.ref_T_cam)
 
 
@@ -72,11 +72,11 @@ def test_too_few_points_and_points_without_a_pose_are_refused():
     few = np.full_like(points, np.nan)
     few[0, :5] = points[0, :5]
     with pytest.raises(GeometryError, match="5 of 1536"):
-        resect(few, K)
+        solve_pnp(few, K)
     rng = np.random.default_rng(0)
     config = ResectionConfig(reprojection_px=0.5, min_points=200)
     with pytest.raises(GeometryError, match="agree"):
-        resect(rng.normal(0, 1, points.shape), K, None, config)
+        solve_pnp(rng.normal(0, 1, points.shape), K, None, config)
     with pytest.raises(GeometryError, match="no focal length"):
         resect_without_focal(few, centre_of((32, 48)))
 

@@ -10,7 +10,7 @@ from made_views import make_drive, tell_drive
 
 from driv3r.alignment.baseline_scale import fit_baseline
 from driv3r.alignment.pointmaps import cast_rays
-from driv3r.alignment.rig_scale import Clue, RigConfig, align_rig, weigh_clues
+from driv3r.alignment.rig_scale import RigConfig, ScaleConstraint, align_rig, weigh_clues
 from driv3r.errors import ConfigError, GeometryError
 from driv3r.geometry.cameras import lift_depth
 from driv3r.geometry.transforms import apply, from_rotvec, invert
@@ -53,8 +53,12 @@ def test_noise_does_not_bias_the_unit():
 
 
 def test_clues_are_weighed_and_chained():
-    clues = [Clue(0, None, 1.0, 0.1), Clue(1, 0, 0.5, 0.1), Clue(1, 0, 5.0, 0.1)]
-    clues += [Clue(2, 1, -0.3, 0.2), Clue(0, 1, -0.5, 0.1)]
+    clues = [
+        ScaleConstraint(0, None, 1.0, 0.1),
+        ScaleConstraint(1, 0, 0.5, 0.1),
+        ScaleConstraint(1, 0, 5.0, 0.1),
+    ]
+    clues += [ScaleConstraint(2, 1, -0.3, 0.2), ScaleConstraint(0, 1, -0.5, 0.1)]
     log_unit, sigma = weigh_clues(clues, 3)
     np.testing.assert_allclose(log_unit, [1.0, 1.5, 1.2], atol=0.05)
     assert sigma[0] < sigma[1] < sigma[2]
@@ -126,8 +130,12 @@ def test_clues_between_cameras_keep_their_cameras_where_one_is_dead():
     points.points_first[:, 3] = np.nan
     points.confidence[1:, 5] = 0.0
     living = [0, 1, 2, 4, 5]
-    clue = Clue(5, 4, float(np.log(unit_m[5] / unit_m[4])), 1e-3)
-    wrong = [Clue(5, 3, 9.0, 1e-3), Clue(3, 5, 9.0, 1e-3), Clue(3, None, 9.0, 1e-3)]
+    clue = ScaleConstraint(5, 4, float(np.log(unit_m[5] / unit_m[4])), 1e-3)
+    wrong = [
+        ScaleConstraint(5, 3, 9.0, 1e-3),
+        ScaleConstraint(3, 5, 9.0, 1e-3),
+        ScaleConstraint(3, None, 9.0, 1e-3),
+    ]
     answer = align_rig(points, others=[clue, *wrong])
     np.testing.assert_allclose(answer.unit_m[living], unit_m[living], rtol=3e-3)
     assert np.isnan(answer.unit_m[3])
@@ -138,8 +146,8 @@ def test_clues_between_cameras_keep_their_cameras_where_one_is_dead():
     three.points_first[:, 0] = np.nan
     three.confidence[1:, 2] = 0.0
     for tie in (
-        Clue(2, 1, float(np.log(unit_m[2] / unit_m[1])), 0.01),
-        Clue(1, 2, float(np.log(unit_m[1] / unit_m[2])), 0.01),
+        ScaleConstraint(2, 1, float(np.log(unit_m[2] / unit_m[1])), 0.01),
+        ScaleConstraint(1, 2, float(np.log(unit_m[1] / unit_m[2])), 0.01),
     ):
         answer = align_rig(three, others=[tie])
         np.testing.assert_allclose(answer.unit_m[1:], unit_m[1:], rtol=3e-3)

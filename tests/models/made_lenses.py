@@ -5,7 +5,7 @@ import torch
 
 from driv3r.geometry.cameras import unproject
 from driv3r.geometry.transforms import make_transform
-from driv3r.models.driv3r.reprojection import STRIDE, Lenses
+from driv3r.models.driv3r.reprojection import STRIDE, CellRays
 from driv3r.types import Camera
 
 SIZE_HW = (128, 192)
@@ -30,10 +30,10 @@ def make_centres(stride: int) -> np.ndarray:
     return np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
 
 
-def make_lenses(*turns: np.ndarray) -> Lenses:
+def make_lenses(*turns: np.ndarray) -> CellRays:
     """Those cameras' cells; one ahead and one to the left unless told."""
     cameras = make_cameras(*(turns or (np.eye(3), LEFT)))
     rays = np.stack([unproject(c, make_centres(STRIDE)) for c in cameras])
     rays = rays / rays[..., 2:]
     tensors = (rays, [c.K for c in cameras], [c.ego_T_cam for c in cameras])
-    return Lenses(*(torch.from_numpy(np.stack(a)[None]).float() for a in tensors), SIZE_HW)
+    return CellRays(*(torch.from_numpy(np.stack(a)[None]).float() for a in tensors), SIZE_HW)

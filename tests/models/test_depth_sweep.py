@@ -5,14 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from tests.models.made_lenses import (
-    HALF_LEFT,
-    LEFT,
-    SIZE_HW,
-    make_cameras,
-    make_centres,
-    make_lenses,
-)
 from torch.nn import functional as F
 
 from driv3r.geometry.cameras import unproject
@@ -29,6 +21,14 @@ from driv3r.models.driv3r.matcher import centre, correlate
 from driv3r.models.driv3r.reprojection import STRIDE, drive, read_volume
 from driv3r.models.driv3r.sampled_correlation import correlate_at
 from driv3r.models.driv3r.xfeat import pool
+from tests.models.made_lenses import (
+    HALF_LEFT,
+    LEFT,
+    SIZE_HW,
+    make_cameras,
+    make_centres,
+    make_lenses,
+)
 
 TURNS = (HALF_LEFT, LEFT)
 DEPTH_M = torch.full((1, 1, 2, 384), 14.0)

@@ -2,7 +2,6 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.models.made_lenses import HALF_LEFT, LEFT, SIZE_HW, make_cameras, make_lenses
 
 from driv3r.geometry.cameras import project
 from driv3r.geometry.transforms import apply, invert
@@ -11,10 +10,11 @@ from driv3r.models.driv3r.reprojection import (
     drive,
     find_neighbours,
     lies_inside,
-    look_into,
     read_volume,
+    reproject,
     thin,
 )
+from tests.models.made_lenses import HALF_LEFT, LEFT, SIZE_HW, make_cameras, make_lenses
 
 MOTION = drive(torch.tensor([[[6.0]]]), torch.tensor([[[0.3]]]), torch.tensor([[[0.5]]]))
 
@@ -37,7 +37,7 @@ def test_looking_into_a_source_is_projecting_into_where_that_camera_was():
     depth_m = torch.rand(1, 1, 2, lenses.rays_cam.shape[2], 1) * 20 + 5
     swapped = torch.tensor([[1, 0]])
     for source, sources in ((lenses, cameras), (lenses.take(swapped), cameras[::-1])):
-        pixels = look_into(source, lenses, MOTION, depth_m)[0, 0, ..., 0, :].numpy()
+        pixels = reproject(source, lenses, MOTION, depth_m)[0, 0, ..., 0, :].numpy()
         for i, (camera, there) in enumerate(zip(cameras, sources, strict=True)):
             points_cam = (lenses.rays_cam[0, i] * depth_m[0, 0, i]).double().numpy()
             points_ego = apply(camera.ego_T_cam, points_cam)

@@ -2,32 +2,32 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.models.made_lenses import SIZE_HW, make_lenses
 
 from driv3r.models.driv3r.cost_volume import Views
 from driv3r.models.driv3r.ego_motion_sweep import (
     SPEEDS_MPS,
     YAW_RATES,
-    EgoSweep,
+    EgoMotionSweep,
     follow,
     hypotheses,
 )
 from driv3r.models.driv3r.losses import soft_ego_targets
-from driv3r.models.driv3r.reprojection import STRIDE, Lenses, drive, look_into
+from driv3r.models.driv3r.reprojection import STRIDE, CellRays, drive, reproject
+from tests.models.made_lenses import SIZE_HW, make_lenses
 
 
-def see(lenses: Lenses, depth_m: torch.Tensor, speed_mps: float, yaw_rate: float) -> torch.Tensor:
+def see(lenses: CellRays, depth_m: torch.Tensor, speed_mps: float, yaw_rate: float) -> torch.Tensor:
     """The correlations of cells of a depth after half a second of a motion."""
     motion = drive(*(torch.tensor([[[x]]]) for x in (speed_mps, yaw_rate, 0.5)))
-    seen = look_into(lenses, lenses, motion, depth_m[..., None])[:, :, :, :, 0]
+    seen = reproject(lenses, lenses, motion, depth_m[..., None])[:, :, :, :, 0]
     y, x = (torch.arange(k // STRIDE) * STRIDE + STRIDE / 2.0 for k in SIZE_HW)
     there = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
     distance = (seen[..., None, None, :] - there).norm(dim=-1)
     return 10 * torch.exp(-((distance / STRIDE / 2) ** 2))
 
 
-def vote(lenses: Lenses, volume: torch.Tensor, depth_m: torch.Tensor, doubt: torch.Tensor):
-    sweep = EgoSweep(8)
+def vote(lenses: CellRays, volume: torch.Tensor, depth_m: torch.Tensor, doubt: torch.Tensor):
+    sweep = EgoMotionSweep(8)
     torch.nn.init.constant_(sweep.weight.bias, 3.0)
     tokens = torch.zeros(1, 1, 2, depth_m.shape[-1] // 4, 8)
     # features of cells that tell each from all others have any volume that is wanted

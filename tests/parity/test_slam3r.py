@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from driv3r.errors import ConfigError
 from driv3r.models.checkpoints import check_fit
 from driv3r.models.key_maps.multi_view import SLAM3R_I2P, SLAM3R_L2W
-from driv3r.models.layers.multi_view_decoder import StarCross
+from driv3r.models.layers.multi_view_decoder import ReferenceSourceDecoder
 from driv3r.models.layers.rope import grid_positions
 from driv3r.models.published.slam3r import (
     ImagesToPoints,
@@ -215,7 +215,7 @@ class Largest(TorchDispatchMode):
 
 @pytest.mark.parametrize(("merge", "references"), [("max", [0, 1, 2]), ("join", [0])])
 def test_memory_is_linear_in_the_views(merge, references, l2w):
-    aggregator, largest = StarCross(32, 24, 2, 2, merge), {}
+    aggregator, largest = ReferenceSourceDecoder(32, 24, 2, 2, merge), {}
     for views in (6, 12):
         tokens = torch.randn(1, views, 12, 32)
         with Largest() as watch:

@@ -7,9 +7,9 @@ import pytest
 from run_settings import settings_for
 
 from driv3r.pipelines.process import process
-from driv3r.simulator.export.nuscenes_writer import WorldRecipe, write_world
+from driv3r.simulator.export.nuscenes_writer import WorldConfig, write_world
 
-TINY = WorldRecipe(seeds=(3, 5), keyframes=3, size_hw=(64, 112), camera_hz=4)
+TINY = WorldConfig(seeds=(3, 5), keyframes=3, size_hw=(64, 112), camera_hz=4)
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,11 @@ from driv3r.alignment.focal import fit_focal
 from driv3r.alignment.similarity import register_points
 from driv3r.geometry.cameras import lift_depth
 from driv3r.geometry.transforms import angle_rad, apply, from_rotvec, invert
-from driv3r.inference.global_alignment import ALIGN, AlignedLooker
-from driv3r.inference.metric_scale import RigRuler, Ruler, Sight
+from driv3r.inference.global_alignment import ALIGN, GlobalAlignmentAdapter
+from driv3r.inference.metric_scale import RigScaleEstimator, ScaleEstimator, UnscaledPrediction
 from driv3r.inference.optical_flow import choose_flow
-from driv3r.inference.slam3r import RegisteredLooker
-from driv3r.inference.window_adapters import PairLooker
+from driv3r.inference.slam3r import Slam3rAdapter
+from driv3r.inference.window_adapters import PairwiseAdapter
 from driv3r.models.layers.point_heads import PointAnswer
 from driv3r.models.published.pair_networks import PairNet
 from driv3r.models.published.slam3r import ImagesToPoints, LocalToWorld
@@ -145,17 +145,19 @@ class SceneOracle(Oracle, LocalToWorld):
         return PointAnswer(torch.from_numpy(moved[None]).float(), torch.from_numpy(sure[None]))
 
 
-def make_looker(street: Street, name: str):
+def make_adapter(street: Street, name: str):
     """A looker of a kind."""
     if name == "pnp":
-        return PairLooker(PairOracle(street).eval(), street.rig, CPU, None)
+        return PairwiseAdapter(PairOracle(street).eval(), street.rig, CPU, None)
     if name in ALIGN:
-        return AlignedLooker(PairOracle(street).eval(), street.rig, CPU, None, ALIGN[name], DIS)
+        return GlobalAlignmentAdapter(
+            PairOracle(street).eval(), street.rig, CPU, None, ALIGN[name], DIS
+        )
     world = SceneOracle(street) if name == "register, two networks" else None
-    return RegisteredLooker(WindowOracle(street), world, street.rig, CPU)
+    return Slam3rAdapter(WindowOracle(street), world, street.rig, CPU)
 
 
-def assert_right(street: Street, sight: Sight, t: int, share: float) -> None:
+def assert_right(street: Street, sight: UnscaledPrediction, t: int, share: float) -> None:
     """Depth within a share in the median, motion in 0.6 degrees and 10 %, up to a camera's unit."""
     truth = street.last_T_cam(t)
     for v in range(2):
@@ -171,7 +173,7 @@ def assert_right(street: Street, sight: Sight, t: int, share: float) -> None:
 
 @pytest.mark.parametrize("name", [*ALIGN, "pnp", "register", "register, two networks"])
 def test_depth_and_motion_are_found_up_to_a_unit(street, name):
-    looker = make_looker(street, name)
+    looker = make_adapter(street, name)
     first = looker.look(street.images[0], EVERYONE, 0.0)
     assert np.isnan(first.last_T_cam).all()
     share = 0.06 if name == "sparse" else 0.03  # it bends depth by matches, cell by cell
@@ -181,7 +183,7 @@ def test_depth_and_motion_are_found_up_to_a_unit(street, name):
 
 @pytest.mark.parametrize("name", ["register", "register, two networks"])
 def test_a_scene_keeps_its_unit_and_a_camera_that_was_gone_begins_a_new_one(street, name):
-    looker = make_looker(street, name)
+    looker = make_adapter(street, name)
     units = []
     for t in range(3):
         sight = looker.look(street.images[t], EVERYONE, 0.4 * (t > 0))
@@ -195,7 +197,7 @@ def test_a_scene_keeps_its_unit_and_a_camera_that_was_gone_begins_a_new_one(stre
 
 
 def test_a_window_that_fits_no_alignment_leaves_motion_unknown(street):
-    looker = make_looker(street, "pairwise")
+    looker = make_adapter(street, "pairwise")
     looker.network.tell = lambda k, reference, unit: (
         np.full((*SIZE_HW, 3), 5.0),
         np.ones(SIZE_HW),  # as unsure as can be
@@ -209,20 +211,20 @@ def test_a_window_that_fits_no_alignment_leaves_motion_unknown(street):
 UNITS = np.array([3.0, 0.4])  # metres in a unit of each camera
 
 
-def see(street: Street, t: int) -> Sight:
+def see(street: Street, t: int) -> UnscaledPrediction:
     """A system's perfect answer in units of its own."""
     last_T_cam = street.last_T_cam(t).copy()
     last_T_cam[:, :3, 3] /= UNITS[:, None]
     depth = street.depth_m[t] / UNITS[:, None, None]
-    return Sight(depth, np.where(street.still[t], 4.0, 0.0), last_T_cam)
+    return UnscaledPrediction(depth, np.where(street.still[t], 4.0, 0.0), last_T_cam)
 
 
 def test_known_baselines_give_every_cameras_metres(street):
-    ruler = RigRuler(street.rig)
+    ruler = RigScaleEstimator(street.rig)
     ruler.measure(see(street, 1), street.world_T_cam[1])
     metres = ruler.measure(see(street, 2), street.world_T_cam[2])
     np.testing.assert_allclose(metres, UNITS, rtol=0.05)
-    again = RigRuler(street.rig)
+    again = RigScaleEstimator(street.rig)
     again.load_state(ruler.save_state())
     sight = see(street, 3)
     expected = ruler.measure(sight, street.world_T_cam[3])
@@ -231,7 +233,7 @@ def test_known_baselines_give_every_cameras_metres(street):
 
 def test_a_camera_that_sees_no_road_gets_its_metres_from_its_neighbour(street):
     sight = see(street, 1)
-    plain, tied = Ruler(street.rig), RigRuler(street.rig)
+    plain, tied = ScaleEstimator(street.rig), RigScaleEstimator(street.rig)
     depth = sight.depth.copy()
     depth[1][plain.on_road[1]] = np.nan
     blind = replace(sight, depth=depth)
@@ -248,9 +250,9 @@ def test_a_rig_that_is_placed_as_it_is_shows_the_unit_and_another_does_not(off_m
     ref_T_cam = from_rotvec(np.array([0.3, -0.2, 1.0]), np.array([4.0, 5, 6])) @ ego_T_cam
     rng = np.random.default_rng(0)
     ref_T_cam[:, :3, 3] = (ref_T_cam[:, :3, 3] + rng.normal(0, off_m, (6, 3))) / 7
-    ruler = Ruler(rig)
+    ruler = ScaleEstimator(rig)
     depth = np.where(ruler.on_road, ruler.road_m / 5, np.nan)  # the road tells another unit
-    sight = Sight(depth, depth, np.full((6, 4, 4), np.nan), True, ref_T_cam)
+    sight = UnscaledPrediction(depth, depth, np.full((6, 4, 4), np.nan), True, ref_T_cam)
     np.testing.assert_allclose(ruler.measure(sight, None), 5 if off_m else 7, rtol=1e-6)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipRecipe, render_clip
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipConfig, render_clip
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def compare(load_tool):
 
 @pytest.fixture(scope="module")
 def clip(compare):
-    return render_clip(FIRST_TRAIN_SEED + 3, ClipRecipe(size_hw=compare.SIZE_HW))
+    return render_clip(FIRST_TRAIN_SEED + 3, ClipConfig(size_hw=compare.SIZE_HW))
 
 
 @pytest.mark.parametrize("seed", range(6))

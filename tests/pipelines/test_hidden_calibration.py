@@ -8,7 +8,7 @@ import pytest
 from run_settings import settings_for
 
 from driv3r.errors import ConfigError
-from driv3r.inference.registry import load_system, tell_scale
+from driv3r.inference.registry import describe_scale, load_system
 from driv3r.models.driv3r.streaming import StreamFrame
 from driv3r.simulator.scene.camera_rig import make_rig
 from driv3r.types import Rig
@@ -43,5 +43,5 @@ def test_a_hidden_calibration_is_not_felt():
 
 def test_published_systems_need_the_rig_for_their_metres():
     with pytest.raises(ConfigError, match="--calibration hidden: vggt"):
-        tell_scale(settings_for(Path("."), model="vggt", calibration="hidden"))
-    assert "neither rays" in tell_scale(settings_for(Path("."), calibration="hidden"))
+        describe_scale(settings_for(Path("."), model="vggt", calibration="hidden"))
+    assert "neither rays" in describe_scale(settings_for(Path("."), calibration="hidden"))

@@ -15,7 +15,7 @@ from run_settings import digest_arrays, settings_for
 
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.evaluation.rescore import rescore
-from driv3r.inference.registry import choose_tracks
+from driv3r.inference.registry import resolve_refinement
 from driv3r.pipelines.job import report_folder
 from driv3r.pipelines.process import process
 from driv3r.store.reader import LogStore
@@ -214,8 +214,8 @@ def test_tracks_are_the_default_of_ours_and_can_be_left_out(finished, tiny_world
         a, b = (LogStore.open(Path(log.store)) for log in (mine, other))
         np.testing.assert_array_equal(a.depth_m(0, 0), b.depth_m(0, 0))  # a log's first frame
         assert (a.depth_m(1, 0) != b.depth_m(1, 0)).mean() > 0.5
-    assert not choose_tracks(settings_for(tiny_world, model="vggt"))
-    assert not choose_tracks(settings_for(tiny_world, calibration="hidden"))
+    assert not resolve_refinement(settings_for(tiny_world, model="vggt"))
+    assert not resolve_refinement(settings_for(tiny_world, calibration="hidden"))
 
 
 def test_real_recordings_go_through(recordings, tmp_path):

@@ -6,12 +6,12 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from driv3r.config import BUILT_IN, build_recipe, find_recipe, load_recipe
+from driv3r.config import BUILT_IN, build_config, find_config, load_config
 from driv3r.errors import ConfigError
 from driv3r.evaluation.records import LogResult, Picture, load_failure, save_result
 from driv3r.models.registry import MODELS
 from driv3r.pipelines.process import make_settings
-from driv3r.simulator.export.nuscenes_writer import WorldRecipe
+from driv3r.simulator.export.nuscenes_writer import WorldConfig
 from driv3r.training.config import TrainConfig
 from driv3r.types import Score
 
@@ -33,8 +33,8 @@ class Outer:
 
 def test_values_take_the_fields_types():
     data = {"rate": 2, "inner": {"size_hw": [3, 4], "kind": "b"}, "steps": [1, 2.5], "limit": 7}
-    assert build_recipe(data, Outer, "x") == Outer(2.0, Inner((3, 4), "b"), (1.0, 2.5), 7)
-    assert build_recipe({"limit": None, "free": {"k": [1]}}, Outer, "x").free == {"k": [1]}
+    assert build_config(data, Outer, "x") == Outer(2.0, Inner((3, 4), "b"), (1.0, 2.5), 7)
+    assert build_config({"limit": None, "free": {"k": [1]}}, Outer, "x").free == {"k": [1]}
 
 
 @pytest.mark.parametrize(
@@ -52,26 +52,26 @@ def test_values_take_the_fields_types():
 )
 def test_what_does_not_fit_is_named(data, message):
     with pytest.raises(ConfigError, match=message):
-        build_recipe(data, Outer, "x")
+        build_config(data, Outer, "x")
 
 
-@pytest.mark.parametrize(("room", "kind"), [("train", TrainConfig), ("world", WorldRecipe)])
+@pytest.mark.parametrize(("room", "kind"), [("train", TrainConfig), ("world", WorldConfig)])
 def test_built_in_recipes_are_whole(room, kind):
     paths = sorted((BUILT_IN / room).glob("*.yaml"))
     assert paths
     for path in paths:
-        load_recipe(path, kind)
+        load_config(path, kind)
 
 
 def test_recipes_are_found_by_name_or_not_at_all(tmp_path):
-    assert find_recipe("demo", "world").name == "demo.yaml"
+    assert find_config("demo", "world").name == "demo.yaml"
     with pytest.raises(ConfigError, match="known: demo"):
-        find_recipe("nope", "world")
+        find_config("nope", "world")
     with pytest.raises(ConfigError, match="no recipe at"):
-        find_recipe(str(tmp_path / "nope.yaml"), "world")
+        find_config(str(tmp_path / "nope.yaml"), "world")
     (tmp_path / "bad.yaml").write_text("a: [")
     with pytest.raises(ConfigError, match="not YAML"):
-        load_recipe(tmp_path / "bad.yaml", Outer)
+        load_config(tmp_path / "bad.yaml", Outer)
 
 
 def test_settings_name_the_wrong_option():
@@ -105,7 +105,7 @@ def test_results_are_json_that_any_reader_takes(tmp_path):
     ("name", "trunk"), [("driv3r-s", 4e6), ("driv3r-b", 85e6), ("driv3r-l", 302e6)]
 )
 def test_training_recipes_are_of_the_networks_of_their_names(name, trunk):
-    recipe = load_recipe(find_recipe(name, "train"), TrainConfig)
+    recipe = load_config(find_config(name, "train"), TrainConfig)
     assert recipe.model == MODELS[name].config
     assert MODELS[name].size_hw == recipe.model.size_hw == recipe.data.clips.size_hw
     with torch.device("meta"):

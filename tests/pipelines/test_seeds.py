@@ -13,11 +13,15 @@ from test_vggt_looker import TINY as TINY_VGGT
 
 from driv3r.geometry.cameras import crop_resize, rays_of
 from driv3r.geometry.transforms import from_rotvec, invert, make_transform
-from driv3r.inference.metric_scale import Ruler, Sight
+from driv3r.inference.metric_scale import ScaleEstimator, UnscaledPrediction
 from driv3r.inference.optical_flow import choose_flow
-from driv3r.inference.published import FlowMotion, SeedStreamer, agree_on_motion
+from driv3r.inference.published import (
+    FlowMotionSegmenter,
+    PublishedModelStreamer,
+    median_ego_motion,
+)
 from driv3r.inference.registry import load_system
-from driv3r.inference.window_adapters import PairLooker
+from driv3r.inference.window_adapters import PairwiseAdapter
 from driv3r.models.driv3r.streaming import StreamFrame
 from driv3r.models.key_maps.base import KeyMap
 from driv3r.models.layers.point_heads import PointAnswer
@@ -94,8 +98,10 @@ def make_frame(seed: int, given: bool = False) -> StreamFrame:
 @pytest.mark.parametrize("given", [True, False])
 def test_units_become_metres_and_the_cars_motion_is_found(given):
     rig = make_rig()
-    looker = PairLooker(Oracle(rig), rig, torch.device("cpu"), None)
-    streamer = SeedStreamer(looker, rig, torch.device("cpu"), Ruler(rig), FlowMotion(rig, DIS))
+    looker = PairwiseAdapter(Oracle(rig), rig, torch.device("cpu"), None)
+    streamer = PublishedModelStreamer(
+        looker, rig, torch.device("cpu"), ScaleEstimator(rig), FlowMotionSegmenter(rig, DIS)
+    )
     first = streamer.step(make_frame(0, given))
     assert first.last_T_ego is None
     second = streamer.step(make_frame(1, given))
@@ -110,8 +116,10 @@ def test_a_missing_camera_is_left_out_and_the_state_restores_exactly():
     rig = make_rig()
 
     def start():
-        looker = PairLooker(Oracle(rig), rig, torch.device("cpu"), None)
-        return SeedStreamer(looker, rig, torch.device("cpu"), Ruler(rig), FlowMotion(rig, DIS))
+        looker = PairwiseAdapter(Oracle(rig), rig, torch.device("cpu"), None)
+        return PublishedModelStreamer(
+            looker, rig, torch.device("cpu"), ScaleEstimator(rig), FlowMotionSegmenter(rig, DIS)
+        )
 
     one, two = start(), start()
     one.step(make_frame(0))
@@ -129,11 +137,14 @@ def test_motion_is_the_median_of_what_cameras_say():
     said = invert(ego_T_cam) @ MOTION @ ego_T_cam
     said[2, :3, 3] += 40.0
     nobody = np.full((3, 4, 4), np.nan)
-    np.testing.assert_allclose(agree_on_motion(said[:2], ego_T_cam[:2]), MOTION)
-    agreed = agree_on_motion(said, ego_T_cam)
+    np.testing.assert_allclose(median_ego_motion(said[:2], ego_T_cam[:2]), MOTION)
+    agreed = median_ego_motion(said, ego_T_cam)
     assert np.linalg.norm(agreed[:3, 3] - MOTION[:3, 3]) < 1.0
-    assert agree_on_motion(nobody, ego_T_cam) is None
-    assert Sight(np.zeros((1, 2, 2)), np.zeros((1, 2, 2)), nobody[:1]).one_unit is False
+    assert median_ego_motion(nobody, ego_T_cam) is None
+    assert (
+        UnscaledPrediction(np.zeros((1, 2, 2)), np.zeros((1, 2, 2)), nobody[:1]).shared_scale
+        is False
+    )
 
 
 def test_a_square_that_moves_by_itself_is_told_from_a_wall_that_only_seems_to():
@@ -148,7 +159,7 @@ def test_a_square_that_moves_by_itself_is_told_from_a_wall_that_only_seems_to():
     patch = texture[150:180, 10:40]
     last[40:70, 50:80], now[32:62, 45:75] = patch, patch
     last_T_cam = make_transform(np.eye(3), np.array([0.2, 0, 0]))[None]
-    judge = FlowMotion(Rig((camera,)), DIS)
+    judge = FlowMotionSegmenter(Rig((camera,)), DIS)
     depth_m = np.full((1, 96, 128), 4.0)
     assert not judge.judge([last], depth_m, last_T_cam).any()
     motion = judge.judge([now], depth_m, last_T_cam)[0]

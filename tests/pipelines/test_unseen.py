@@ -12,8 +12,8 @@ from driv3r.evaluation.log_evaluator import LogScorer
 from driv3r.evaluation.stored_frames import replay
 from driv3r.geometry.ground_plane import predict_ground_plane
 from driv3r.geometry.transforms import apply, from_rotvec, invert
-from driv3r.inference.metric_scale import Ruler, Sight
-from driv3r.inference.refinement import FineLook, choose_fine_size
+from driv3r.inference.metric_scale import ScaleEstimator, UnscaledPrediction
+from driv3r.inference.refinement import FrameRefiner, choose_fine_size
 from driv3r.inference.registry import load_system
 from driv3r.models.driv3r.streaming import StreamFrame
 from driv3r.pipelines.predict import judge_frame, predict_frames
@@ -158,18 +158,22 @@ def test_depth_without_a_scale_is_none_and_says_so(tmp_path):
 
 def test_a_camera_of_which_nothing_tells_is_not_given_anothers_unit():
     rig = make_rig(SIZE_HW)
-    ruler = Ruler(rig)
+    ruler = ScaleEstimator(rig)
     depth = np.where(ruler.on_road, ruler.road_m / 5, np.nan)
     depth[3] = np.nan
     nowhere = np.full((6, 4, 4), np.nan)
-    apart = ruler.measure(Sight(depth, depth, nowhere), None)
+    apart = ruler.measure(UnscaledPrediction(depth, depth, nowhere), None)
     assert np.isnan(apart[3])
     np.testing.assert_allclose(np.delete(apart, 3), 5.0)
-    shared = Ruler(rig).measure(Sight(depth, depth, nowhere, one_unit=True), None)
+    shared = ScaleEstimator(rig).measure(
+        UnscaledPrediction(depth, depth, nowhere, shared_scale=True), None
+    )
     np.testing.assert_allclose(shared, 5.0)
     nothing = np.full_like(depth, np.nan)
-    for one_unit in (True, False):
-        untold = Ruler(rig).measure(Sight(nothing, nothing, nowhere, one_unit), None)
+    for shared_scale in (True, False):
+        untold = ScaleEstimator(rig).measure(
+            UnscaledPrediction(nothing, nothing, nowhere, shared_scale), None
+        )
         assert np.isnan(untold).all()
 
 
@@ -188,10 +192,10 @@ def test_exact_depth_of_any_crop_is_exact_at_tracked_features(size_hw):
     depth_m = np.stack([np.where(v.depth_m > 0, v.depth_m, np.nan) for v in truth])
     sigma = np.full_like(depth_m, 0.02)
     exact = Prediction(work.rig.cameras, depth_m, sigma, np.zeros_like(sigma), None)
-    fine = FineLook(work, "tracks", "odometry").work
+    fine = FrameRefiner(work, "tracks", "odometry").work
     assert fine.crops == work.crops
     tracker = RigTracker(fine.rig, TrackerConfig())
-    glance = tracker.glance(prepare_images(frame, fine), exact)
+    glance = tracker.make_frame(prepare_images(frame, fine), exact)
     at_fine = [view.depth_m for view, _ in render_frame(renderer, fine.rig, 0.3)]
     off = []
     for view, camera in enumerate(fine.rig.cameras):

@@ -9,14 +9,14 @@ from run_settings import settings_for
 from safetensors.torch import save_file
 
 from driv3r.geometry.transforms import from_rotvec, invert
-from driv3r.inference.metric_scale import Ruler
+from driv3r.inference.metric_scale import ScaleEstimator
 from driv3r.inference.optical_flow import choose_flow
-from driv3r.inference.published import FlowMotion, Looker, SeedStreamer
+from driv3r.inference.published import FlowMotionSegmenter, ModelAdapter, PublishedModelStreamer
 from driv3r.inference.registry import load_system
-from driv3r.inference.vggt import VggtLooker
+from driv3r.inference.vggt import VggtAdapter
 from driv3r.models.driv3r.streaming import StreamFrame
 from driv3r.models.key_maps.base import KeyMap
-from driv3r.models.layers.blocks import Gain
+from driv3r.models.layers.blocks import LayerScale
 from driv3r.models.published.vggt import DENSE, FEATURES, Vggt, VggtConfig
 from driv3r.models.published.vggt_camera_head import encode_cameras
 from driv3r.models.published.vggt_point_tracker import TrackerConfig
@@ -58,13 +58,13 @@ def network() -> Vggt:
     with torch.no_grad():
         network.camera.start.normal_()
         for part in network.modules():
-            if isinstance(part, Gain):
+            if isinstance(part, LayerScale):
                 part.gain.normal_()
     return network
 
 
-def start(network: Vggt) -> VggtLooker:
-    return VggtLooker(network, make_rig(), torch.device("cpu"))
+def start(network: Vggt) -> VggtAdapter:
+    return VggtAdapter(network, make_rig(), torch.device("cpu"))
 
 
 def make_images(seed: int) -> torch.Tensor:
@@ -73,10 +73,10 @@ def make_images(seed: int) -> torch.Tensor:
 
 def test_all_cameras_are_answered_and_motion_needs_a_last_image(network):
     looker = start(network)
-    assert isinstance(looker, Looker)
+    assert isinstance(looker, ModelAdapter)
     first = looker.look(make_images(0), EVERYONE, 0.0)
     second = looker.look(make_images(1), EVERYONE, 0.5)
-    assert first.one_unit
+    assert first.shared_scale
     assert np.isnan(first.last_T_cam).all()
     for sight in (first, second):
         assert sight.depth.shape == sight.confidence.shape == (3, *SIZE_HW)
@@ -137,8 +137,8 @@ def test_motion_is_that_between_the_cameras_that_the_network_places():
 
 def test_it_runs_behind_the_interface_of_our_own_network(network):
     rig = make_rig()
-    streamer = SeedStreamer(
-        start(network), rig, torch.device("cpu"), Ruler(rig), FlowMotion(rig, DIS)
+    streamer = PublishedModelStreamer(
+        start(network), rig, torch.device("cpu"), ScaleEstimator(rig), FlowMotionSegmenter(rig, DIS)
     )
     rng = np.random.default_rng(0)
     for gap_s in (0.0, 0.5):
@@ -158,7 +158,7 @@ def test_weights_under_the_systems_name_are_run_by_it(monkeypatch, tmp_path, net
     system = load_system(settings)
     assert system.size_hw == SIZE_HW
     streamer = system.stream(make_rig(), settings)
-    assert isinstance(streamer, SeedStreamer)
+    assert isinstance(streamer, PublishedModelStreamer)
     sight = streamer.looker.look(make_images(0), EVERYONE, 0.0)
     expected = start(network).look(make_images(0), EVERYONE, 0.0)
     np.testing.assert_array_equal(sight.depth, expected.depth)

@@ -9,7 +9,7 @@ import torch
 from driv3r.geometry.cameras import rays_of
 from driv3r.geometry.transforms import apply
 from driv3r.models.driv3r.network import Driv3r, Driv3rConfig
-from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipRecipe, render_clip
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipConfig, render_clip
 from driv3r.training.batches import whole_batch
 from driv3r.training.clip_pool import put_on_device
 
@@ -23,7 +23,7 @@ def tool(load_tool):
 
 @pytest.fixture(scope="module")
 def clip():
-    return render_clip(FIRST_TRAIN_SEED + 3, ClipRecipe(size_hw=SIZE_HW, frames=3))
+    return render_clip(FIRST_TRAIN_SEED + 3, ClipConfig(size_hw=SIZE_HW, frames=3))
 
 
 @pytest.fixture

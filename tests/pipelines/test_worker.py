@@ -13,7 +13,7 @@ from driv3r.evaluation.rescore import rescore
 from driv3r.pipelines.job import Job
 from driv3r.pipelines.process import process
 from driv3r.pipelines.worker import LogWorker, limited_threads
-from driv3r.simulator.export.nuscenes_writer import WorldRecipe, write_world
+from driv3r.simulator.export.nuscenes_writer import WorldConfig, write_world
 from driv3r.store.reader import LogStore
 
 
@@ -67,7 +67,7 @@ def test_a_fault_of_ours_is_noted_even_where_notes_can_not_be_written(tmp_path, 
 
 def test_a_run_over_sweeps_is_scored_again_as_it_was_made(tmp_path):
     """All its frames may be keyframes: the store says how it was made, its frames do not."""
-    recipe = WorldRecipe(seeds=(3,), keyframes=2, size_hw=(64, 112), camera_hz=2)
+    recipe = WorldConfig(seeds=(3,), keyframes=2, size_hw=(64, 112), camera_hz=2)
     write_world(tmp_path / "nuscenes", recipe, workers=2)
     settings = settings_for(tmp_path / "nuscenes", sweeps=True, refine="none")
     run = process(settings, tmp_path / "out", inline=True)

@@ -11,18 +11,18 @@ import pytest
 from driv3r.settings import PACKAGE
 from driv3r.simulator.export.clips import (
     FIRST_TRAIN_SEED,
-    ClipRecipe,
+    ClipConfig,
     clip_folder,
     clip_path,
     ensure_clip,
     read_clip,
 )
 
-SMALL = ClipRecipe(size_hw=(32, 48), frames=2)
+SMALL = ClipConfig(size_hw=(32, 48), frames=2)
 WHERE = """
 from pathlib import Path
-from driv3r.simulator.export.clips import ClipRecipe, clip_folder
-print(clip_folder(Path("clips"), ClipRecipe()).name)
+from driv3r.simulator.export.clips import ClipConfig, clip_folder
+print(clip_folder(Path("clips"), ClipConfig()).name)
 """
 RENDER = """
 import sys, time
@@ -40,7 +40,7 @@ clips.render_clip = counted
 Path(sys.argv[2]).with_name(sys.argv[3]).touch()
 while len(list(Path(sys.argv[2]).parent.glob("ready-*"))) < 2:
     time.sleep(0.01)
-recipe = clips.ClipRecipe(size_hw=(32, 48), frames=2)
+recipe = clips.ClipConfig(size_hw=(32, 48), frames=2)
 path = clips.ensure_clip(Path(sys.argv[1]), clips.FIRST_TRAIN_SEED, recipe)
 print(clips.read_clip(path).images.shape)
 """
@@ -54,7 +54,7 @@ def test_a_clip_of_another_recipe_is_not_taken_for_ones_own(tmp_path):
     ]
     assert [shape[0] for shape in shapes] == [2, 1, 2]
     assert [shape[2:] for shape in shapes] == [(32, 48), (48, 64), (32, 48)]
-    for field in dataclasses.fields(ClipRecipe):  # each counts
+    for field in dataclasses.fields(ClipConfig):  # each counts
         value = getattr(SMALL, field.name)
         other = dataclasses.replace(SMALL, **{field.name: value * 2 if value != 1.0 else 1.5})
         assert clip_folder(tmp_path, other) != clip_folder(tmp_path, SMALL)

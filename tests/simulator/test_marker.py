@@ -10,9 +10,9 @@ import pytest
 from driv3r.errors import ConfigError
 from driv3r.simulator.export import marker
 from driv3r.simulator.export.marker import BEGUN, MARKER, check_world, discard_world
-from driv3r.simulator.export.nuscenes_writer import WorldRecipe, write_world
+from driv3r.simulator.export.nuscenes_writer import WorldConfig, write_world
 
-SMALL = WorldRecipe(seeds=(3,), keyframes=1, size_hw=(32, 56), camera_hz=2, lidar_hz=2)
+SMALL = WorldConfig(seeds=(3,), keyframes=1, size_hw=(32, 56), camera_hz=2, lidar_hz=2)
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ from driv3r.geometry.cameras import project, rays_of
 from driv3r.geometry.transforms import angle_rad, apply, invert
 from driv3r.simulator.export.clips import (
     FIRST_TRAIN_SEED,
-    ClipRecipe,
+    ClipConfig,
     ensure_clip,
     read_clip,
     render_clip,
     render_frame,
 )
-from driv3r.simulator.export.nuscenes_writer import WorldRecipe, plan_logs, write_world
+from driv3r.simulator.export.nuscenes_writer import WorldConfig, plan_logs, write_world
 from driv3r.simulator.rendering.actor_state import FIRST_ACTOR_INSTANCE
 from driv3r.simulator.rendering.renderer import Renderer
 from driv3r.simulator.scene.camera_rig import EGO_T_LIDAR, make_rig, trigger_offset_us
@@ -145,8 +145,8 @@ def test_cameras_fire_within_the_sweep():
 
 def test_clips_keep_to_training_seeds_and_survive_the_disk(tmp_path):
     with pytest.raises(ConfigError, match="evaluated worlds"):
-        render_clip(7, ClipRecipe())
-    recipe = ClipRecipe(size_hw=(32, 48), frames=2)
+        render_clip(7, ClipConfig())
+    recipe = ClipConfig(size_hw=(32, 48), frames=2)
     clip = render_clip(FIRST_TRAIN_SEED, recipe)
     read = read_clip(ensure_clip(tmp_path, FIRST_TRAIN_SEED, recipe))
     np.testing.assert_array_equal(read.images, clip.images)
@@ -160,7 +160,7 @@ def test_clips_keep_to_training_seeds_and_survive_the_disk(tmp_path):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
-    write_world(root, WorldRecipe(seeds=(3,), keyframes=2, size_hw=SIZE, camera_hz=4), workers=1)
+    write_world(root, WorldConfig(seeds=(3,), keyframes=2, size_hw=SIZE, camera_hz=4), workers=1)
     return root
 
 
@@ -202,7 +202,7 @@ def test_boxes_hold_their_points(folder):
 
 def test_our_reader_gives_back_what_was_generated(folder):
     scene = open_dataset("nuscenes", folder).read("scene-0003")
-    plan = plan_logs(WorldRecipe(seeds=(3,), keyframes=2, size_hw=SIZE, camera_hz=4))[0]
+    plan = plan_logs(WorldConfig(seeds=(3,), keyframes=2, size_hw=SIZE, camera_hz=4))[0]
     world = make_world(3, 0.2 + 2 * 0.5 + 0.5)
     renderer = Renderer(world)
     time_s = (scene.frames[1].time_us - plan.start_us) * 1e-6
@@ -223,9 +223,9 @@ def test_our_reader_gives_back_what_was_generated(folder):
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        (WorldRecipe(split="nowhere"), "nowhere"),
-        (WorldRecipe(seeds=(FIRST_TRAIN_SEED,)), "seeds below"),
-        (WorldRecipe(camera_hz=7), "camera_hz"),
+        (WorldConfig(split="nowhere"), "nowhere"),
+        (WorldConfig(seeds=(FIRST_TRAIN_SEED,)), "seeds below"),
+        (WorldConfig(camera_hz=7), "camera_hz"),
     ],
 )
 def test_recipes_that_can_not_be(recipe, message):
@@ -234,7 +234,7 @@ def test_recipes_that_can_not_be(recipe, message):
 
 
 def test_the_same_bytes_on_every_worker_count(folder, tmp_path):
-    recipe = WorldRecipe(seeds=(3,), keyframes=2, size_hw=SIZE, camera_hz=4)
+    recipe = WorldConfig(seeds=(3,), keyframes=2, size_hw=SIZE, camera_hz=4)
     write_world(tmp_path, recipe, workers=2)
     files = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
     assert files == sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
@@ -271,7 +271,7 @@ def test_a_distorted_camera_sees_what_its_rays_meet(renderer):
 
 def test_clips_of_finer_cameras_show_the_same_world():
     plain, fine = (
-        render_clip(FIRST_TRAIN_SEED + 5, ClipRecipe((64, 112), 2, finest=finest))
+        render_clip(FIRST_TRAIN_SEED + 5, ClipConfig((64, 112), 2, finest=finest))
         for finest in (1.0, 2.0)
     )
     np.testing.assert_allclose(fine.K, plain.K, atol=0.01 * 112)
@@ -281,4 +281,4 @@ def test_clips_of_finer_cameras_show_the_same_world():
     assert fine.images.shape == plain.images.shape
     assert np.abs(fine.images.astype(int) - plain.images).mean() < 25
     with pytest.raises(ConfigError, match="finest"):
-        ClipRecipe(finest=0.5)
+        ClipConfig(finest=0.5)

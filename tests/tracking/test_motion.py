@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from driv3r.geometry.transforms import from_rotvec
-from driv3r.tracking.motion_filter import Belief, MotionConfig, MotionFilter
+from driv3r.tracking.motion_filter import GaussianPose, MotionConfig, MotionFilter
 
 GAP_S = 0.5
 
@@ -24,7 +24,7 @@ def test_first_of_a_log_is_the_networks_own():
 def test_speeds_are_weighed_by_their_variances():
     config = MotionConfig(common=0.0)
     follower, sure = MotionFilter(config), np.eye(6) * 1e12
-    follower.keep(Belief(drive(20.0), sure), GAP_S)
+    follower.keep(GaussianPose(drive(20.0), sure), GAP_S)
     belief = follower.expect(drive(12.0), GAP_S)
     network = (config.speed_share * 12.0 + config.speed_mps) ** 2
     kept = (config.change_mps2 * GAP_S) ** 2
@@ -36,14 +36,14 @@ def test_speeds_are_weighed_by_their_variances():
 
 def test_an_unsure_past_is_forgotten():
     follower = MotionFilter(MotionConfig())
-    follower.keep(Belief(drive(20.0), np.eye(6) * 1e-6), GAP_S)
+    follower.keep(GaussianPose(drive(20.0), np.eye(6) * 1e-6), GAP_S)
     belief = follower.expect(drive(12.0), GAP_S)
     np.testing.assert_allclose(belief.last_T_ego, drive(12.0), atol=1e-3)
 
 
 def test_state_round_trip():
     a, b = MotionFilter(MotionConfig()), MotionFilter(MotionConfig())
-    a.keep(Belief(drive(7.0, 0.2), np.eye(6) * 50.0), GAP_S)
+    a.keep(GaussianPose(drive(7.0, 0.2), np.eye(6) * 50.0), GAP_S)
     b.load_state(a.save_state())
     for follower in (a, b):
         follower.expect(drive(5.0), GAP_S)

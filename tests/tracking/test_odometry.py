@@ -21,11 +21,11 @@ from driv3r.tracking.odometry import OdometryConfig, RigOdometry
 from driv3r.tracking.rig_pnp import (
     INDEPENDENT,
     NOISE_PX,
-    Sightings,
+    RigObservations,
     find_inliers,
-    hypothesise_motions,
+    information_matrix,
+    ransac_hypotheses,
     refine_motion,
-    tell_information,
 )
 from driv3r.types import Prediction, Rig
 
@@ -76,11 +76,11 @@ def sight_points(rng, noise_px=0.3, outliers=0.3, depth_error=0.0, sigma=0.01):
         xy = unproject(camera, uv_now[inside])[:, :2]
         n = int(inside.sum())
         parts.append((believed, xy, np.full(n, index), np.full(n, sigma)))
-    return rig, Sightings(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return rig, RigObservations(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def solve(rig, seen):
-    hypotheses = hypothesise_motions(rig, seen, PX, seed=0)
+    hypotheses = ransac_hypotheses(rig, seen, PX, seed=0)
     best = max(hypotheses, key=lambda T: int(find_inliers(rig, seen, T, PX).sum()))
     return invert(refine_motion(rig, seen, best, PX))
 
@@ -115,13 +115,13 @@ def test_one_point_seen_often_gives_nothing_wild(count):
     rig = make_rig(SIZE_HW)
     point_last = apply(rig.cameras[0].ego_T_cam, np.array([[0.5, 0.2, 9.0]]))
     xy = np.array([[0.5 / 9.0, 0.2 / 9.0]])
-    seen = Sightings(
+    seen = RigObservations(
         np.repeat(point_last, count, 0),
         np.repeat(xy, count, 0),
         np.zeros(count, int),
         np.full(count, 0.01),
     )
-    for ego_T_last in [np.eye(4), *hypothesise_motions(rig, seen, PX, seed=0)]:
+    for ego_T_last in [np.eye(4), *ransac_hypotheses(rig, seen, PX, seed=0)]:
         assert np.isfinite(refine_motion(rig, seen, ego_T_last, PX)).all()
     np.testing.assert_allclose(refine_motion(rig, seen, np.eye(4), PX), np.eye(4), atol=1e-9)
 
@@ -288,7 +288,7 @@ def test_stated_information_is_that_of_repeated_draws():
         found = refine_motion(rig, seen, invert(MOTION), PX)
         off = found @ MOTION
         answers.append(np.concatenate([to_rotvec(off), off[:3, 3]]))
-        stated.append(np.linalg.inv(tell_information(rig, seen, found, PX) / INDEPENDENT))
+        stated.append(np.linalg.inv(information_matrix(rig, seen, found, PX) / INDEPENDENT))
     spread, told = np.std(answers, axis=0), np.sqrt(np.diag(np.mean(stated, axis=0)))
     assert (told / spread > 0.6).all()
     assert (told / spread < 1.9).all()

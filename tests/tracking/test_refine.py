@@ -14,7 +14,7 @@ from driv3r.simulator.rendering.renderer import Renderer
 from driv3r.simulator.scene.camera_rig import make_rig
 from driv3r.simulator.scene.world import make_world
 from driv3r.tracking.depth_refinement import RefineConfig, TrackRefiner
-from driv3r.tracking.rig_pnp import Sightings
+from driv3r.tracking.rig_pnp import RigObservations
 from driv3r.tracking.triangulation import TriangulationConfig, triangulate
 from driv3r.types import Prediction, Rig
 
@@ -200,7 +200,7 @@ def test_triangulation_of_exact_tracks_gives_the_error_itself():
     there = apply(last_T_cam, truth)
     _, ahead, inside = project(camera, there)
     stated = apply(camera.ego_T_cam, truth * np.exp(-error)[:, None])
-    seen = Sightings(
+    seen = RigObservations(
         stated[inside],
         there[inside, :2] / there[inside, 2:],
         np.ones(int(inside.sum()), int),

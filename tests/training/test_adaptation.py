@@ -10,7 +10,7 @@ from driv3r.datasets import open_dataset
 from driv3r.errors import ConfigError
 from driv3r.models.checkpoints import load_weights, save_weights
 from driv3r.models.driv3r.network import Driv3r, Driv3rConfig
-from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipRecipe, render_clip
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipConfig, render_clip
 from driv3r.training.adapt_logs import FIRST_REPLAY, adapt_to_logs
 from driv3r.training.adaptation import AdaptConfig, adapt, split_moments
 from driv3r.training.clip_pool import VALID, RawClip, put_on_device
@@ -33,7 +33,7 @@ def thin_out(clip: RawClip, seed: int) -> RawClip:
 
 @pytest.fixture(scope="module")
 def clips() -> list[RawClip]:
-    recipe = ClipRecipe(SMALL.size_hw, frames=2)
+    recipe = ClipConfig(SMALL.size_hw, frames=2)
     rendered = [render_clip(FIRST_TRAIN_SEED + i, recipe) for i in (3, 4, 5)]
     return [thin_out(put_on_device(clip, CPU), i) for i, clip in enumerate(rendered)]
 

@@ -10,7 +10,7 @@ from driv3r.geometry.cameras import rays_of
 from driv3r.geometry.transforms import apply, from_rotvec
 from driv3r.models.driv3r.inputs import encode_rays
 from driv3r.models.driv3r.losses import measure_height
-from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, Clip, ClipRecipe, render_clip
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, Clip, ClipConfig, render_clip
 from driv3r.training.augmentation import (
     DeviceRandom,
     crop_and_resize,
@@ -35,7 +35,7 @@ from driv3r.types import Camera
 
 CPU = torch.device("cpu")
 SIZE_HW = (32, 48)
-DATA = DataConfig(ClipRecipe(SIZE_HW, frames=3), shapes=((2, 2),), half_size_shapes=((2, 3),))
+DATA = DataConfig(ClipConfig(SIZE_HW, frames=3), shapes=((2, 2),), half_size_shapes=((2, 3),))
 STILL = AugmentationConfig((1.0, 1.0), (1.0, 1.0), 0.0, 0.0, (1.0, 1.0), (1.0, 1.0), 0.0, 0.0, 0.0)
 
 

@@ -12,7 +12,7 @@ from driv3r.errors import CheckpointError, ConfigError
 from driv3r.models.checkpoints import load_weights, save_weights
 from driv3r.models.driv3r.losses import LossWeights
 from driv3r.models.driv3r.network import Driv3r, Driv3rConfig
-from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipRecipe, clip_path, ensure_clip
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipConfig, clip_path, ensure_clip
 from driv3r.training.adapt_logs import adapt_to_logs
 from driv3r.training.adaptation import AdaptConfig
 from driv3r.training.checkpoints import restore, save_checkpoint, save_light
@@ -25,7 +25,7 @@ from driv3r.types import Scene
 CPU = torch.device("cpu")
 SMALL = Driv3rConfig(size_hw=(32, 48), width=32, heads=2, stages=1, memory=2, channels=(8, 16, 16))
 DATA = DataConfig(
-    ClipRecipe(size_hw=(32, 48), frames=2), first=7, min_clips=2, max_clips=3, shapes=((1, 2),),
+    ClipConfig(size_hw=(32, 48), frames=2), first=7, min_clips=2, max_clips=3, shapes=((1, 2),),
     half_size_shapes=(), views=3,
 )  # fmt: skip
 RECIPE = TrainConfig("tiny", SMALL, DATA, steps=2, validate_every=2, validation_clips=1)

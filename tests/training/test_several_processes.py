@@ -13,7 +13,7 @@ from torch import distributed
 from driv3r.errors import ConfigError, TrainingError
 from driv3r.models.checkpoints import load_weights
 from driv3r.models.driv3r.network import Driv3rConfig
-from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipRecipe, ensure_clip
+from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipConfig, ensure_clip
 from driv3r.training import trainer
 from driv3r.training.config import DataConfig, TrainConfig
 from driv3r.training.distributed import init_distributed
@@ -21,7 +21,7 @@ from driv3r.training.trainer import train
 
 SMALL = Driv3rConfig(size_hw=(32, 48), width=32, heads=2, stages=1, memory=2, channels=(8, 16, 16))
 DATA = DataConfig(
-    ClipRecipe(size_hw=(32, 48), frames=2), min_clips=2, max_clips=4, shapes=((1, 2),),
+    ClipConfig(size_hw=(32, 48), frames=2), min_clips=2, max_clips=4, shapes=((1, 2),),
     half_size_shapes=(), views=3,
 )  # fmt: skip
 RECIPE = TrainConfig(

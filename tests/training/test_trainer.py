@@ -15,7 +15,7 @@ from driv3r.models.checkpoints import load_weights, save_weights
 from driv3r.models.driv3r.network import Driv3r, Driv3rConfig
 from driv3r.simulator.export.clips import (
     FIRST_TRAIN_SEED,
-    ClipRecipe,
+    ClipConfig,
     clip_path,
     ensure_clip,
     read_clip,
@@ -38,7 +38,7 @@ from driv3r.training.trainer import (
 CPU = torch.device("cpu")
 SMALL = Driv3rConfig(size_hw=(32, 48), width=32, heads=2, stages=1, memory=2, channels=(8, 16, 16))
 DATA = DataConfig(
-    ClipRecipe(size_hw=(32, 48), frames=2), min_clips=2, max_clips=2, shapes=((1, 2),),
+    ClipConfig(size_hw=(32, 48), frames=2), min_clips=2, max_clips=2, shapes=((1, 2),),
     half_size_shapes=(), views=3,
 )  # fmt: skip
 RECIPE = TrainConfig(

@@ -17,11 +17,11 @@ from torch.nn import functional as F
 from driv3r.models.driv3r.matcher import centre, correlate
 from driv3r.models.driv3r.reprojection import (
     STRIDE,
-    Lenses,
+    CellRays,
     exact,
     find_neighbours,
     lies_inside,
-    look_into,
+    reproject,
     take_views,
 )
 from driv3r.models.driv3r.sampled_correlation import correlate_at
@@ -47,7 +47,7 @@ class Views:
     `told` are cameras whose calibration is known, `known` those of their images that are there.
     """
 
-    lenses: Lenses
+    lenses: CellRays
     features: Float[Tensor, "b t v d y x"]
     last_features: Float[Tensor, "b t v d y x"]
     now: Float[Tensor, "b t v c yy xx"]
@@ -91,7 +91,7 @@ class Source:
     Features are centred.
     """
 
-    lenses: Lenses
+    lenses: CellRays
     pretrained: Float[Tensor, "b t v c y x"]
     sweep: Float[Tensor, "b t v e y x"]
     known: Bool[Tensor, "b t v"]
@@ -159,7 +159,7 @@ def correlate_source(cells: tuple[Tensor, Tensor], source: Source, views: Views)
     size_hw = views.lenses.size_hw
     hypotheses_m = depth_hypotheses(cells[0]).exp()
     depth_m = hypotheses_m.expand(*cells[0].shape[:3], cells[0].shape[-2:].numel(), -1)
-    pixels = look_into(source.lenses, views.lenses, source.source_T_ego, depth_m)
+    pixels = reproject(source.lenses, views.lenses, source.source_T_ego, depth_m)
     seen = lies_inside(pixels, size_hw) & (views.known & source.known)[..., None, None]
     with torch.no_grad():
         pretrained = correlate_at(cells[0], source.pretrained, pixels, size_hw) * seen
@@ -178,7 +178,7 @@ def _match_anywhere(
     cells: Tensor, own: SourceCosts, views: Views, last_T_ego: Tensor, expected_m: Tensor
 ) -> Float[Tensor, "b t v n 4"]:
     lenses = views.lenses
-    expected = look_into(lenses, lenses, last_T_ego[:, :, None], expected_m[..., None])[..., 0, :]
+    expected = reproject(lenses, lenses, last_T_ego[:, :, None], expected_m[..., None])[..., 0, :]
     there = lies_inside(expected, lenses.size_hw) & (views.known & views.last_known)[..., None]
     volume = correlate(cells, pool(views.last))
     return find_best_match(volume, own.pretrained.amax(-1), expected) * there[..., None]

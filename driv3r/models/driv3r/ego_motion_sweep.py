@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from driv3r.models.driv3r.cost_volume import Views
 from driv3r.models.driv3r.matcher import correlate
-from driv3r.models.driv3r.reprojection import Lenses, drive, exact, look_into, read_volume, thin
+from driv3r.models.driv3r.reprojection import CellRays, drive, exact, read_volume, reproject, thin
 
 SPEEDS_MPS = (-1.0, *(0.8 * i for i in range(20)), *(16 + 1.5 * i for i in range(12)))
 YAW_RATES = (-0.5, -0.25, -0.12, -0.05, 0.0, 0.05, 0.12, 0.25, 0.5)
@@ -22,7 +22,7 @@ DOUBTS = (-1.099, 0.0, 1.099)  # Laplace quantiles of 1/6, 1/2 and 5/6
 PLAUSIBLE = (4.0, 0.4)  # m/s^2 and rad/s^2: scale of how a car's speed and yaw rate change
 
 
-class EgoSweep(nn.Module):
+class EgoMotionSweep(nn.Module):
     """Speed and yaw rate that the cells of all cameras agree on, coarse then fine.
 
     Each cell's evidence is a distribution over the hypotheses; they are multiplied, with weights
@@ -83,14 +83,14 @@ class HypothesisVotes(nn.Module):
         weights: Float[Tensor, "b t v n"],
         volume: Float[Tensor, "b t v n y x"],
         depths_m: Float[Tensor, "b t v n d"],
-        lenses: Lenses,
+        lenses: CellRays,
         gap_s: Float[Tensor, "b t"],
     ) -> Float[Tensor, "b t k"]:
         """Votes, where each cell may be at any of `depths_m`."""
         last_T_ego = drive(rates[..., 0], rates[..., 1], gap_s[..., None].expand(rates.shape[:-1]))
         seen = []
         for depth_m in depths_m.split(1, -1):
-            pixels = look_into(lenses, lenses, last_T_ego, depth_m)
+            pixels = reproject(lenses, lenses, last_T_ego, depth_m)
             seen.append(read_volume(volume, pixels, lenses.size_hw))
         evidence = torch.stack(seen).logsumexp(0).log_softmax(-1)
         return torch.einsum("btvn,btvnk->btk", weights, evidence)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from driv3r.errors import ConfigError
 from driv3r.models.driv3r.cost_volume import NEIGHBOURS, CostVolume, Views
 from driv3r.models.driv3r.depth_sweep import PlaneSweepDepth
-from driv3r.models.driv3r.ego_motion_sweep import EgoSweep
+from driv3r.models.driv3r.ego_motion_sweep import EgoMotionSweep
 from driv3r.models.driv3r.heads import DenseHead, EgoHead
 from driv3r.models.driv3r.inputs import Inputs, Outputs
 from driv3r.models.driv3r.matcher import Matcher
@@ -80,7 +80,7 @@ class Driv3r(nn.Module):
         self.ego = EgoHead(config.width)
         self.matcher = Matcher()
         self.fine = FineFeatures()
-        self.ego_sweep = EgoSweep(config.width)
+        self.ego_sweep = EgoMotionSweep(config.width)
         self.sweep_features = SweepFeatures(CHANNELS)
         self.costs = CostVolume(NEIGHBOURS * config.rig)
         self.ladder = PlaneSweepDepth(config.channels[2])

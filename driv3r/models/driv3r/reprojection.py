@@ -15,7 +15,7 @@ OUTSIDE = -1e4  # pixel of what lies behind a camera
 
 
 @dataclass(frozen=True, eq=False)
-class Lenses:
+class CellRays:
     """Cells of every camera: rays with z = 1, in the camera's frame, and what places them."""
 
     rays_cam: Float[Tensor, "b v n 3"]
@@ -23,23 +23,23 @@ class Lenses:
     ego_T_cam: Float[Tensor, "b v 4 4"]
     size_hw: tuple[int, int]
 
-    def thin(self, step: int) -> "Lenses":
+    def thin(self, step: int) -> "CellRays":
         """Every `step`-th cell of every `step`-th row."""
         rays_cam = thin(self.rays_cam, self.size_hw, step, -2)
-        return Lenses(rays_cam, self.K, self.ego_T_cam, self.size_hw)
+        return CellRays(rays_cam, self.K, self.ego_T_cam, self.size_hw)
 
-    def repeat(self, frames: int) -> "Lenses":
+    def repeat(self, frames: int) -> "CellRays":
         """Each sample's cameras `frames` times, as of samples of one frame each."""
         tensors = (self.rays_cam, self.K, self.ego_T_cam)
         rays_cam, K, ego_T_cam = (x.repeat_interleave(frames, 0) for x in tensors)
-        return Lenses(rays_cam, K, ego_T_cam, self.size_hw)
+        return CellRays(rays_cam, K, ego_T_cam, self.size_hw)
 
-    def take(self, index: Int[Tensor, "b v"]) -> "Lenses":
+    def take(self, index: Int[Tensor, "b v"]) -> "CellRays":
         """Another camera in each one's place."""
         rays_cam, K, ego_T_cam = (
             take_views(x, index, 1) for x in (self.rays_cam, self.K, self.ego_T_cam)
         )
-        return Lenses(rays_cam, K, ego_T_cam, self.size_hw)
+        return CellRays(rays_cam, K, ego_T_cam, self.size_hw)
 
 
 def take_views(x: Tensor, index: Int[Tensor, "b v"], axis: int) -> Tensor:
@@ -84,7 +84,7 @@ def middle_log_depth(
     return -mean.log()
 
 
-def make_lenses(inputs: Inputs) -> Lenses:
+def make_lenses(inputs: Inputs) -> CellRays:
     """Rays through the centres of the cells at stride 8."""
     h, w = inputs.images.shape[-2:]
     K = inputs.K
@@ -96,7 +96,7 @@ def make_lenses(inputs: Inputs) -> Lenses:
     across = (u - K[..., 0, 2, None]) / K[..., 0, 0, None]
     down = (v - K[..., 1, 2, None]) / K[..., 1, 1, None]
     rays_cam = torch.stack([across, down, torch.ones_like(across)], dim=-1)
-    return Lenses(rays_cam, K, inputs.ego_T_cam, (h, w))
+    return CellRays(rays_cam, K, inputs.ego_T_cam, (h, w))
 
 
 def find_neighbours(
@@ -129,9 +129,9 @@ def drive(
     return torch.stack(rows, -2)
 
 
-def look_into(
-    source: Lenses,
-    lenses: Lenses,
+def reproject(
+    source: CellRays,
+    lenses: CellRays,
     source_T_ego: Float[Tensor, "b t #k 4 4"],
     depth_m: Float[Tensor, "b t v n #k"],
 ) -> Float[Tensor, "b t v n k 2"]:

@@ -97,7 +97,7 @@ def zero_init(*layers: nn.Linear | nn.Conv1d | nn.Conv2d) -> None:
             nn.init.zeros_(layer.bias)
 
 
-class Gain(nn.Module):
+class LayerScale(nn.Module):
     """A learned gain per channel (LayerScale, Touvron et al. 2021)."""
 
     def __init__(self, width: int):
@@ -118,10 +118,10 @@ class Block(nn.Module):
         self.norm_attention = nn.LayerNorm(width, style.eps)
         self.norm_context = nn.LayerNorm(width, style.eps) if style.norm_context else None
         self.attention = Attention(width, heads, style.norm_heads)
-        self.gain_attention = Gain(width) if style.gain else nn.Identity()
+        self.gain_attention = LayerScale(width) if style.gain else nn.Identity()
         self.norm_mlp = nn.LayerNorm(width, style.eps)
         self.mlp = make_mlp(width, mlp_ratio * width)
-        self.gain_mlp = Gain(width) if style.gain else nn.Identity()
+        self.gain_mlp = LayerScale(width) if style.gain else nn.Identity()
 
     def forward(
         self,

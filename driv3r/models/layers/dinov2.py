@@ -39,7 +39,7 @@ class DinoV2(nn.Module):
         return self.norm(x)
 
     def place(self, grid: tuple[int, int]) -> Float[Tensor, "1 n c"]:
-        """Places of the class token and of a grid's patches, row by row."""
+        """PixelSet of the class token and of a grid's patches, row by row."""
         if grid == (self.grid, self.grid):
             return self.places
         square = self.places[:, 1:].transpose(1, 2).unflatten(2, (self.grid, self.grid))

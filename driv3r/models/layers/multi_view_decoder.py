@@ -14,7 +14,7 @@ from driv3r.models.layers.point_heads import PointAnswer
 from driv3r.models.layers.rope import Spin
 
 
-class StarCross(nn.Module):
+class ReferenceSourceDecoder(nn.Module):
     """References and sources that read each other's last layer, with one decoder for each role.
 
     With `merge` "max" references hear the sources and sources hear the references, one attention

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from driv3r.errors import ConfigError
 from driv3r.models.layers.encoders import CroCo
-from driv3r.models.layers.multi_view_decoder import StarCross, answer_views
+from driv3r.models.layers.multi_view_decoder import ReferenceSourceDecoder, answer_views
 from driv3r.models.layers.point_heads import LinearPoints, PointAnswer, to_pixels
 
 MOST_CONFIDENT = 1e9
@@ -91,7 +91,7 @@ class MvDust3r(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = CroCo(config.width, config.depth, config.heads, config.patch)
-        self.aggregator = StarCross(
+        self.aggregator = ReferenceSourceDecoder(
             config.width,
             config.cross_width,
             config.cross_depth,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from driv3r.errors import ConfigError
 from driv3r.models.layers.blocks import make_mlp
 from driv3r.models.layers.encoders import CroCo
-from driv3r.models.layers.multi_view_decoder import StarCross, answer_views
+from driv3r.models.layers.multi_view_decoder import ReferenceSourceDecoder, answer_views
 from driv3r.models.layers.point_heads import LinearPoints, PointAnswer
 from driv3r.models.layers.rope import Spin, grid_positions, make_spin
 
@@ -41,7 +41,7 @@ class StarNet(nn.Module):
         super().__init__()
         self.config = config
         self.norm = nn.LayerNorm(config.width, 1e-6)
-        self.aggregator = StarCross(
+        self.aggregator = ReferenceSourceDecoder(
             config.width, config.cross_width, config.cross_depth, config.cross_heads, "max"
         )
         self.heads = nn.ModuleList(LinearPoints(config.cross_width, config.patch) for _ in range(2))

@@ -28,7 +28,7 @@ NOT_OF_CLIPS = tuple(
 
 
 @dataclass(frozen=True)
-class ClipRecipe:
+class ClipConfig:
     """How clips are rendered. `step_s` is drawn per clip from the given spacings.
 
     Cameras have up to `finest` times the resolution of the clip, drawn per clip; their images are
@@ -67,7 +67,7 @@ class Clip:
         return [Camera("", K, size_hw, ego_T_cam) for K, ego_T_cam in pairs]
 
 
-def render_clip(seed: int, recipe: ClipRecipe) -> Clip:
+def render_clip(seed: int, recipe: ClipConfig) -> Clip:
     """The clip of a training seed (ConfigError for a seed kept for evaluation)."""
     if seed < FIRST_TRAIN_SEED:
         raise ConfigError(
@@ -159,17 +159,17 @@ def read_clip(path: Path) -> Clip:
         ) from error
 
 
-def clip_folder(folder: Path, recipe: ClipRecipe) -> Path:
+def clip_folder(folder: Path, recipe: ClipConfig) -> Path:
     """Where below `folder` the clips of a recipe are kept, as today's code renders them."""
     return folder / fingerprint([fingerprint(recipe), hash_world(NOT_OF_CLIPS)])[:16]
 
 
-def clip_path(folder: Path, seed: int, recipe: ClipRecipe) -> Path:
+def clip_path(folder: Path, seed: int, recipe: ClipConfig) -> Path:
     """Where below `folder` the clip of a seed is kept."""
     return clip_folder(folder, recipe) / f"{seed}.npz"
 
 
-def ensure_clip(folder: Path, seed: int, recipe: ClipRecipe) -> Path:
+def ensure_clip(folder: Path, seed: int, recipe: ClipConfig) -> Path:
     """Render the clip of a seed unless it is there.
 
     Of several processes that ask for it one renders, and the others wait.

@@ -13,7 +13,7 @@ from driv3r.settings import differences, fingerprint, identity_of
 from driv3r.simulator.identity import hash_world
 
 if TYPE_CHECKING:  # the writer imports this module
-    from driv3r.simulator.export.nuscenes_writer import WorldRecipe
+    from driv3r.simulator.export.nuscenes_writer import WorldConfig
 
 MARKER = "driv3r-world.json"
 BEGUN = "driv3r-world.partial.json"
@@ -23,7 +23,7 @@ REMEDY = "give another --root, or delete the folder first"
 REPLACEABLE = f"{REMEDY} (--replace does)"
 
 
-def check_world(root: Path, recipe: "WorldRecipe") -> bool:
+def check_world(root: Path, recipe: "WorldConfig") -> bool:
     """Whether `root` holds the recipe's world: False where it is to be made, anew if it was cut.
 
     ConfigError where something else lies there: the world of another recipe or of another state of
@@ -43,7 +43,7 @@ def check_world(root: Path, recipe: "WorldRecipe") -> bool:
     return False
 
 
-def discard_world(root: Path, recipe: "WorldRecipe") -> None:
+def discard_world(root: Path, recipe: "WorldConfig") -> None:
     """Delete a generated world other than the recipe's; what driv3r did not write is left alone."""
     noted = [path for path in (root / MARKER, root / BEGUN) if path.exists()]
     try:
@@ -58,7 +58,7 @@ def discard_world(root: Path, recipe: "WorldRecipe") -> None:
             path.unlink()
 
 
-def begin_world(root: Path, recipe: "WorldRecipe") -> None:
+def begin_world(root: Path, recipe: "WorldConfig") -> None:
     """Note that a world is being made."""
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -73,12 +73,12 @@ def finish_world(root: Path) -> None:
     (root / BEGUN).replace(root / MARKER)
 
 
-def describe(recipe: "WorldRecipe") -> str:
+def describe(recipe: "WorldConfig") -> str:
     """A recipe in a few words."""
     return f"{fingerprint(recipe)[:8]} (split {recipe.split}, {len(recipe.seeds)} logs)"
 
 
-def _note(recipe: "WorldRecipe") -> dict[str, Any]:
+def _note(recipe: "WorldConfig") -> dict[str, Any]:
     return {
         "generated": True,
         "recipe": identity_of(recipe),
@@ -87,7 +87,7 @@ def _note(recipe: "WorldRecipe") -> dict[str, Any]:
     }
 
 
-def _compare(path: Path, recipe: "WorldRecipe") -> None:
+def _compare(path: Path, recipe: "WorldConfig") -> None:
     """ConfigError unless a note is the recipe's."""
     ours = _note(recipe)
     try:

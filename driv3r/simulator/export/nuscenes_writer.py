@@ -31,7 +31,7 @@ MAP_M_PER_PIXEL = 0.1
 
 
 @dataclass(frozen=True)
-class WorldRecipe:
+class WorldConfig:
     """A nuScenes folder of generated logs, one a seed, under official scene names of a split."""
 
     split: str = "val"
@@ -63,12 +63,12 @@ class LogPlan:
     name: str
     seed: int
     start_us: int
-    recipe: WorldRecipe
+    recipe: WorldConfig
 
 
 def write_world(
     root: Path,
-    recipe: WorldRecipe,
+    recipe: WorldConfig,
     workers: int = 2,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
@@ -97,7 +97,7 @@ def write_world(
     finish_world(root)
 
 
-def plan_logs(recipe: WorldRecipe) -> list[LogPlan]:
+def plan_logs(recipe: WorldConfig) -> list[LogPlan]:
     """Give each seed an official scene name of the split (ConfigError when there are too many)."""
     from nuscenes.utils.splits import create_splits_scenes  # 1.6 s: imported where needed
 

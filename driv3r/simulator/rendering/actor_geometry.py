@@ -15,7 +15,7 @@ from driv3r.simulator.assets.mesh import Mesh
 from driv3r.simulator.rendering.bvh import Tree, meetings, turn_rays
 
 
-class Wardrobe(NamedTuple):
+class MeshPool(NamedTuple):
     """All moving things' meshes, one after the other, in their own frames.
 
     Vertices and normals hold every phase of a gait in turn; `corners` count from a phase's first
@@ -31,7 +31,7 @@ class Wardrobe(NamedTuple):
     style: Float[np.ndarray, "m"]
 
 
-class Places(NamedTuple):
+class PixelSet(NamedTuple):
     """Where things are and how they stand: between two phases, whose first vertices are told."""
 
     world_T_thing: Float[np.ndarray, "a 4 4"]
@@ -47,8 +47,8 @@ class Moving:
     `own_scene` is a thing's shape at this instant in its own frame.
     """
 
-    wardrobe: Wardrobe
-    places: Places
+    wardrobe: MeshPool
+    places: PixelSet
     first_triangle: Int[np.ndarray, "a"]
     tree: Tree
     own_scene: Callable[[int], EmbreeScene]
@@ -87,7 +87,7 @@ def make_scene(vertices: np.ndarray, triangles: np.ndarray) -> EmbreeScene:
     return scene
 
 
-def make_wardrobe(things: list[tuple[Mesh, ...]]) -> tuple[Wardrobe, np.ndarray, np.ndarray]:
+def make_wardrobe(things: list[tuple[Mesh, ...]]) -> tuple[MeshPool, np.ndarray, np.ndarray]:
     """The wardrobe of things given by their phases, and each one's first vertex and triangle.
 
     Things of one mesh share it.
@@ -102,7 +102,7 @@ def make_wardrobe(things: list[tuple[Mesh, ...]]) -> tuple[Wardrobe, np.ndarray,
     def gather(rows: list[np.ndarray], *shape: int, dtype: type = np.float64) -> np.ndarray:
         return np.concatenate([np.zeros((0, *shape)), *rows]).astype(dtype)
 
-    wardrobe = Wardrobe(
+    wardrobe = MeshPool(
         gather([mesh.vertices for phases in worn for mesh in phases], 3),
         gather([mesh.normals for phases in worn for mesh in phases], 3),
         gather([mesh.triangles for mesh in meshes], 3, dtype=np.int64),

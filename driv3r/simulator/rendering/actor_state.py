@@ -7,7 +7,7 @@ import numpy as np
 from embreex.rtcore_scene import EmbreeScene
 from jaxtyping import Bool, Float
 
-from driv3r.simulator.rendering.actor_geometry import Moving, Places, make_scene, make_wardrobe
+from driv3r.simulator.rendering.actor_geometry import Moving, PixelSet, make_scene, make_wardrobe
 from driv3r.simulator.rendering.bvh import make_tree
 from driv3r.simulator.scene.trajectories import Actor, Drive, locate, make_frames, pose_time
 
@@ -25,10 +25,10 @@ class Stage:
     surfaces: Moving | None
     world_T_actor: Float[np.ndarray, "a 4 4"]
     actor_moves: Bool[np.ndarray, "a"]
-    later: Places
+    later: PixelSet
 
 
-class Theatre:
+class ActorRenderer:
     """Makes stages. Shapes of rigid actors are built once, those of others for each step of theirs.
 
     Limbs move in steps of POSE_STEP_S, their bodies and all velocities smoothly.
@@ -65,7 +65,7 @@ class Theatre:
         low, high = vertices[before : before + count], vertices[after : after + count]
         return make_scene(low + part * (high - low), self.actors[thing].phases[0].triangles)
 
-    def places(self, time_s: float | Float[np.ndarray, "a"], later_s: float = 0.0) -> Places:
+    def places(self, time_s: float | Float[np.ndarray, "a"], later_s: float = 0.0) -> PixelSet:
         """All actors at a time, or each at its own; then a little later, limbs too."""
         times_s = np.broadcast_to(np.asarray(time_s, np.float64), (len(self.actors),))
         poses_s = pose_time(times_s) + later_s
@@ -80,7 +80,7 @@ class Theatre:
             low, high, between[i] = self.actors[i].phase_at(float(poses_s[i]))
             before[i] += low * self.vertex_count[i]
             after[i] += high * self.vertex_count[i]
-        return Places(frames, before, after, between)
+        return PixelSet(frames, before, after, between)
 
     def moving_at(self, time_s: float | Float[np.ndarray, "a"], chosen: np.ndarray) -> Moving:
         """Some actors (at least one) at a time, or each at its own."""

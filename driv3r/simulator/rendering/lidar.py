@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Float32, Int
 from driv3r.geometry.transforms import invert
 from driv3r.simulator.assets.mesh import Material
 from driv3r.simulator.rendering.actor_geometry import Moving
-from driv3r.simulator.rendering.actor_state import Theatre
+from driv3r.simulator.rendering.actor_state import ActorRenderer
 from driv3r.simulator.rendering.bvh import rays_near, shoot, turn_rays
 from driv3r.simulator.rendering.ray_casting import Hits, Surfaces, cast_one, cast_still, find
 from driv3r.simulator.scene.camera_rig import EGO_T_LIDAR, TURN_S
@@ -62,7 +62,7 @@ def make_beams(end_s: float) -> Beams:
     return Beams(column_s, column, directions_ego @ EGO_T_LIDAR[:3, :3], ring)
 
 
-def scan(world: World, still: Surfaces, theatre: Theatre, end_s: float) -> Scan:
+def scan(world: World, still: Surfaces, theatre: ActorRenderer, end_s: float) -> Scan:
     """One sweep: range noise, weak returns lost, a few false points between near and far."""
     rng = np.random.default_rng([world.seed, 77, int(end_s * 1e6) & 0xFFFFFFF])
     beams = make_beams(end_s)
@@ -95,7 +95,7 @@ def _by_edges(range_m: Float[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
 
 
 def _measure(
-    world: World, still: Surfaces, theatre: Theatre, beams: Beams, world_T_lidar, end_s: float
+    world: World, still: Surfaces, theatre: ActorRenderer, beams: Beams, world_T_lidar, end_s: float
 ):
     """Range (NaN: none) of rays, each with its column's frame, and the strength of its echo."""
     origins, directions = np.empty((2, len(beams.column), 3), np.float32)
@@ -108,7 +108,13 @@ def _measure(
 
 
 def _cast_moving(
-    world: World, theatre: Theatre, beams: Beams, origins, directions, end_s: float, hits: Hits
+    world: World,
+    theatre: ActorRenderer,
+    beams: Beams,
+    origins,
+    directions,
+    end_s: float,
+    hits: Hits,
 ) -> Moving | None:
     """Replace the hits that actors are nearer than; the actors as rays met them.
 

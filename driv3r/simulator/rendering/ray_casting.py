@@ -8,7 +8,7 @@ from embreex.rtcore_scene import EmbreeScene
 from jaxtyping import Bool, Float, Float32, Int
 
 from driv3r.simulator.assets.mesh import Mesh
-from driv3r.simulator.rendering.actor_geometry import Moving, Places, make_scene
+from driv3r.simulator.rendering.actor_geometry import Moving, PixelSet, make_scene
 from driv3r.simulator.rendering.jit import kernel
 
 STILL, ACTOR = 1, 2
@@ -185,7 +185,7 @@ def find(
 
 
 def velocities(
-    hits: Hits, moving: Moving | None, later: Places, step_s: float
+    hits: Hits, moving: Moving | None, later: PixelSet, step_s: float
 ) -> Float[np.ndarray, "n 3"]:
     """World velocity (m/s) of what was hit: the same spot of the same triangle `step_s` later."""
     out = np.zeros((len(hits.kind), 3))

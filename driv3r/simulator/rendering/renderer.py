@@ -14,7 +14,12 @@ from jaxtyping import Bool, Float, Int, UInt8
 from driv3r.geometry.cameras import pixel_grid, unproject
 from driv3r.geometry.transforms import invert
 from driv3r.simulator.assets.mesh import Material
-from driv3r.simulator.rendering.actor_state import FIRST_ACTOR_INSTANCE, STEP_S, Stage, Theatre
+from driv3r.simulator.rendering.actor_state import (
+    FIRST_ACTOR_INSTANCE,
+    STEP_S,
+    ActorRenderer,
+    Stage,
+)
 from driv3r.simulator.rendering.bvh import shoot
 from driv3r.simulator.rendering.camera_response import develop, make_lens, sun_before
 from driv3r.simulator.rendering.lidar import Scan, scan
@@ -81,7 +86,7 @@ class Renderer:
     def __init__(self, world: World, jpeg: bool = False):
         self.world, self.jpeg = world, jpeg
         self.still = make_surfaces(world.static)
-        self.theatre = Theatre(world.actors, world.ego)
+        self.theatre = ActorRenderer(world.actors, world.ego)
         self.textures = load_textures()
         self.instance_of_actor = FIRST_ACTOR_INSTANCE + np.arange(len(world.actors))
         own = [i for i, actor in enumerate(world.actors) if actor.drive is world.ego]
