@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test check train bench clean
+.PHONY: demo test core-test check train bench clean
 
 demo: .venv/ready
 	$(BIN)/driv3r world make --root data/nuscenes --replace
@@ -11,6 +11,17 @@ demo: .venv/ready
 
 test: .venv/ready
 	$(BIN)/python -m pytest
+
+# What opens logs and scores, in an environment of its own: numpy 2, and neither torch nor OpenCV.
+CORE_TESTS := tests/store tests/evaluation/test_scoring_projection.py tests/geometry/test_alignment.py
+core-test: .venv-core/ready
+	.venv-core/bin/python -c "import numpy, sys; assert numpy.__version__ >= '2'"
+	.venv-core/bin/python -m pytest -q $(CORE_TESTS)
+
+.venv-core/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-core
+	.venv-core/bin/pip install --quiet --editable '.[core-test]'
+	touch $@
 
 check: .venv/ready
 	$(BIN)/ruff check .
@@ -30,4 +41,4 @@ bench: demo
 	touch $@
 
 clean:
-	rm -rf .venv out
+	rm -rf .venv .venv-core out

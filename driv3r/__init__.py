@@ -12,11 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from driv3r.api import open_log as open_log
     from driv3r.api import process as process
     from driv3r.inference.model import Model as Model
     from driv3r.inference.model import load_model as load_model
     from driv3r.settings import Settings as Settings
+    from driv3r.store.reader import open_log as open_log
     from driv3r.types import Camera as Camera
     from driv3r.types import Prediction as Prediction
     from driv3r.types import Rig as Rig
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 _HOMES = {
     "process": "api",
-    "open_log": "api",
+    "open_log": "store.reader",
     "Model": "inference.model",
     "load_model": "inference.model",
     "Settings": "settings",

@@ -8,7 +8,6 @@ from driv3r.evaluation.records import RunResult
 from driv3r.pipelines.process import make_settings
 from driv3r.pipelines.process import process as process_settings
 from driv3r.settings import Settings
-from driv3r.store.reader import LogStore
 
 
 def process(
@@ -42,11 +41,3 @@ def default_out(settings: Settings) -> Path:
     """Where a run's logs go unless told."""
     suffix = "" if settings.model == Settings.model else f"-{settings.model}"
     return Path("out") / f"{settings.dataset}-{settings.split}{suffix}"
-
-
-def open_log(path: str | Path) -> LogStore:
-    """A finished log: predictions, points, static map, moving objects, scores.
-
-    Raises StoreError unless it is complete and of this version's schema.
-    """
-    return LogStore.open(Path(path))

@@ -188,6 +188,13 @@ def main() -> None:
     except Driv3rError as error:
         complaints.print(f"{type(error).__name__}: {error}", markup=False, soft_wrap=True)
         sys.exit(2)
+    except ModuleNotFoundError as error:
+        complaints.print(
+            f"{error}: this command needs more than what opens logs; pip install 'driv3r[all]'",
+            markup=False,
+            soft_wrap=True,
+        )
+        sys.exit(2)
     except OSError as error:  # such as a path of 300 letters, which no file can have
         complaints.print(f"{type(error).__name__}: {error}", markup=False, soft_wrap=True)
         sys.exit(2)

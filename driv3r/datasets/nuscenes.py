@@ -1,14 +1,16 @@
-"""nuScenes v1.0 folders (real or generated), by way of the official devkit's tables."""
+"""nuScenes v1.0 folders (real or generated), with the official splits."""
 
+import json
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 from jaxtyping import Float
 
-from driv3r.datasets.devkit import OFFICIAL, Tables, find_versions
 from driv3r.datasets.images import read_file
 from driv3r.datasets.nuscenes_log import Log
+from driv3r.datasets.nuscenes_tables import OFFICIAL, Tables, find_versions
 from driv3r.datasets.reader import Root
 from driv3r.datasets.scenes import make_scene
 from driv3r.errors import ConfigError, DatasetError
@@ -41,7 +43,7 @@ class NuScenesReader:
 
         Raises ConfigError on an unknown split, DatasetError when the tables hold none of it.
         """
-        official = _official_splits()
+        official = official_splits()
         if split == "all":
             held = (name for version in self._versions for name in self._open(version).scene_named)
             return tuple(dict.fromkeys(held)) or self._refuse_empty()
@@ -103,7 +105,7 @@ class NuScenesReader:
         )
 
     def _tables_holding(self, scene_id: str) -> Tables:
-        last = "v1.0-trainval" if scene_id in _official_splits()["test"] else "v1.0-test"
+        last = "v1.0-trainval" if scene_id in official_splits()["test"] else "v1.0-test"
         # Loaded tables first, then the likeliest: loading the wrong ones takes many seconds.
         order = sorted(self._versions, key=lambda name: (name not in self._tables, name == last))
         for version in order:
@@ -115,10 +117,11 @@ class NuScenesReader:
         )
 
 
-def _official_splits() -> dict[str, list[str]]:
-    from nuscenes.utils.splits import create_splits_scenes  # slow to import
-
-    return create_splits_scenes()
+@cache
+def official_splits() -> dict[str, list[str]]:
+    """Scene names of every official split, in the devkit's order."""
+    numbers = json.loads(Path(__file__).with_name("nuscenes_splits.json").read_text())
+    return {split: [f"scene-{n:04d}" for n in of_split] for split, of_split in numbers.items()}
 
 
 def read_points(path: Path) -> Float[np.ndarray, "n 3"]:

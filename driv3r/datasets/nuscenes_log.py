@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from driv3r.datasets.devkit import Tables
+from driv3r.datasets.nuscenes_tables import Tables
 from driv3r.datasets.reader import (
     Datum,
     FrameSources,
@@ -54,14 +54,14 @@ class Log:
         first_row: dict[str, Row] = {}
         for sample in samples:
             for channel, token in sample["data"].items():
-                first_row.setdefault(channel, tables.devkit.get("sample_data", token))
+                first_row.setdefault(channel, tables.get("sample_data", token))
         found = _of_modality(first_row, "camera")
         names = [name for name in CAMERAS if name in found] + sorted(set(found) - set(CAMERAS))
         if not names:
             raise DatasetError(f"no camera in sample {samples[0]['token']!r} of {root.path}")
         lidar, repairs = _choose_lidar(_of_modality(first_row, "lidar"))
         calibration_of = {
-            name: tables.devkit.get("calibrated_sensor", first_row[name]["calibrated_sensor_token"])
+            name: tables.get("calibrated_sensor", first_row[name]["calibrated_sensor_token"])
             for name in (*names, lidar)
             if name is not None
         }
@@ -174,14 +174,14 @@ class Log:
 
     def _chain(self, channel: str) -> list[Row]:
         token = next(s["data"][channel] for s in self.samples if channel in s["data"])
-        return self.tables.chain_of(self.tables.devkit.get("sample_data", token))
+        return self.tables.chain_of(self.tables.get("sample_data", token))
 
     def _keyframe(self, sample: Row, channel: str) -> Datum | Repair:
         if channel not in sample["data"]:
             twice = (sample["token"], channel) in self.tables.claimed_twice
             rows = "several keyframe rows, none taken," if twice else "no row"
             return Repair(channel, f"sample_data has {rows} for sample {sample['token']!r}")
-        return self._take(self.tables.devkit.get("sample_data", sample["data"][channel]), channel)
+        return self._take(self.tables.get("sample_data", sample["data"][channel]), channel)
 
     def _take(self, row: Row, channel: str) -> Datum | Repair:
         """The datum of a sample_data row, or why it can not be used."""

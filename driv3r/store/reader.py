@@ -298,3 +298,11 @@ class LogStore:
             raise StoreError(
                 f"log {self.log_id} has views 0..{len(self.rig.cameras) - 1}, not {view}"
             )
+
+
+def open_log(path: str | Path) -> LogStore:
+    """A finished log: predictions, points, static map, moving objects, scores.
+
+    Raises StoreError unless it is complete and of this version's schema.
+    """
+    return LogStore.open(Path(path))

@@ -10,13 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nuscenes.nuscenes import NuScenes
 from nuscenes.utils.data_classes import LidarPointCloud
+from nuscenes.utils.splits import create_splits_scenes
 from PIL import Image
 from pyquaternion import Quaternion
 from tiny_nuscenes import read
 
 from driv3r.datasets import open_dataset
-from driv3r.datasets.devkit import Tables
+from driv3r.datasets.nuscenes import official_splits
 from driv3r.datasets.nuscenes_log import match_nearest
+from driv3r.datasets.nuscenes_tables import Tables
 from driv3r.geometry.cameras import project
 from driv3r.geometry.transforms import apply, invert
 
@@ -249,19 +251,32 @@ def test_a_broken_ego_pose_costs_one_view(root: Path) -> None:
         assert np.isfinite(frame.world_T_ego).all()
 
 
+def open_devkit(root: Path, tables: Tables) -> NuScenes:
+    """The official devkit over a folder that lacks tables: it gets those that we have completed."""
+    no_map = {"token": "", "filename": "", "log_tokens": []}
+
+    class Completed(NuScenes):
+        def __load_table__(self, table_name: str) -> list[dict]:
+            return [no_map] if table_name == "map" else tables._loaded.get(table_name, [])
+
+    return Completed("v1.0-test", str(root), verbose=False)
+
+
+def test_the_official_splits_are_the_devkits() -> None:
+    assert official_splits() == create_splits_scenes()
+
+
 def test_the_real_sample_projects_as_the_devkit_does(recordings: Path) -> None:
     root = recordings / "nuscenes_one_sample"
     reader = open_dataset("nuscenes", root)
     assert reader.scenes("all") == reader.scenes("train") == ("scene-0061",)
     scene = reader.read("scene-0061")
-    assert {"v1.0-test/sample_annotation.json", "v1.0-test/sample_data.json"} <= {
-        repair.where for repair in scene.repairs
-    }
+    assert "v1.0-test/sample_data.json" in {repair.where for repair in scene.repairs}
     (frame,) = scene.frames
     assert frame.repairs == ()
     assert frame.sweep is not None
     assert frame.sweep.points_lidar.shape == (34688, 3)
-    nusc = Tables(root, "v1.0-test").devkit
+    nusc = open_devkit(root, Tables(root, "v1.0-test"))
     data = nusc.sample[0]["data"]
     points_world = apply(frame.sweep.world_T_lidar, frame.sweep.points_lidar.astype(np.float64))
     for camera, view in zip(scene.rig.cameras, frame.views, strict=True):

@@ -146,7 +146,7 @@ MISSING = (
     row("missing", "a table that is needed", to_file(table("sample_data"), Path.unlink), "error",
         "the file is missing: ...sample_data.json"),
     row("missing", "a table that is not needed", to_file(table("sample_annotation"), Path.unlink),
-        "repair", "sample_annotation.json: table missing; not needed here, taken as empty"),
+        "same", ""),
     row("missing", "an ego_pose row", drop("ego_pose", datum(FRONT)), "error",
         "ego_pose has no row ...named by sample_data"),
     row("missing", "a calibrated_sensor row", drop("calibrated_sensor", f"{SCENE}/{FRONT}"),

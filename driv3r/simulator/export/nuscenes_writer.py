@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from driv3r.datasets.nuscenes import official_splits
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.geometry.transforms import apply, invert, to_quaternion
 from driv3r.simulator.export import nuscenes_tables as nt
@@ -99,9 +100,7 @@ def write_world(
 
 def plan_logs(recipe: WorldConfig) -> list[LogPlan]:
     """Give each seed an official scene name of the split (ConfigError when there are too many)."""
-    from nuscenes.utils.splits import create_splits_scenes  # 1.6 s: imported where needed
-
-    splits = create_splits_scenes()
+    splits = official_splits()
     if recipe.split not in splits or len(recipe.seeds) > len(splits[recipe.split]):
         raise ConfigError(
             f"{len(recipe.seeds)} logs in split {recipe.split!r}: expected one of "

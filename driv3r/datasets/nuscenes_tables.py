@@ -1,4 +1,4 @@
-"""The nuScenes devkit's tables, loaded so that gaps and faults in them stay with their scenes."""
+"""Tables of a nuScenes folder, loaded so that gaps and faults in them stay with their scenes."""
 
 import os
 from collections import Counter, defaultdict
@@ -11,9 +11,6 @@ from driv3r.datasets.scenes import check_scene_ids
 from driv3r.errors import DatasetError
 from driv3r.types import Repair
 
-UNREAD = ("category", "attribute", "visibility", "instance", "log", "sample_annotation", "map")
-# The devkit wants one map with an existing file ("" is the root) and reads no more of it.
-NO_MAP: Row = {"token": "", "filename": "", "log_tokens": []}
 FIELDS: dict[str, dict[str, type]] = {
     "sensor": {"token": str, "channel": str, "modality": str},
     "calibrated_sensor": {
@@ -57,7 +54,7 @@ def find_versions(root: Path) -> list[str]:
 
 
 class Tables:
-    """A version's tables in the devkit; those that no reader of sensor data asks for are not read.
+    """A version's tables, as the official devkit links them; those not of sensor data are not read.
 
     `repairs` says what was missing and filled. Raises DatasetError where a needed table is missing,
     is no JSON or lacks fields, UnsafePathError where a scene's name can name no folder.
@@ -69,7 +66,10 @@ class Tables:
         self._loaded: dict[str, list[Row]] = {}
         self._dropped: dict[str, str] = {}
         self._dropped_of_sample: dict[str, str] = {}
-        self.devkit = self._open_devkit(root, version)
+        self._row_of: dict[str, dict[str, Row]] = {}
+        for table in FIELDS:  # in this order: the last refers to those before
+            self._load_table(table)
+        self._name_channels()
         self.claimed_twice = self._leave_out_rivals()
         self._find_first_samples()
         self._link_by_time("sample", lambda row: row["scene_token"])
@@ -89,39 +89,33 @@ class Tables:
     def _note(self, table: str, reason: str) -> None:
         self.repairs.append(Repair(f"{self.folder.name}/{table}.json", reason))
 
-    def _open_devkit(self, root: Path, version: str) -> Any:
-        from nuscenes.nuscenes import NuScenes  # takes 1.6 s
-
-        load_table = self._load_table
-
-        class Completed(NuScenes):
-            def __load_table__(self, table_name: str) -> Any:
-                return load_table(table_name)
-
-        try:
-            return Completed(version, str(root), verbose=False)
-        except (AssertionError, KeyError, TypeError, ValueError, OSError) as error:
-            raise DatasetError(
-                f"the nuScenes devkit refuses {self.folder}: {type(error).__name__} {error}"
-            ) from error
-
-    def _load_table(self, table_name: str) -> list[Row]:
-        """What the devkit gets for a table; it asks for those that others refer to first."""
+    def _load_table(self, table_name: str) -> None:
         path = self._file(table_name)
-        if table_name in UNREAD:
-            if not path.is_file():
-                self._note(table_name, "table missing; not needed here, taken as empty")
-            return [dict(NO_MAP)] if table_name == "map" else []
         rows = read_json(path)
         if not isinstance(rows, list):
             raise DatasetError(f"{path} holds {type(rows).__name__}, expected a list of rows")
         for number, row in enumerate(rows):
-            _check_row(row, FIELDS.get(table_name, {}), f"{path} row {number}")
+            _check_row(row, FIELDS[table_name], f"{path} row {number}")
         rows = self._without_repeats(table_name, rows)
-        self._loaded[table_name] = (
-            self._without_dangling(rows) if table_name == "sample_data" else rows
-        )
-        return self._loaded[table_name]
+        if table_name == "sample_data":
+            rows = self._without_dangling(rows)
+        self._loaded[table_name] = rows
+        self._row_of[table_name] = {row["token"]: row for row in rows}
+
+    def get(self, table: str, token: str) -> Row:
+        """The row of a token; KeyError where there is none."""
+        return self._row_of[table][token]
+
+    def _name_channels(self) -> None:
+        """Give sample_data its channel and modality, and samples their keyframes by channel."""
+        for sample in self._loaded["sample"]:
+            sample["data"] = {}
+        for row in self._loaded["sample_data"]:
+            calibration = self.get("calibrated_sensor", row["calibrated_sensor_token"])
+            sensor = self.get("sensor", calibration["sensor_token"])
+            row["channel"], row["sensor_modality"] = sensor["channel"], sensor["modality"]
+            if row["is_key_frame"]:
+                self.get("sample", row["sample_token"])["data"][row["channel"]] = row["token"]
 
     def _without_repeats(self, table_name: str, rows: list[Row]) -> list[Row]:
         """Each token's row once; DatasetError where two rows of a token differ."""
@@ -138,7 +132,7 @@ class Tables:
         return list(first.values())
 
     def _without_dangling(self, rows: list[Row]) -> list[Row]:
-        """Leave out rows that would stop the devkit, remembering which sample they belong to."""
+        """Leave out rows that name nothing, remembering which sample they belong to."""
         sensors = {row["token"] for row in self._loaded["sensor"]}
         calibrations = self._loaded["calibrated_sensor"]
         sensor_of = {row["token"]: row["sensor_token"] for row in calibrations}
@@ -168,7 +162,7 @@ class Tables:
         counts = Counter((row["sample_token"], row["channel"]) for row in rows)
         rivals = {of for of, count in counts.items() if count > 1}
         for sample, channel in rivals:
-            self.devkit.get("sample", sample)["data"].pop(channel, None)
+            self.get("sample", sample)["data"].pop(channel, None)
         return rivals
 
     def _find_first_samples(self) -> None:
@@ -205,7 +199,7 @@ class Tables:
     def find(self, table: str, token: str, named_by: str) -> Row:
         """The row of a token; DatasetError names table and token when there is none."""
         try:
-            return self.devkit.get(table, token)
+            return self.get(table, token)
         except KeyError:
             reason = self._dropped.get(token, f"{table} has no row {token!r}")
             raise DatasetError(f"{reason} (named by {named_by} of {self.folder})") from None
