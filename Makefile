@@ -10,7 +10,7 @@ demo: .venv/ready
 	$(BIN)/driv3r process --dataset nuscenes --split val --out out/demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # What opens logs and scores, in an environment of its own: numpy 2, and neither torch nor OpenCV.
 CORE_TESTS := tests/store tests/evaluation/test_scoring_projection.py tests/geometry/test_alignment.py

@@ -61,7 +61,7 @@ def test_lenses_differ_and_leave_the_truth_alone(monkeypatch):
         vignette=0.5, veil=0.35, flare=0.3, halo=0.8, halo_px=2.0, jpeg_quality=35, gamma=1.2,
     )  # fmt: skip
     plain = renderer.render_view(camera, 1.0)
-    monkeypatch.setattr(renderer, "make_lens", lambda *_: strong)
+    monkeypatch.setattr("driv3r.simulator.rendering.renderer.make_lens", lambda *_: strong)
     other = renderer.render_view(camera, 1.0)
     assert (other.image != plain.image).mean() > 0.5
     for field in ("depth_m", "instance", "moving", "velocity_mps"):
