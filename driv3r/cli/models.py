@@ -18,10 +18,10 @@ def models_list(context: typer.Context) -> None:
     """List the systems; `driv3r models show X` tells more of one."""
     if context.invoked_subcommand is not None:
         return
-    from driv3r.models.registry import MODELS
+    from driv3r.models.registry import list_models
 
     table = Table("model", "parameters", "image", "scale", "licence of weights")
-    for name, entry in MODELS.items():
+    for name, entry in list_models().items():
         size = "x".join(str(n) for n in entry.size_hw)
         millions = f"{entry.count_parameters() / 1e6:.1f} M"
         table.add_row(name, millions, size, entry.scale, entry.weights_license)

@@ -1,6 +1,9 @@
 """Recorded drives as scenes: one reader a dataset, chosen by name."""
 
 import os
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from driv3r.datasets.ddad import DdadReader
@@ -9,11 +12,20 @@ from driv3r.datasets.pandaset import PandaSetReader
 from driv3r.datasets.reader import Reader
 from driv3r.errors import ConfigError, DatasetError
 
-READERS: dict[str, type[NuScenesReader] | type[DdadReader] | type[PandaSetReader]] = {
+READERS: dict[str, Callable[..., Reader]] = {
     "nuscenes": NuScenesReader,
     "ddad": DdadReader,
     "pandaset": PandaSetReader,
 }
+
+
+@cache
+def list_readers() -> dict[str, Callable[..., Reader]]:
+    """Every dataset's reader: ours, and those of installed packages (group driv3r.datasets).
+
+    A reader is called with the root and, by name, `sweeps` and `follow_links`.
+    """
+    return {each.name: each.load() for each in entry_points(group="driv3r.datasets")} | READERS
 
 
 def open_dataset(
@@ -30,15 +42,16 @@ def open_dataset(
     of a DGP root that has several. Raises ConfigError on an unknown name or a split file that the
     dataset does not take, DatasetError where `root` is not such a dataset.
     """
-    if name not in READERS:
-        raise ConfigError(f"unknown dataset {name!r}; known are {', '.join(READERS)}")
-    if not os.path.isdir(root):  # Path.is_dir raises on a name too long or a closed folder
+    if name not in list_readers():
+        raise ConfigError(f"no dataset {name!r}; known: {', '.join(list_readers())}")
+    if not os.path.isdir(root):  # Path.is_dir raises on a name that is too long
         raise DatasetError(f"the {name} root {root} is not a folder; give the dataset's top folder")
-    if READERS[name] is DdadReader:
+    make = list_readers()[name]
+    if make is DdadReader:
         return DdadReader(Path(root), sweeps, follow_links, split_file)
     if split_file is not None:
         raise ConfigError(
             f"{name} has no split files, but {split_file} is given; leave --split-file out: only "
             "ddad (a DGP root) takes one"
         )
-    return READERS[name](Path(root), sweeps=sweeps, follow_links=follow_links)
+    return make(Path(root), sweeps=sweeps, follow_links=follow_links)

@@ -1,5 +1,6 @@
 """The system that a run uses, loaded once: our network or a published one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -132,32 +133,65 @@ def load_system(settings: Settings) -> System:
 
 
 def make_adapter(system: System, rig: Rig, settings: Settings, flow: Flow) -> ModelAdapter:
-    """How this system's family looks at surround frames."""
-    device, network = choose_device(settings.device), system.network
-    if isinstance(network, PairNet):
-        mono = None
-        if network.prior is not None:
-            ours, _ = load_weights(SHIPPED)
-            small = MonocularPointmaps.shrink_rig(rig, ours.config.size_hw)
-            streamer = Streamer(ours, small, settings.device, settings.precision)
-            mono = MonocularPointmaps(streamer, rig)
-        if system.aligner in ALIGN:
-            return GlobalAlignmentAdapter(network, rig, device, mono, ALIGN[system.aligner], flow)
-        return PairwiseAdapter(network, rig, device, mono)
-    if isinstance(network, ImagesToPoints):
-        if system.aligner != "register":
-            return Slam3rWindowAdapter(network, rig, device)
-        world = system.partner if isinstance(system.partner, LocalToWorld) else None
-        return Slam3rAdapter(network, world, rig, device)
-    if isinstance(network, MvDust3r):
-        return MvDust3rAdapter(network, rig, device, MANY if network.config.across else 1)
-    if isinstance(network, MemoryNet):
-        return Spann3rAdapter(network, rig, device)
-    if isinstance(network, Vggt):
-        return VggtAdapter(network, rig, device)
-    raise ConfigError(
-        f"{type(network).__name__} answers only beside another network; choose another --model"
-    )
+    """How this system's family sees surround frames."""
+    adapt = choose_model(settings.model).adapt
+    if adapt is not None:
+        return adapt(system.network, rig, choose_device(settings.device))
+    family = ADAPTERS.get(type(system.network))
+    if family is None:
+        raise ConfigError(
+            f"{type(system.network).__name__} answers only beside another network; choose another "
+            "--model"
+        )
+    return family(system, rig, settings, flow)
+
+
+def _adapt_pairs(system: System, rig: Rig, settings: Settings, flow: Flow) -> ModelAdapter:
+    network, mono, device = system.network, None, choose_device(settings.device)
+    assert isinstance(network, PairNet)
+    if network.prior is not None:
+        ours, _ = load_weights(SHIPPED)
+        small = MonocularPointmaps.shrink_rig(rig, ours.config.size_hw)
+        streamer = Streamer(ours, small, settings.device, settings.precision)
+        mono = MonocularPointmaps(streamer, rig)
+    if system.aligner in ALIGN:
+        return GlobalAlignmentAdapter(network, rig, device, mono, ALIGN[system.aligner], flow)
+    return PairwiseAdapter(network, rig, device, mono)
+
+
+def _adapt_slam3r(system: System, rig: Rig, settings: Settings, flow: Flow) -> ModelAdapter:
+    network, device = system.network, choose_device(settings.device)
+    assert isinstance(network, ImagesToPoints)
+    if system.aligner != "register":
+        return Slam3rWindowAdapter(network, rig, device)
+    world = system.partner if isinstance(system.partner, LocalToWorld) else None
+    return Slam3rAdapter(network, world, rig, device)
+
+
+def _adapt_mvdust3r(system: System, rig: Rig, settings: Settings, flow: Flow) -> ModelAdapter:
+    network = system.network
+    assert isinstance(network, MvDust3r)
+    references = MANY if network.config.across else 1
+    return MvDust3rAdapter(network, rig, choose_device(settings.device), references)
+
+
+def _adapt_spann3r(system: System, rig: Rig, settings: Settings, flow: Flow) -> ModelAdapter:
+    assert isinstance(system.network, MemoryNet)
+    return Spann3rAdapter(system.network, rig, choose_device(settings.device))
+
+
+def _adapt_vggt(system: System, rig: Rig, settings: Settings, flow: Flow) -> ModelAdapter:
+    assert isinstance(system.network, Vggt)
+    return VggtAdapter(system.network, rig, choose_device(settings.device))
+
+
+ADAPTERS: dict[type[nn.Module], Callable[[System, Rig, Settings, Flow], ModelAdapter]] = {
+    PairNet: _adapt_pairs,
+    ImagesToPoints: _adapt_slam3r,
+    MvDust3r: _adapt_mvdust3r,
+    MemoryNet: _adapt_spann3r,
+    Vggt: _adapt_vggt,
+}
 
 
 def resolve_model(settings: Settings, here: bool = True) -> Settings:

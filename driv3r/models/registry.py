@@ -1,6 +1,9 @@
 """The systems that run here, each one entry: a configuration of shared parts and a key map."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
 from typing import Any, Literal
 
 import torch
@@ -29,7 +32,9 @@ class Entry:
 
     `size_hw` are the image sizes that the weights were trained at; `scale` says whether answers are
     in metres or known up to a similarity. `aligners` are the ways in which its answers can be put
-    together, its authors' first. `partner` is a second network that may run beside it.
+    together, its authors' first. `partner` is a second network that may run beside it. A third
+    party's entry tells by `adapt` how its network sees surround frames: a function of network, rig
+    and device that gives a driv3r.inference.published.ModelAdapter.
     """
 
     network: type[nn.Module]
@@ -45,6 +50,7 @@ class Entry:
     weights_license: str
     aligners: tuple[Aligner, ...] = ("network",)
     partner: str | None = None
+    adapt: Callable[..., Any] | None = None
 
     def build(self) -> nn.Module:
         """The full-size network on the device in force; on `torch.device("meta")` it is free."""
@@ -295,11 +301,26 @@ MODELS: dict[str, Entry] = {
 }
 
 
+@cache
+def list_models() -> dict[str, Entry]:
+    """Every model by its name: ours, and those of installed packages (group driv3r.models)."""
+    theirs = {each.name: each.load() for each in entry_points(group="driv3r.models")}
+    for name, entry in theirs.items():
+        if not isinstance(entry, Entry):
+            raise ConfigError(
+                f"the entry point {name!r} of driv3r.models is a {type(entry).__name__}; expected "
+                "a driv3r.models.registry.Entry"
+            )
+    return {**theirs, **MODELS}
+
+
 def choose_model(name: str) -> Entry:
     """The entry of a name; ConfigError lists the names where there is none."""
-    if name not in MODELS:
-        raise ConfigError(f"no model {name!r}; there are {', '.join(MODELS)}")
-    return MODELS[name]
+    if name in MODELS:
+        return MODELS[name]
+    if name not in list_models():
+        raise ConfigError(f"no model {name!r}; there are {', '.join(list_models())}")
+    return list_models()[name]
 
 
 def choose_aligner(model: str, name: str) -> Aligner:

@@ -12,7 +12,7 @@ import torch
 
 from driv3r import __version__
 from driv3r.config import build_config
-from driv3r.datasets import READERS, Reader
+from driv3r.datasets import Reader, list_readers
 from driv3r.errors import ConfigError, DatasetError, StoreError
 from driv3r.evaluation.metrics.protocol import PROTOCOLS
 from driv3r.inference.registry import System, describe_scale, resolve_model
@@ -28,7 +28,7 @@ def resolve(settings: Settings, here: bool = True) -> Settings:
     Where the work is not done `here` but on a cluster, the device is looked for there.
     """
     settings = build_config(vars(settings), Settings, "options")
-    _choose(settings.dataset, READERS, "dataset")
+    _choose(settings.dataset, list_readers(), "dataset")
     _choose(settings.protocol, PROTOCOLS, "protocol")
     if settings.threads < 1:
         raise ConfigError(f"threads is {settings.threads}; expected 1 at least")
