@@ -31,12 +31,16 @@ def find_config(name_or_path: str, room: str) -> Path:
 
 def load_config(path: Path, kind: type[T]) -> T:
     """Parse a YAML file into a frozen dataclass."""
+    return build_config(read_yaml(path), kind, str(path))
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds, {} for nothing; ConfigError where it is none."""
     try:
-        data = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        return yaml.safe_load(path.read_text()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, OSError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} is not YAML: {reason}") from error
-    return build_config(data or {}, kind, str(path))
 
 
 def build_config(data: Any, kind: type[T], where: str) -> T:

@@ -1,6 +1,7 @@
 """The command line: the only place that prints and exits."""
 
 import dataclasses
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +9,8 @@ from typing import Annotated
 import typer
 
 from driv3r import __version__
-from driv3r.cli import models, training, world
-from driv3r.cli.screen import StageBars, complaints, screen, show_run, stop_if_failed
+from driv3r.cli import info, models, training, world
+from driv3r.cli.screen import ProgressBar, complaints, screen, show_run, stop_if_failed
 from driv3r.errors import ConfigError, Driv3rError
 from driv3r.settings import Settings
 from driv3r.types import EgoPoses, FlowName, Precision, Refine, Told
@@ -25,6 +26,7 @@ app.add_typer(world.app, name="world")
 app.add_typer(models.app, name="models")
 app.command()(training.train)
 app.command()(training.adapt)
+app.command()(info.info)
 SETTINGS = {field.name for field in dataclasses.fields(Settings)}
 SplitFile = Annotated[
     Path | None, typer.Option(help="The scene list of a DGP root that has several.")
@@ -44,6 +46,34 @@ def default_root(dataset: str) -> Path:
         )
         raise ConfigError(f"no dataset at {root}: {hint}give --root the dataset's folder")
     return root
+
+
+def take_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Let a YAML file tell the options that the command line does not."""
+    if path is not None:
+        from driv3r.config import read_yaml
+
+        given = read_yaml(path)
+        known = [str(each.name) for each in context.command.params if each.name != "config"]
+        strange = [key for key in given if key not in known] if isinstance(given, dict) else [given]
+        if strange:
+            raise ConfigError(
+                f"{path}: {strange[0]!r} is no option; expected a mapping of: {', '.join(known)}"
+            )
+        context.default_map = given
+    return path
+
+
+def start_logging(verbose: bool, file: Path | None) -> None:
+    """Show what driv3r logs on stderr, and keep it in a file, as far as it is asked for."""
+    logger = logging.getLogger("driv3r")
+    logger.setLevel(logging.INFO)
+    handlers: list[logging.Handler] = [logging.StreamHandler()] if verbose else []
+    if file is not None:
+        handlers.append(logging.FileHandler(file))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
 
 
 @app.command()
@@ -92,6 +122,19 @@ def process(
     precision: Annotated[Precision, typer.Option(help="Of the network.")] = Settings.precision,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = Settings.device,
     replace: Annotated[bool, typer.Option(help="Do finished logs again.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell of each log.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Errors and the report only.")
+    ] = False,
+    log_file: Annotated[Path | None, typer.Option(help="Keep what -v tells here.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            is_eager=True,
+            callback=take_config,
+            help="YAML of these options; the command line goes first.",
+        ),
+    ] = None,
 ) -> None:
     """Reconstruct every log of a split, score it against LiDAR and write a report.
 
@@ -109,11 +152,13 @@ def process(
 
     settings = make_settings(**given)
     folder = out or default_out(settings)
-    with StageBars() as bars:
+    start_logging(verbose, log_file)
+    with ProgressBar(f"{settings.dataset} {split}", 2, quiet) as bar:
         run = process_settings(
-            settings, folder, workers, inline, address, replace, bars.update, scene, limit
+            settings, folder, workers, inline, address, replace, bar.update, scene, limit
         )
-    show_run(run)
+    if not quiet:
+        show_run(run)
     screen.print(f"report: {report_folder(folder) / 'report.html'}", soft_wrap=True)
     stop_if_failed(run)
 
@@ -132,9 +177,9 @@ def score(
     from driv3r.evaluation.records import save_result
     from driv3r.evaluation.rescore import rescore
 
-    with StageBars() as bars:
+    with ProgressBar("score") as bar:
         place, rules = root or default_root(dataset), protocol or dataset
-        run = rescore(path, dataset, place, rules, bars.update, follow_links, split_file)
+        run = rescore(path, dataset, place, rules, bar.update, follow_links, split_file)
     show_run(run)
     if json_file is not None:
         save_result(run, json_file)

@@ -1,41 +1,75 @@
 """What a person sees: progress bars, tables of figures, warnings."""
 
+import time
+
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 screen, complaints = Console(), Console(stderr=True)
 
 
-class StageBars:
-    """One progress bar a stage, summed over the logs that have reached it."""
+PLAIN_EVERY_S = 10.0  # between lines where the output is no terminal
 
-    def __init__(self) -> None:
+
+class ProgressBar:
+    """One bar over the frames of all logs and stages, with frames a second and the time left.
+
+    Where the output is no terminal, a plain line now and then. `total_stages` is how often a frame
+    is worked on.
+    """
+
+    def __init__(self, what: str, total_stages: int = 1, quiet: bool = False) -> None:
+        self.what, self.stages, self.quiet = what, total_stages, quiet
         columns = (
-            TextColumn("{task.description:<16}"),
+            TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[speed]}"),
             TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
         )
         self.progress = Progress(*columns, console=screen)
-        self.tasks: dict[str, object] = {}
-        self.counts: dict[str, dict[str, tuple[int, int]]] = {}
+        self.totals: dict[str, int] = {}
+        self.done: dict[tuple[str, str], int] = {}
+        self.since = self.said = time.monotonic()
+        self.task: TaskID | None = None
 
-    def __enter__(self) -> "StageBars":
+    def __enter__(self) -> "ProgressBar":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.progress.stop()
+        if self.task is not None:
+            self.progress.stop()
 
     def update(self, log: str, stage: str, done: int, total: int) -> None:
-        """Take one log's progress in a stage; the first one shows the bars."""
-        self.progress.start()
-        of_stage = self.counts.setdefault(stage, {})
-        of_stage[log] = (done, total)
-        if stage not in self.tasks:
-            self.tasks[stage] = self.progress.add_task(stage)
-        done, total = (sum(pair[i] for pair in of_stage.values()) for i in (0, 1))
-        self.progress.update(self.tasks[stage], completed=done, total=total)  # type: ignore[arg-type]
+        """Take one log's progress in a stage; the first one shows the bar."""
+        self.totals[log] = total
+        if done:
+            self.done[log, stage] = done
+        work, whole = sum(self.done.values()), self.stages * sum(self.totals.values())
+        frames_a_second = work / self.stages / max(time.monotonic() - self.since, 1e-9)
+        speed = f"{frames_a_second:.2f} frames/s" if work else ""
+        if self.quiet:
+            return
+        if screen.is_terminal:
+            if self.task is None:
+                self.progress.start()
+                self.task = self.progress.add_task(self.what, speed="")
+            self.progress.update(self.task, completed=work, total=whole, speed=speed)
+        elif work and (work == whole or time.monotonic() - self.said > PLAIN_EVERY_S):
+            self.said = time.monotonic()
+            left_s = (whole - work) / self.stages / max(frames_a_second, 1e-9)
+            screen.print(f"{self.what}: {work / whole:.0%}, {speed}, {left_s:.0f} s left")
 
 
 def stop_if_failed(run) -> None:

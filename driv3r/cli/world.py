@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from driv3r.cli.screen import StageBars, screen
+from driv3r.cli.screen import ProgressBar, screen
 from driv3r.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="The generated driving world.")
@@ -31,8 +31,8 @@ def world_make(
     if check_world(root, parsed):
         screen.print(f"{root} holds this world already", soft_wrap=True)
         return
-    with StageBars() as bars:
-        write_world(root, parsed, workers, lambda done, n: bars.update("", "render world", done, n))
+    with ProgressBar("render world") as bar:
+        write_world(root, parsed, workers, lambda done, n: bar.update("", "render", done, n))
     screen.print(f"world: {root}", soft_wrap=True)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from driv3r.config import build_config
 from driv3r.datasets import Reader
-from driv3r.errors import ConfigError, Driv3rError, StoreError
+from driv3r.errors import ConfigError, DatasetError, Driv3rError, StoreError
 from driv3r.evaluation.metrics.merge import merge_scores
 from driv3r.evaluation.records import (
     LogResult,
@@ -36,6 +37,8 @@ from driv3r.store.schema import check_name
 
 Report = Callable[[str, str, int, int], None]
 RUN_FILE = "run.json"
+BEGUN = "begun"  # the stage by which a log's frames are announced
+LOG = logging.getLogger("driv3r")
 
 
 def process(
@@ -68,9 +71,18 @@ def process(
     with hold(out, "driv3r process"):
         todo = sort_out(jobs, reader, provenance)  # another run may have ended meanwhile
         write_run(out, run)
+        announce(todo, reader, report)
         results = run_jobs(settings, todo, workers, inline, address, report)
         attempts = [finish(jobs[names.index(each.log_id)], each) for each in results]
         return write_reports(out, run, attempts)
+
+
+def announce(jobs: Sequence[Job], reader: Reader, report: Report) -> None:
+    """Tell how many frames there are to do, so that progress knows its end from the start."""
+    LOG.info("%d logs to do", len(jobs))
+    for job in jobs:
+        with contextlib.suppress(DatasetError):  # it is told where the log is worked on
+            report(job.scene_id, BEGUN, 0, len(reader.read(job.scene_id).frames))
 
 
 def make_settings(**options: Any) -> Settings:
@@ -128,6 +140,8 @@ def finish(job: Job, result: LogResult) -> LogResult:
             job.failure_file.unlink(missing_ok=True)
         except (StoreError, OSError) as error:
             result = replace(result, state="failed", error=str(error))
+    tell = LOG.info if result.state == "done" else LOG.error
+    tell("%s: %s", job.scene_id, result.error or f"done, {job.final}")
     if result.state == "failed":
         with contextlib.suppress(Driv3rError, OSError):  # a full disk; the result is still told
             save_result(result, job.failure_file)

@@ -55,7 +55,7 @@ def join_cluster(settings: Settings, workers: int, address: str | None) -> None:
     if address and address != "auto":
         _reach(address)
     try:
-        with _environment(RAY_OPTIONS):
+        with _environment(RAY_OPTIONS), _silenced(logging.getLogger("ray")):
             ray.init(
                 address=address or "local",
                 num_cpus=cpus,
@@ -83,6 +83,17 @@ def _environment(options: dict[str, str]) -> Iterator[None]:
     finally:
         for name in new:
             del os.environ[name]
+
+
+@contextmanager
+def _silenced(logger: logging.Logger) -> Iterator[None]:
+    """Errors only: Ray's notices are not about the run."""
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _reach(address: str) -> None:

@@ -19,7 +19,9 @@ def run_main(monkeypatch, capsys, *arguments: str) -> tuple[int, str]:
     return int(end.value.code or 0), capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["process", "score", "report", "verify", "train", "world"])
+@pytest.mark.parametrize(
+    "command", ["process", "score", "report", "verify", "train", "adapt", "world", "info"]
+)
 def test_help_is_there_for_every_command(command):
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0
