@@ -1,0 +1,49 @@
+"""The Python of docs/ does what it says."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from driv3r.datasets.preprocess import prepare_rig
+from driv3r.inference.registry import load_system
+from driv3r.pipelines.preflight import resolve
+from driv3r.pipelines.worker import make_header
+from driv3r.settings import Settings
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def block_of(page: str) -> str:
+    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.S)[0]
+
+
+def test_ones_own_rig():
+    rng = np.random.default_rng(0)
+    shots = [rng.integers(0, 255, (900, 1600, 3)).astype(np.uint8) for _ in range(2)]
+    names = {"frames": [(i * 100_000, [shot]) for i, shot in enumerate(shots)]}
+    exec(block_of("how-to/own-rig.md"), names)
+    points_ego, camera = names["points_ego"], names["camera"]
+    assert points_ego.shape == (256, 448, 3)
+    forward_m = points_ego[..., 0] - camera.ego_T_cam[0, 3]  # the camera looks along x
+    np.testing.assert_allclose(forward_m, names["depth_m"], rtol=1e-5)
+
+
+def test_a_dataset_of_ones_own(tmp_path):
+    (tmp_path / "drive").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        image = rng.integers(0, 255, (64, 112, 3)).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / "drive" / f"{i * 100_000:010d}.png"), image)
+    names: dict = {}
+    exec(block_of("how-to/dataset.md"), names)
+    reader = names["DashcamReader"](tmp_path)
+    assert reader.scenes("all") == ("drive",)
+    scene = reader.read("drive")
+    assert [frame.views[0].image.shape for frame in scene.frames] == [(64, 112, 3)] * 3
+    assert scene.rig.cameras[0].K[0, 2] == 56.0  # half a pixel on
+    assert scene.frames[1].views[0].path == "drive/0000100000.png"
+    settings = resolve(Settings("nuscenes", tmp_path))
+    system = load_system(settings)
+    assert make_header(settings, scene, prepare_rig(scene.rig, system.size_hw), system).input_hash
