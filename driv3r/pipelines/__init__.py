@@ -1,1 +1,1 @@
-"""Whole jobs: train, process, score, report; cluster.py alone knows Ray."""
+"""Whole jobs: train, process, score, report; ray_backend.py alone knows Ray."""
