@@ -40,7 +40,7 @@ def describe_training(card: dict, device: str) -> list[str]:
         f"- {card['parameters'] / 1e6:.2f} M parameters, {card['steps']} steps, "
         f"{card['seconds']} s on {device}, bf16 autocast where it is faster",
         f"- worlds of seeds {seeds}; evaluated worlds have seeds below {FIRST_TRAIN_SEED}",
-        f"- weights it began with, oldest first: {json.dumps(card.get('ancestry', []))}",
+        *(f"- began with: {json.dumps(each)}" for each in card.get("ancestry", ())),
         f"- {card['note']}" if "note" in card else "- one run, one recipe",
         f"- recipe: `{json.dumps(recipe)}`",
         "",
