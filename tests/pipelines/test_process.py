@@ -79,7 +79,7 @@ class Killer:
         self.victim: str | None = None
 
     def __call__(self, log: str, stage: str, done: int, total: int) -> None:
-        if self.victim is None:
+        if self.victim is None and done:  # a worker is at work
             self.victim = log
             for folder in Path("/proc").glob("[0-9]*"):
                 is_worker = (folder / "cmdline").read_bytes().startswith(b"ray::_Actor")
