@@ -75,7 +75,7 @@ def read_log_result(path: Path, report: Path) -> LogResult:
     """
     store = LogStore.open(path)
     moving, voxels = store.moving(), len(store.static().index)
-    protocols = store.protocols()
+    protocols = sorted(store.protocols(), key=lambda name: name == EGO)  # depth first
     lost: dict[str, int] = {}
     for protocol in protocols:
         lost |= store.scores_lost(protocol)
