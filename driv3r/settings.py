@@ -19,6 +19,7 @@ from driv3r.types import EgoPoses, FlowName, Precision, Refine, Told
 
 PACKAGE = Path(__file__).parent
 ABSENT = "nothing"
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")  # of a log, safe as a folder's
 IRRELEVANT = {"identity": False}  # metadata of a field that does not decide what is written
 NOT_OF_LOGS = (  # what draws worlds, trains, prints and reports does not decide a log's arrays
     "simulator",

@@ -230,9 +230,6 @@ def main() -> None:
         if end.code == STOPPED:  # typer ends a Ctrl-C so, without a word
             complaints.print("stopped: what is finished is kept, the same command continues")
         raise
-    except Driv3rError as error:
-        complaints.print(f"{type(error).__name__}: {error}", markup=False, soft_wrap=True)
-        sys.exit(2)
     except ModuleNotFoundError as error:
         complaints.print(
             f"{error}: this command needs more than what opens logs; pip install 'driv3r[all]'",
@@ -240,6 +237,6 @@ def main() -> None:
             soft_wrap=True,
         )
         sys.exit(2)
-    except OSError as error:  # such as a path of 300 letters, which no file can have
+    except (Driv3rError, OSError) as error:  # a path of 300 letters, which no file can have
         complaints.print(f"{type(error).__name__}: {error}", markup=False, soft_wrap=True)
         sys.exit(2)

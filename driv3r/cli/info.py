@@ -25,7 +25,7 @@ def info(
     Example: driv3r info --dataset nuscenes --root /data/nuscenes --split val
     """
     from driv3r.api import default_out, make_settings
-    from driv3r.pipelines.outlook import describe_here, foresee
+    from driv3r.pipelines.estimate import describe_here, estimate_run
 
     facts = describe_here()
     if dataset is not None:
@@ -33,6 +33,6 @@ def info(
         settings = make_settings(
             dataset=dataset, root=place, split=split, model=model, weights=weights, device=device
         )
-        facts |= foresee(settings, out or default_out(settings))
+        facts |= estimate_run(settings, out or default_out(settings))
     for name, value in facts.items():
         screen.print(f"{name + ':':<20}{value}", markup=False, highlight=False, soft_wrap=True)

@@ -28,6 +28,13 @@ def list_readers() -> dict[str, Callable[..., Reader]]:
     return {each.name: each.load() for each in entry_points(group="driv3r.datasets")} | READERS
 
 
+def choose_reader(name: str) -> Callable[..., Reader]:
+    """The reader of a dataset's name; ConfigError lists the names where there is none."""
+    if name not in list_readers():
+        raise ConfigError(f"no dataset {name!r}; known: {', '.join(list_readers())}")
+    return list_readers()[name]
+
+
 def open_dataset(
     name: str,
     root: Path,
@@ -42,11 +49,9 @@ def open_dataset(
     of a DGP root that has several. Raises ConfigError on an unknown name or a split file that the
     dataset does not take, DatasetError where `root` is not such a dataset.
     """
-    if name not in list_readers():
-        raise ConfigError(f"no dataset {name!r}; known: {', '.join(list_readers())}")
+    make = choose_reader(name)
     if not os.path.isdir(root):  # Path.is_dir raises on a name that is too long
         raise DatasetError(f"the {name} root {root} is not a folder; give the dataset's top folder")
-    make = list_readers()[name]
     if make is DdadReader:
         return DdadReader(Path(root), sweeps, follow_links, split_file)
     if split_file is not None:

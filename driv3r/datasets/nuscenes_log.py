@@ -93,12 +93,15 @@ class Log:
         times_us = _times(reference)
         spacing_us = int(np.median(np.diff(times_us))) if len(times_us) > 1 else CAMERA_PERIOD_US
         samples = [self._sample_of(row) for row in reference]
+        taken = {name: [self._take(row, name) for row in chain] for name, chain in chains.items()}
         within_us = {self.lidar: LIDAR_NEAR_US}  # of a camera: half the time to the next frame
         data = {
-            name: self._match(name, chain, samples, times_us, within_us.get(name, spacing_us // 2))
+            name: self._match(
+                name, chain, taken[name], samples, times_us, within_us.get(name, spacing_us // 2)
+            )
             for name, chain in chains.items()
         }
-        world_T_ego = self._ego_poses(chains, times_us)
+        world_T_ego = self._ego_poses(taken, times_us)
         records = []
         for i, row in enumerate(reference):
             cameras = tuple(
@@ -140,22 +143,23 @@ class Log:
         self,
         channel: str,
         chain: list[Row],
+        taken: list[Datum | Repair],
         samples: list[Row | None],
         times_us: Int[np.ndarray, "t"],
         within_us: int,
     ) -> list[Datum | Repair | None]:
         """A sensor's datum for each frame: its sample's, or the nearest that is no sample's."""
         claimed = {sample["data"].get(channel) for sample in samples if sample is not None}
-        free = [row for row in chain if row["token"] not in claimed]
+        free = [j for j, row in enumerate(chain) if row["token"] not in claimed]
         between = [i for i, sample in enumerate(samples) if sample is None]
-        nearest = match_nearest(times_us[between], _times(free), within_us)
+        nearest = match_nearest(times_us[between], _times(chain)[free], within_us)
         out = [None if sample is None else self._keyframe(sample, channel) for sample in samples]
         for i, j in zip(between, nearest, strict=True):
-            out[i] = None if j is None else self._take(free[j], channel)
+            out[i] = None if j is None else taken[free[j]]
         return out
 
     def _ego_poses(
-        self, chains: dict[str, list[Row]], at_us: Int[np.ndarray, "t"]
+        self, taken: dict[str, list[Datum | Repair]], at_us: Int[np.ndarray, "t"]
     ) -> Float[np.ndarray, "t 4 4"]:
         """world_T_ego at given times, between the ego poses known from all sensors."""
         ego_T_sensor = {camera.name: camera.ego_T_cam for camera in self.rig.cameras}
@@ -163,8 +167,8 @@ class Log:
             ego_T_sensor[self.lidar] = self.rig.ego_T_lidar
         known = {
             datum.time_us: datum.world_T_sensor @ invert(ego_T_sensor[name])
-            for name, chain in chains.items()
-            for datum in (self._take(row, name) for row in chain)
+            for name, data in taken.items()
+            for datum in data
             if isinstance(datum, Datum)
         }
         if not known:

@@ -1,6 +1,5 @@
 """A scene from the records of its frames: checked, near its own origin, with its input's hash."""
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +12,9 @@ from jaxtyping import Float, Int
 from driv3r.datasets.reader import Datum, FrameSources, LazyFrames
 from driv3r.datasets.screening import SPEED_LIMIT_MPS, screen
 from driv3r.errors import DatasetError, UnsafePathError
-from driv3r.settings import fingerprint
+from driv3r.settings import PLAIN_NAME, fingerprint
 from driv3r.types import Repair, Rig, Scene, Transform
 
-PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")  # what a store can be named by
 GAP_LIMIT_US = 60_000_000  # between frames of one log
 GAP_NOTED_US = 2_000_000
 ORIGIN_STEP_M = 10_000.0  # logs within half of it keep their dataset's coordinates to the bit

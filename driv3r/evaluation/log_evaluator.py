@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from driv3r.errors import ConfigError
 from driv3r.evaluation.baselines import PositionalPrior
 from driv3r.evaluation.metrics.depth import DepthScorer, floor_depth
 from driv3r.evaluation.metrics.ego import score_ego
 from driv3r.evaluation.metrics.lidar_projection import ViewTruth, project_sweep
-from driv3r.evaluation.metrics.protocol import PROTOCOLS
+from driv3r.evaluation.metrics.protocol import choose_protocol
 from driv3r.evaluation.records import EGO, PATH
 from driv3r.evaluation.stored_frames import StoredFrame, find_gaps
 from driv3r.geometry.ego_path import EgoPath
@@ -42,9 +41,7 @@ class LogScorer:
     def __init__(
         self, protocol: str, rig: Rig, subject: str, ego_poses: EgoPoses, generated: bool = False
     ):
-        if protocol not in PROTOCOLS:
-            raise ConfigError(f"no protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
-        self.protocol, self.rig = PROTOCOLS[protocol], rig
+        self.protocol, self.rig = choose_protocol(protocol), rig
         self.data = {"data": "generated, no recording"} if generated else {}
         self.subject, self.ego_poses = subject, ego_poses
         self.fixed = {

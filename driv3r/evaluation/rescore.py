@@ -5,10 +5,10 @@ from pathlib import Path
 
 from driv3r.datasets import Reader, open_dataset
 from driv3r.datasets.preprocess import prepare_rig
-from driv3r.errors import ConfigError, StoreError
+from driv3r.errors import StoreError
 from driv3r.evaluation.log_evaluator import LogScorer
 from driv3r.evaluation.metrics.merge import merge_scores
-from driv3r.evaluation.metrics.protocol import PROTOCOLS
+from driv3r.evaluation.metrics.protocol import choose_protocol
 from driv3r.evaluation.records import LogResult, RunResult
 from driv3r.evaluation.stored_frames import replay
 from driv3r.store.reader import LogStore
@@ -37,8 +37,7 @@ def rescore(
     split_file: Path | None = None,
 ) -> RunResult:
     """Figures of every finished log below `path` under a protocol; nothing is written."""
-    if protocol not in PROTOCOLS:
-        raise ConfigError(f"no protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
+    choose_protocol(protocol)  # before any work
     readers: dict[bool, Reader] = {}
     logs = []
     for place in find_stores(path):

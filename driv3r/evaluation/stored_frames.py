@@ -40,6 +40,6 @@ def find_gaps(prediction: Prediction, extrapolated: bool) -> tuple[Repair, ...]:
     return tuple(gaps)
 
 
-def tell(repair: Repair) -> str:
+def describe_repair(repair: Repair) -> str:
     """A repair as a line."""
     return f"{repair.where}: {repair.reason}"

@@ -7,13 +7,13 @@ from driv3r.datasets import Reader
 from driv3r.errors import ConfigError, DatasetError, StoreError
 from driv3r.pipelines.job import Job
 from driv3r.settings import Provenance
-from driv3r.store.files import read_state
+from driv3r.store.files import is_complete, read_state
 from driv3r.store.reader import LogStore
 
 LISTED = 5
 
 
-def sort_out(jobs: Sequence[Job], reader: Reader, provenance: Provenance) -> list[Job]:
+def find_unfinished(jobs: Sequence[Job], reader: Reader, provenance: Provenance) -> list[Job]:
     """The jobs that are still to be done; nothing is written.
 
     Raises StoreError that lists what differs where a finished log is of other input, settings,
@@ -27,7 +27,7 @@ def sort_out(jobs: Sequence[Job], reader: Reader, provenance: Provenance) -> lis
             raise StoreError(
                 f"{job.final} exists and is no driv3r log: move it away, or name another --out"
             )
-        if job.replace or state is None or state[0] != "complete":
+        if job.replace or not is_complete(job.final):
             todo.append(job)
         elif reasons := compare(job, reader, provenance):
             differing[job.scene_id] = reasons

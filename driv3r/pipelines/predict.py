@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from driv3r.datasets.preprocess import WorkRig, prepare_images
 from driv3r.errors import DatasetError
-from driv3r.evaluation.stored_frames import find_gaps, tell
+from driv3r.evaluation.stored_frames import describe_repair, find_gaps
 from driv3r.geometry.ego_path import EgoPath, camera_times_us, chain_ego_poses, given_ego_poses
 from driv3r.inference.predictor import Predictor
 from driv3r.inference.refinement import FrameRefiner
@@ -37,14 +37,18 @@ def predict_frames(
         since = time.monotonic()
         frame = scene.frames[index]
         images, gap_s = prepare_images(frame, work), path.gap_s(frame.time_us)
-        cameras, known = _know(frame, work, path) if settings.ego_poses == "given" else (None, None)
+        cameras, known = (
+            _given_poses(frame, work, path) if settings.ego_poses == "given" else (None, None)
+        )
         prediction = predictor.step(StreamFrame(images, gap_s, cameras))
         prediction, last_T_ego = fine.look(frame, prediction, gap_s, known)
-        place = _locate(frame, work, path, settings.ego_poses, last_T_ego)
+        place = _estimate_ego_pose(frame, work, path, settings.ego_poses, last_T_ego)
         record = FrameRecord(
             prediction=prediction,
-            status=judge_frame(frame, place.extrapolated),
-            reasons=tuple(map(tell, (*frame.repairs, *find_gaps(prediction, place.extrapolated)))),
+            status=frame_status(frame, place.extrapolated),
+            reasons=tuple(
+                map(describe_repair, (*frame.repairs, *find_gaps(prediction, place.extrapolated)))
+            ),
             time_cam_us=camera_times_us(frame),
             world_T_ego=place.world_T_ego,
             world_T_ego_cam=place.world_T_ego_cam,
@@ -60,7 +64,7 @@ def predict_frames(
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class EgoEstimate:
     """The car at a frame's time and at each camera's, and whether that was only extrapolated."""
 
     world_T_ego: Transform
@@ -68,7 +72,7 @@ class Place:
     extrapolated: bool
 
 
-def _know(
+def _given_poses(
     frame: Frame, work: WorkRig, path: EgoPath
 ) -> tuple[Float[np.ndarray, "v 4 4"], Transform | None]:
     """By the dataset: each camera's world_T_cam, NaN where there is no image; last_T_ego."""
@@ -76,20 +80,20 @@ def _know(
     return given_ego_poses(frame, work.rig) @ ego_T_cam, path.motion_to(frame.world_T_ego)
 
 
-def _locate(
+def _estimate_ego_pose(
     frame: Frame,
     work: WorkRig,
     path: EgoPath,
     ego_poses: EgoPoses,
     last_T_ego: Transform | None,
-) -> Place:
+) -> EgoEstimate:
     """Where the car is: as the dataset has it, or at the end of the predicted path."""
     if ego_poses == "given":
         path.world_T_ego, path.time_us = frame.world_T_ego, frame.time_us
-        return Place(frame.world_T_ego, given_ego_poses(frame, work.rig), False)
+        return EgoEstimate(frame.world_T_ego, given_ego_poses(frame, work.rig), False)
     start = frame.world_T_ego
     world_T_ego, extrapolated = path.advance(frame.time_us, start, last_T_ego)
-    return Place(world_T_ego, chain_ego_poses(world_T_ego, path.rate, frame), extrapolated)
+    return EgoEstimate(world_T_ego, chain_ego_poses(world_T_ego, path.rate, frame), extrapolated)
 
 
 def find_image(scene: Scene) -> None:
@@ -97,14 +101,14 @@ def find_image(scene: Scene) -> None:
     for frame in scene.frames:
         if any(view is not None for view in frame.views):
             return
-    first = "; ".join(map(tell, scene.frames[0].repairs[:2]))
+    first = "; ".join(map(describe_repair, scene.frames[0].repairs[:2]))
     raise DatasetError(
         f"log {scene.id}: none of {len(scene.frames)} frames has an image ({first}): fetch the "
         "dataset's image files beside its tables"
     )
 
 
-def judge_frame(frame: Frame, extrapolated: bool = False) -> Status:
+def frame_status(frame: Frame, extrapolated: bool = False) -> Status:
     """How whole a frame's input and the answer to it were."""
     if all(view is None for view in frame.views):
         return "quarantined"

@@ -2,7 +2,7 @@
 
 import platform
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,12 +12,13 @@ import torch
 
 from driv3r import __version__
 from driv3r.config import build_config
-from driv3r.datasets import Reader, list_readers
+from driv3r.datasets import Reader, choose_reader
 from driv3r.errors import ConfigError, DatasetError, StoreError
-from driv3r.evaluation.metrics.protocol import PROTOCOLS
+from driv3r.evaluation.metrics.protocol import choose_protocol
 from driv3r.inference.registry import System, describe_scale, resolve_model
 from driv3r.pipelines.job import Job
 from driv3r.settings import Provenance, Settings, hash_file, hash_sources, identity_of
+from driv3r.types import Scene
 
 BYTES_A_PIXEL = 1.5  # of a view in a store; the demo's logs take 1.8
 
@@ -28,16 +29,11 @@ def resolve(settings: Settings, here: bool = True) -> Settings:
     Where the work is not done `here` but on a cluster, the device is looked for there.
     """
     settings = build_config(vars(settings), Settings, "options")
-    _choose(settings.dataset, list_readers(), "dataset")
-    _choose(settings.protocol, PROTOCOLS, "protocol")
+    choose_reader(settings.dataset)
+    choose_protocol(settings.protocol)
     if settings.threads < 1:
         raise ConfigError(f"threads is {settings.threads}; expected 1 at least")
     return resolve_model(settings, here)
-
-
-def _choose(name: str, known: Iterable[str], what: str) -> None:
-    if name not in known:
-        raise ConfigError(f"no {what} {name!r}; known: {', '.join(known)}")
 
 
 def make_provenance(settings: Settings) -> Provenance:
@@ -67,9 +63,8 @@ def describe_machine(device: str) -> str:
     return ", ".join(parts)
 
 
-def describe_run(settings: Settings) -> dict[str, object]:
+def describe_run(settings: Settings, made: Provenance) -> dict[str, object]:
     """What a report tells of a run: settings as resolved, and where they came to be."""
-    made = make_provenance(settings)
     shown = {name: str(v) if isinstance(v, Path) else v for name, v in asdict(settings).items()}
     return shown | {
         "scale": describe_scale(settings),
@@ -77,6 +72,16 @@ def describe_run(settings: Settings) -> dict[str, object]:
         "weights sha256": made.weights,
         "versions": made.versions,
     }
+
+
+def estimate_bytes(scene: Scene, size_hw: tuple[int, int], frames: int) -> float:
+    """What stores of so many frames of a rig like the scene's surely take."""
+    return frames * len(scene.rig.cameras) * size_hw[0] * size_hw[1] * BYTES_A_PIXEL
+
+
+def find_folder(out: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    return next(folder for folder in (out, *out.parents) if folder.is_dir())
 
 
 def check_space(out: Path, jobs: Sequence[Job], reader: Reader, system: System) -> None:
@@ -88,10 +93,8 @@ def check_space(out: Path, jobs: Sequence[Job], reader: Reader, system: System) 
         scene = reader.read(jobs[0].scene_id)
     except DatasetError:  # it is told where the log is read
         return
-    pixels = len(scene.rig.cameras) * system.size_hw[0] * system.size_hw[1]
-    needed = len(jobs) * len(scene.frames) * pixels * BYTES_A_PIXEL
-    place = next(folder for folder in (out, *out.parents) if folder.is_dir())
-    total, _, free = shutil.disk_usage(place)
+    needed = estimate_bytes(scene, system.size_hw, len(jobs) * len(scene.frames))
+    total, _, free = shutil.disk_usage(find_folder(out))
     if total and free < needed:  # what is no disk (/proc) has no size, and is refused later
         raise StoreError(
             f"{out} has {free / 1e9:.2f} GB free; {len(jobs)} logs of {len(scene.frames)} frames "

@@ -19,8 +19,7 @@ from driv3r.evaluation.records import (
     read_log_result,
     save_result,
 )
-from driv3r.inference.registry import load_system
-from driv3r.pipelines.finished import sort_out
+from driv3r.pipelines.finished import find_unfinished
 from driv3r.pipelines.job import Job, failure_file, report_folder
 from driv3r.pipelines.preflight import (
     check_space,
@@ -28,10 +27,11 @@ from driv3r.pipelines.preflight import (
     make_provenance,
     resolve,
 )
-from driv3r.settings import Settings, identity_of
+from driv3r.pipelines.worker import LogWorker, open_reader
+from driv3r.settings import Provenance, Settings, identity_of
 from driv3r.store.commit import commit
-from driv3r.store.files import read_state, write_atomically
-from driv3r.store.lock import hold
+from driv3r.store.files import is_complete, write_atomically
+from driv3r.store.lock import lock_folder
 from driv3r.store.reader import LogStore
 from driv3r.store.schema import check_name
 
@@ -61,18 +61,22 @@ def process(
     """
     settings, out = resolve(settings, here=address is None), out.expanduser().resolve()
     reader, names = list_logs(settings, scenes, limit)
-    run, provenance = describe(settings, names), make_provenance(settings)
+    provenance = make_provenance(settings)
+    run = describe(settings, provenance, names)
     jobs = [Job(settings, name, out, replace_finished) for name in names]
-    todo = sort_out(jobs, reader, provenance)
+    todo = find_unfinished(jobs, reader, provenance)
     if not todo and read_run(out) == run and (report_folder(out) / "report.html").is_file():
         return gather(out, run)
+    worker: LogWorker | None = LogWorker(settings, reader)
     if todo:
-        check_space(out, todo, reader, load_system(settings))  # what is wrong is told once, here
-    with hold(out, "driv3r process"):
-        todo = sort_out(jobs, reader, provenance)  # another run may have ended meanwhile
+        check_space(out, todo, reader, worker.system)  # what is wrong is told once, here
+    if not inline:
+        worker = None  # Ray's workers load their own: the network is not kept here
+    with lock_folder(out, "driv3r process"):
+        todo = find_unfinished(todo, reader, provenance)  # another run may have ended meanwhile
         write_run(out, run)
         announce(todo, reader, report)
-        results = run_jobs(settings, todo, workers, inline, address, report)
+        results = run_jobs(settings, todo, workers, worker, address, report)
         attempts = [finish(jobs[names.index(each.log_id)], each) for each in results]
         return write_reports(out, run, attempts)
 
@@ -94,8 +98,6 @@ def list_logs(
     settings: Settings, scenes: Sequence[str] | None, limit: int | None
 ) -> tuple[Reader, tuple[str, ...]]:
     """The dataset's reader, and the logs of the split as it has them, or those asked for."""
-    from driv3r.pipelines.worker import open_reader
-
     reader = open_reader(settings)
     names = reader.scenes(settings.split)
     if not names:
@@ -113,19 +115,16 @@ def run_jobs(
     settings: Settings,
     jobs: Sequence[Job],
     workers: int,
-    inline: bool,
+    inline: LogWorker | None,
     address: str | None,
     report: Report,
 ) -> Iterator[LogResult]:
-    """Results of logs as they come, in this process or over Ray's."""
+    """Results of logs as they come, from the worker in this process or over Ray's."""
     if not jobs:
         return
-    if inline:
-        from driv3r.pipelines.worker import LogWorker
-
-        worker = LogWorker(settings)
+    if inline is not None:
         for job in jobs:
-            yield worker.run(job, lambda *event, log=job.scene_id: report(log, *event))
+            yield inline.run(job, lambda *event, log=job.scene_id: report(log, *event))
         return
     from driv3r.pipelines.ray_backend import run_on_cluster  # Ray takes seconds to import
 
@@ -148,10 +147,11 @@ def finish(job: Job, result: LogResult) -> LogResult:
     return result
 
 
-def describe(settings: Settings, names: Sequence[str]) -> dict[str, Any]:
+def describe(settings: Settings, provenance: Provenance, names: Sequence[str]) -> dict[str, Any]:
     """What a run is, as JSON keeps it."""
     title = f"{settings.dataset} {settings.split}"
-    run = {"title": title, "settings": describe_run(settings), "logs": list(names)}
+    shown = describe_run(settings, provenance)
+    run = {"title": title, "settings": shown, "logs": list(names)}
     return json.loads(json.dumps(run, default=str))
 
 
@@ -175,11 +175,6 @@ def read_log(out: Path, name: str, failure: LogResult | None) -> LogResult:
         return replace(log, error=error)
     failure = failure or load_failure(failure_file(out, name))
     return failure or LogResult(name, "failed", "not processed yet: run the same command again")
-
-
-def is_complete(store: Path) -> bool:
-    """Whether a finished log lies there."""
-    return (read_state(store) or ("",))[0] == "complete"
 
 
 def report_again(out: Path) -> Path:

@@ -26,7 +26,7 @@ from driv3r.pipelines.job import Job
 from driv3r.pipelines.predict import find_image, predict_frames
 from driv3r.pipelines.preflight import make_provenance
 from driv3r.reporting.log_images import LogImageWriter
-from driv3r.settings import Settings
+from driv3r.settings import Provenance, Settings
 from driv3r.store.schema import LogHeader
 from driv3r.store.writer import LogWriter
 from driv3r.types import Reconstruction, Scene
@@ -35,15 +35,24 @@ StageReport = Callable[[str, int, int], None]
 
 
 class LogWorker:
-    """Processes logs one after another; the network and the dataset are opened once."""
+    """Processes logs one after another; the network and the dataset are opened once.
 
-    def __init__(self, settings: Settings):
+    A `reader` that is open already may be given.
+    """
+
+    def __init__(self, settings: Settings, reader: Reader | None = None):
         self.settings = settings
+        self._reader = reader
 
     @cached_property
     def reader(self) -> Reader:
         """The dataset."""
-        return open_reader(self.settings)
+        return open_reader(self.settings) if self._reader is None else self._reader
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """How its logs come to be; weights are hashed once."""
+        return make_provenance(self.settings)
 
     @cached_property
     def system(self) -> System:
@@ -69,7 +78,7 @@ class LogWorker:
             system, scene = self.system, self.reader.read(job.scene_id)
             work = prepare_rig(scene.rig, system.size_hw)
             find_image(scene)
-        header = make_header(settings, scene, work, system)
+        header = make_header(settings, self.provenance, scene, work, system)
         writer = LogWriter(job.staging, header)
         with _timed(seconds, "predict"):
             streamer = system.stream(work.rig, settings)
@@ -77,13 +86,13 @@ class LogWorker:
         scorer = LogScorer(
             settings.protocol, work.rig, settings.model, settings.ego_poses, scene.generated
         )
-        painter, stage = (
-            LogImageWriter(job.scene_id, len(scene.frames)),
-            _stage(report, "fuse and score"),
-        )
+        painter = LogImageWriter(job.scene_id, len(scene.frames))
+        stage = _stage(report, "fuse and score")
         with _timed(seconds, "fuse and score"):
             moments = replay(scene, work, writer.read_frame)
-            reconstruction = digest(moments, scorer, painter, lambda n: stage(n, len(scene.frames)))
+            reconstruction = evaluate_and_fuse(
+                moments, scorer, painter, lambda n: stage(n, len(scene.frames))
+            )
         with _timed(seconds, "store"):
             writer.write_repairs([*scene.repairs, *(r for f in scorer.repairs for r in f)])
             writer.write_reconstruction(reconstruction)
@@ -143,7 +152,9 @@ def note_fault(error: Exception, job: Job) -> str:
     return f"unexpected {type(error).__name__}: {error} (a fault of driv3r's: see {notes})"
 
 
-def make_header(settings: Settings, scene: Scene, work: WorkRig, system: System) -> LogHeader:
+def make_header(
+    settings: Settings, provenance: Provenance, scene: Scene, work: WorkRig, system: System
+) -> LogHeader:
     """What the log is, and all that decides its arrays."""
     return LogHeader(
         log_id=scene.id,
@@ -155,7 +166,7 @@ def make_header(settings: Settings, scene: Scene, work: WorkRig, system: System)
         time_us=scene.time_us,
         is_keyframe=scene.is_keyframe,
         input_hash=scene.input_hash,
-        provenance=make_provenance(settings),
+        provenance=provenance,
         scale="metric",
         scale_source=system.scale_source,
         ego_poses=settings.ego_poses,
@@ -183,7 +194,7 @@ def make_fused_frame(moment: StoredFrame) -> FusedFrame:
     )
 
 
-def digest(
+def evaluate_and_fuse(
     moments: Iterator[StoredFrame],
     scorer: LogScorer,
     painter: LogImageWriter,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from driv3r.errors import StoreError
-from driv3r.store.files import discard, read_state, sync, write_atomically
+from driv3r.store.files import discard, is_complete, read_state, sync, write_atomically
 from driv3r.store.manifest import compare_files, complete_root, read_manifest
 from driv3r.store.schema import MEMORY_FILE
 
@@ -65,7 +65,7 @@ def _check_replaceable(staging: Path, final: Path, replace_other: bool) -> None:
 def _move(staging: Path, final: Path) -> None:
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        if (read_state(final) or ("",))[0] == "complete":
+        if is_complete(final):
             discard(_aside(final))
             final.rename(_aside(final))
         else:

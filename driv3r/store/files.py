@@ -110,6 +110,11 @@ def read_attributes(folder: Path) -> dict[str, Any] | None:
     return attributes if isinstance(attributes, dict) else None
 
 
+def is_complete(path: Path) -> bool:
+    """Whether a finished log lies there."""
+    return (read_state(path) or ("",))[0] == "complete"
+
+
 def read_state(path: Path) -> tuple[str, str] | None:
     """State and header hash of a driv3r store from its root metadata alone.
 

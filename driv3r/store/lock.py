@@ -12,7 +12,7 @@ LOCK_FILE = ".lock"
 
 
 @contextmanager
-def hold(folder: Path, command: str) -> Iterator[None]:
+def lock_folder(folder: Path, command: str) -> Iterator[None]:
     """Be the only `command` that writes to a folder, which is made where there is none.
 
     ConfigError where another one does, or where nothing can be written.

@@ -1,7 +1,6 @@
 """What a store holds: header, frame records, arrays with types and chunks, and their meaning."""
 
 import dataclasses
-import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -9,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from driv3r.errors import StoreError
-from driv3r.settings import Provenance, fingerprint
+from driv3r.settings import PLAIN_NAME, Provenance, fingerprint
 from driv3r.store import codec
 from driv3r.types import Camera, EgoPoses, Prediction, Rig, Scale, Transform
 
@@ -249,7 +248,7 @@ def is_rigid(dst_T_src: Float[np.ndarray, "*b 4 4"]) -> Bool[np.ndarray, "*b"]:
 
 def check_name(name: str, what: str) -> None:
     """StoreError unless the name is safe as a folder's."""
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", name):
+    if not PLAIN_NAME.fullmatch(name):
         raise StoreError(
             f"{what} {name!r} is not a safe file name: use letters, digits, '_', '-' and '.', "
             "not '.' or '-' first, at most 200 characters"

@@ -18,7 +18,7 @@ from driv3r.models.driv3r.inputs import Inputs
 from driv3r.models.driv3r.losses import Targets, compute_losses
 from driv3r.models.driv3r.network import Driv3r
 from driv3r.models.driv3r.streaming import choose_device, fast_bf16
-from driv3r.store.lock import hold
+from driv3r.store.lock import lock_folder
 from driv3r.training.batches import draw_batch
 from driv3r.training.checkpoints import Progress, Run, restore, save_checkpoint, save_light
 from driv3r.training.clip_pool import ClipPool, blank_clip
@@ -70,7 +70,7 @@ def train(
 
 def own(folder: Path, group: ProcessGroup) -> AbstractContextManager[None]:
     """The main process is the only run that writes to the folder."""
-    return hold(folder, "driv3r train") if group.is_main else nullcontext()
+    return lock_folder(folder, "driv3r train") if group.is_main else nullcontext()
 
 
 def check_schedule(config: TrainConfig, group: ProcessGroup) -> None:

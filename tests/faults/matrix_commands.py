@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from driv3r.models.checkpoints import read_tensors
-from driv3r.store.lock import hold
+from driv3r.store.lock import lock_folder
 from tests.datasets import tiny_nuscenes as tiny
 from tests.faults import harms
 from tests.faults.matrix_nuscenes import datum, put, repeat, run_backwards
@@ -94,7 +94,7 @@ def other_weights(place: Place, _: pytest.MonkeyPatch) -> list[str]:
 
 def held(place: Place, patch: pytest.MonkeyPatch) -> list[str]:
     """Another run holds the folder until the row is over."""
-    other = hold(place.folder / "out", "driv3r process")
+    other = lock_folder(place.folder / "out", "driv3r process")
     other.__enter__()
     patch.setattr("tests.faults.matrix_commands.release", other.__exit__)
     return place.process()

@@ -8,7 +8,7 @@ import numpy as np
 
 from driv3r.datasets.preprocess import prepare_rig
 from driv3r.inference.registry import load_system
-from driv3r.pipelines.preflight import resolve
+from driv3r.pipelines.preflight import make_provenance, resolve
 from driv3r.pipelines.worker import make_header
 from driv3r.settings import Settings
 
@@ -46,4 +46,5 @@ def test_a_dataset_of_ones_own(tmp_path):
     assert scene.frames[1].views[0].path == "drive/0000100000.png"
     settings = resolve(Settings("nuscenes", tmp_path))
     system = load_system(settings)
-    assert make_header(settings, scene, prepare_rig(scene.rig, system.size_hw), system).input_hash
+    work = prepare_rig(scene.rig, system.size_hw)
+    assert make_header(settings, make_provenance(settings), scene, work, system).input_hash

@@ -24,7 +24,7 @@ from driv3r.pipelines import preflight
 from driv3r.pipelines.job import failure_file, report_folder
 from driv3r.pipelines.process import process, report_again
 from driv3r.pipelines.worker import open_reader
-from driv3r.store.lock import hold
+from driv3r.store.lock import lock_folder
 from driv3r.store.reader import LogStore
 
 
@@ -130,7 +130,7 @@ def test_done_is_never_replaced_by_failed(finished_copy, world_copy):
 
 def test_a_second_run_on_one_folder_refuses(tiny_world, tmp_path):
     words = "another `driv3r process` is writing"
-    with hold(tmp_path, "driv3r process"), pytest.raises(ConfigError, match=words):
+    with lock_folder(tmp_path, "driv3r process"), pytest.raises(ConfigError, match=words):
         process(settings_for(tiny_world), tmp_path, inline=True)
     assert [p.name for p in tmp_path.iterdir()] == [".lock"]
 

@@ -16,8 +16,8 @@ from driv3r.inference.metric_scale import ScaleEstimator, UnscaledPrediction
 from driv3r.inference.refinement import FrameRefiner, choose_fine_size
 from driv3r.inference.registry import load_system
 from driv3r.models.driv3r.streaming import StreamFrame
-from driv3r.pipelines.predict import judge_frame, predict_frames
-from driv3r.pipelines.preflight import resolve
+from driv3r.pipelines.predict import frame_status, predict_frames
+from driv3r.pipelines.preflight import make_provenance, resolve
 from driv3r.pipelines.process import process
 from driv3r.pipelines.worker import make_header, open_reader
 from driv3r.simulator.export.clips import render_frame
@@ -80,7 +80,10 @@ def make_scene(gone: tuple[int, ...] = (), off_m: float = 0.0) -> Scene:
 def write(folder: Path, scene: Scene, motions: list, unscaled=frozenset()) -> LogWriter:
     settings = resolve(settings_for(folder, refine="none"))
     work = prepare_rig(scene.rig, SIZE_HW)
-    writer = LogWriter(folder / "s", make_header(settings, scene, work, load_system(settings)))
+    writer = LogWriter(
+        folder / "s",
+        make_header(settings, make_provenance(settings), scene, work, load_system(settings)),
+    )
     streamer = Scripted(work.rig, motions, unscaled)
     predict_frames(scene, work, writer, streamer, settings, lambda *event: None)
     return writer
@@ -107,7 +110,7 @@ def test_a_seen_frame_whose_motion_was_not_found_is_marked(tmp_path):
     writer = write(tmp_path, make_scene(), [None, STEP, None, STEP, STEP])
     assert writer.read_frame(1).status == "ok"
     assert writer.read_frame(2).status == "repaired"
-    assert judge_frame(make_scene().frames[0], extrapolated=True) == "repaired"
+    assert frame_status(make_scene().frames[0], extrapolated=True) == "repaired"
 
 
 def test_extrapolated_frames_have_no_part_in_ego_figures(tmp_path):

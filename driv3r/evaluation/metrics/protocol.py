@@ -96,3 +96,10 @@ _AS_PUBLISHED = (
 PROTOCOLS: dict[str, DepthProtocol] = {
     protocol.name: protocol for given in _AS_PUBLISHED for protocol in (given, given.unfiltered())
 }
+
+
+def choose_protocol(name: str) -> DepthProtocol:
+    """The protocol of a name; ConfigError lists the names where there is none."""
+    if name not in PROTOCOLS:
+        raise ConfigError(f"no protocol {name!r}; known: {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]

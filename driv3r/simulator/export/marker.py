@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from driv3r.datasets.scenes import GENERATED as MARKER
 from driv3r.errors import ConfigError
 from driv3r.settings import differences, fingerprint, identity_of
 from driv3r.simulator.identity import hash_world
@@ -15,7 +16,6 @@ from driv3r.simulator.identity import hash_world
 if TYPE_CHECKING:  # the writer imports this module
     from driv3r.simulator.export.nuscenes_writer import WorldConfig
 
-MARKER = "driv3r-world.json"
 BEGUN = "driv3r-world.partial.json"
 NOT_OF_WORLDS = ("export/clips.py", "export/marker.py", "export/preview.py")
 FOLDERS = ("samples", "sweeps", "maps", "v1.0-*")

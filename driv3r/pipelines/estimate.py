@@ -9,14 +9,13 @@ from typing import Any
 import torch
 
 from driv3r import __version__
-from driv3r.datasets.preprocess import prepare_images, prepare_rig
-from driv3r.inference.refinement import FrameRefiner
+from driv3r.inference.model import Model
 from driv3r.inference.registry import load_system
-from driv3r.models.driv3r.streaming import StreamFrame
-from driv3r.pipelines.preflight import BYTES_A_PIXEL, describe_machine, resolve
-from driv3r.pipelines.process import is_complete, list_logs
+from driv3r.pipelines.preflight import describe_machine, estimate_bytes, find_folder, resolve
+from driv3r.pipelines.process import list_logs
 from driv3r.pipelines.worker import limited_threads
 from driv3r.settings import Settings
+from driv3r.store.files import is_complete
 from driv3r.types import Scene
 
 TRIED_FRAMES = 3  # the first ones warm up
@@ -33,7 +32,7 @@ def describe_here() -> dict[str, Any]:
     }
 
 
-def foresee(settings: Settings, out: Path) -> dict[str, Any]:
+def estimate_run(settings: Settings, out: Path) -> dict[str, Any]:
     """Logs, frames, disk and time of a run; the first log's first frames are tried for the time.
 
     Raises what `process` would raise before it begins.
@@ -43,7 +42,7 @@ def foresee(settings: Settings, out: Path) -> dict[str, Any]:
     done = [name for name in names if is_complete(out / f"{name}.zarr")]
     scenes = [reader.read(name) for name in names if name not in done]
     frames = sum(len(scene.frames) for scene in scenes)
-    place = next(folder for folder in (out.resolve(), *out.resolve().parents) if folder.is_dir())
+    place = find_folder(out.resolve())
     facts = {
         "logs": f"{len(names)}, of which {len(done)} are finished in {out}",
         "frames to do": frames,
@@ -51,8 +50,8 @@ def foresee(settings: Settings, out: Path) -> dict[str, Any]:
     }
     if not scenes:
         return facts
-    size_hw, seconds = try_frames(settings, scenes[0])
-    needed = frames * len(scenes[0].rig.cameras) * size_hw[0] * size_hw[1] * BYTES_A_PIXEL
+    size_hw, seconds = time_frames(settings, scenes[0])
+    needed = estimate_bytes(scenes[0], size_hw, frames)
     free = shutil.disk_usage(place).free
     return facts | {
         "disk": f"about {needed / 1e9:.2f} GB, {free / 1e9:.1f} GB free in {place}",
@@ -61,18 +60,16 @@ def foresee(settings: Settings, out: Path) -> dict[str, Any]:
     }
 
 
-def try_frames(settings: Settings, scene: Scene) -> tuple[tuple[int, int], float]:
+def time_frames(settings: Settings, scene: Scene) -> tuple[tuple[int, int], float]:
     """The network's image size, and the seconds that predicting a log's frame takes."""
-    system = load_system(settings)
-    work = prepare_rig(scene.rig, system.size_hw)
-    predictor = system.stream(work.rig, settings)
-    refiner = FrameRefiner(work, settings.refine, settings.ego_poses)
-    took_s = 0.0
+    model = Model(settings, load_system(settings))
+    frames = (
+        (frame.time_us, [None if view is None else view.image for view in frame.views])
+        for frame in scene.frames[:TRIED_FRAMES]
+    )
+    since = took_s = time.monotonic()
     with limited_threads(settings.threads):
-        for index in range(min(TRIED_FRAMES, len(scene.frames))):
-            since = time.monotonic()
-            frame, gap_s = scene.frames[index], 0.5 * (index > 0)
-            prediction = predictor.step(StreamFrame(prepare_images(frame, work), gap_s))
-            refiner.look(frame, prediction, gap_s, None)
-            took_s = time.monotonic() - since
-    return system.size_hw, took_s
+        for _ in model.stream(scene.rig, frames):
+            now = time.monotonic()
+            took_s, since = now - since, now
+    return model.size_hw, took_s
