@@ -74,7 +74,7 @@ def read_log_result(path: Path, report: Path) -> LogResult:
     Raises StoreError where the store is damaged.
     """
     store = LogStore.open(path)
-    moving, voxels = store.moving(), len(store.static().index)
+    track_ids = store.track_ids()
     protocols = sorted(store.protocols(), key=lambda name: name == EGO)  # depth first
     lost: dict[str, int] = {}
     for protocol in protocols:
@@ -90,9 +90,9 @@ def read_log_result(path: Path, report: Path) -> LogResult:
         lost=lost,
         paths=_read_paths(store),
         pictures=_export_pictures(store, report),
-        static_voxels=voxels,
-        moving_tracks=len(np.unique(moving.track_id)),
-        moving_states=len(moving.track_id),
+        static_voxels=store.count_voxels(),
+        moving_tracks=len(np.unique(track_ids)),
+        moving_states=len(track_ids),
         store=str(path),
         generated=store.header.generated,
     )

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from driv3r.errors import StoreError
 from driv3r.geometry.cameras import lift_depth
 from driv3r.settings import Provenance
-from driv3r.store.arrays import read_array, read_view
+from driv3r.store.arrays import open_array, read_array, read_view
 from driv3r.store.codec import DEPTH
 from driv3r.store.files import read_attributes
 from driv3r.store.schema import (
@@ -190,6 +190,14 @@ class LogStore:
         camera = self.rig.cameras[view]
         world_T_cam = self._world_T_ego_cam[frame, view] @ camera.ego_T_cam
         return lift_depth(camera, depth_m, world_T_cam)
+
+    def count_voxels(self) -> int:
+        """How many voxels the still world has, without reading them."""
+        return open_array(self.path, "static/index").shape[0]
+
+    def track_ids(self) -> Int64[np.ndarray, "m"]:
+        """The track of every state of a moving object."""
+        return read_array(self.path, "dynamic/track_id")
 
     def static(self) -> StaticMap:
         """The still world, in the order of driv3r.store.morton."""
