@@ -43,6 +43,7 @@ def test_version():
         (("report", "nowhere"), "driv3r process"),
         (("verify", "nowhere"), "no *.zarr"),
         (("train", "nothing"), "known:"),
+        (("train", "driv3r-s", "--workers", "-1"), "--workers"),
         (("world", "make", "--recipe", "nothing"), "known:"),
         (("process", "--nope"), "No such option"),
         (("process",), "Missing option"),

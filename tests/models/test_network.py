@@ -375,3 +375,21 @@ def test_an_unknown_device_and_a_bad_size_are_typed_errors():
         choose_device("warp-drive")
     with pytest.raises(ConfigError, match="multiples"):
         Driv3r(dataclasses.replace(SMALL, size_hw=(30, 48)))
+
+
+def test_no_tensor_of_the_losses_is_made_on_another_device(model):
+    """A scalar of the CPU's in a loss of the GPU's is copied over in every step.
+
+    With another default device, a tensor that does not name its own is made there, and says so.
+    """
+    inputs = make_inputs(t=2)
+    with torch.no_grad():
+        outputs, _ = model(inputs)
+    depth_m = torch.rand(1, 2, 2, 32, 48) * 20 + 2
+    targets = make_targets(depth_m, depth_m > 10, [[False, True]])
+    expected = compute_losses(outputs, targets, inputs.present, LossWeights())
+    with torch.device("meta"):
+        found = compute_losses(outputs, targets, inputs.present, LossWeights())
+    for name, loss in found.items():
+        assert loss.device == inputs.images.device, name
+        torch.testing.assert_close(loss, expected[name])
