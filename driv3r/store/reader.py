@@ -248,7 +248,7 @@ class LogStore:
 
     def seconds(self) -> dict[str, float]:
         """How long each stage of making the log took."""
-        return dict(self._read_group(f"lineage/{STAGES}").get("seconds", {}))
+        return dict(self._read_group(f"lineage/{STAGES}").get("seconds", ()))
 
     def _read_rig(self) -> tuple[Rig, tuple[Camera, ...], tuple[tuple[int, int, int, int], ...]]:
         """The rig at the working size, the recorded images' cameras, and the crops of those."""

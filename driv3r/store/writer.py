@@ -152,8 +152,8 @@ class LogWriter:
         self._replace_group("pictures", attributes, arrays, specs)
 
     def write_seconds(self, seconds: Mapping[str, float]) -> None:
-        """Record how long each stage took."""
-        files.write_group(self._folder / "lineage" / STAGES, {"seconds": dict(seconds)})
+        """Record how long each stage took, in their order, which JSON objects here do not keep."""
+        files.write_group(self._folder / "lineage" / STAGES, {"seconds": list(seconds.items())})
 
     def seal(self) -> None:
         """Gather the frames' small values, list every file's digest, flush all to the disk.

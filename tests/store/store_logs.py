@@ -145,7 +145,7 @@ def finish(writer: LogWriter) -> None:
         {"parallax": 7},
     )
     writer.write_pictures({"frame 0": b"\xff\xd8 a JPEG", "frame 2": b"another"})
-    writer.write_seconds({"predict": 1.5})
+    writer.write_seconds({"predict": 1.5, "fuse": 0.5})
     writer.seal()
 
 

@@ -73,7 +73,7 @@ def test_header_poses_and_status_return_exactly(made):
     assert store.image_paths[0] == ("samples/CAM_0/0.jpg", "samples/CAM_1/0.jpg")
     assert store.image_paths[2] == ("samples/CAM_0/2.jpg", None)
     assert store.pictures() == {"frame 0": b"\xff\xd8 a JPEG", "frame 2": b"another"}
-    assert store.seconds() == {"predict": 1.5}
+    assert list(store.seconds().items()) == [("predict", 1.5), ("fuse", 0.5)]
     assert store.rig.cameras[1].distortion == (0.01,) * 4
     records = [logs.make_record(frame) for frame in range(logs.T)]
     assert np.array_equal(store.world_T_ego(), [r.world_T_ego for r in records])
