@@ -124,7 +124,7 @@ class Prediction:
 
     `cameras` are those that the maps belong to: crop and size of the images that were looked at.
     `sigma` is the scale (Laplace b) of log depth; `motion` the probability that a pixel's surface
-    moves in the world. `last_T_ego` maps the current ego frame to the previous frame's, None where
+    moves in the world. `prev_T_curr` maps the current ego frame to the previous frame's, None where
     it is not known, as on the first. A view without input has NaN everywhere, one of
     `unscaled_views`, whose unit of length nothing has told yet, NaN depth.
     """
@@ -133,7 +133,7 @@ class Prediction:
     depth_m: Float[np.ndarray, "v h w"]
     sigma: Float[np.ndarray, "v h w"]
     motion: Float[np.ndarray, "v h w"]
-    last_T_ego: Transform | None
+    prev_T_curr: Transform | None
     scale: Scale = "metric"
     unscaled_views: frozenset[int] = frozenset()
 

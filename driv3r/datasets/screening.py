@@ -83,14 +83,14 @@ def _screen_record(
 
 def _contradicts(record: FrameSources, datum: Datum, ego_T_sensor: Transform) -> str | None:
     """Why a datum can not be of the frame's car and moment; None where it can."""
-    gap_s = abs(datum.time_us - record.time_us) * 1e-6
-    if gap_s > NEAR_US * 1e-6:
-        return f"its time is {gap_s:.3g} s off the frame's, expected {NEAR_US * 1e-6:g} s at most"
+    dt_s = abs(datum.time_us - record.time_us) * 1e-6
+    if dt_s > NEAR_US * 1e-6:
+        return f"its time is {dt_s:.3g} s off the frame's, expected {NEAR_US * 1e-6:g} s at most"
     then_T_now = invert(record.world_T_ego) @ datum.world_T_sensor @ invert(ego_T_sensor)
     way_m = float(np.linalg.norm(then_T_now[:3, 3]))
-    if way_m > PLACE_SLACK_M + SPEED_LIMIT_MPS * gap_s:
-        return f"its pose puts the car {way_m:.3g} m off the frame's, {gap_s:.3g} s away"
+    if way_m > PLACE_SLACK_M + SPEED_LIMIT_MPS * dt_s:
+        return f"its pose puts the car {way_m:.3g} m off the frame's, {dt_s:.3g} s away"
     turn_rad = float(np.arccos(np.clip((np.trace(then_T_now[:3, :3]) - 1) / 2, -1.0, 1.0)))
-    if turn_rad > TURN_SLACK_RAD + TURN_LIMIT_RADPS * gap_s:
-        return f"its pose turns the car by {np.degrees(turn_rad):.0f} degrees in {gap_s:.3g} s"
+    if turn_rad > TURN_SLACK_RAD + TURN_LIMIT_RADPS * dt_s:
+        return f"its pose turns the car by {np.degrees(turn_rad):.0f} degrees in {dt_s:.3g} s"
     return None

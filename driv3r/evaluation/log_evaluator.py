@@ -85,8 +85,8 @@ class LogScorer:
         self.time_us.append(frame.time_us)
         self.true.append(frame.world_T_ego)
         self.used.append((record.world_T_ego, record.extrapolated))
-        last_T_ego = record.prediction.last_T_ego
-        self.predicted.append(self.path.advance(frame.time_us, frame.world_T_ego, last_T_ego))
+        prev_T_curr = record.prediction.prev_T_curr
+        self.predicted.append(self.path.advance(frame.time_us, frame.world_T_ego, prev_T_curr))
 
     def finish(self) -> tuple[EvalPart, ...]:
         """Every figure; with no LiDAR at all the depth part is left out."""

@@ -70,19 +70,19 @@ def _assign(
     if not live:
         return {}
     last = [track[-1] for track in live]
-    gap_s = _gaps_s(last, found)
+    dt_s = _dt_s(last, found)
     step = _steps(last, found)
     velocity = np.stack([_current_velocity(track, config) for track in live])
-    surprise_m = np.linalg.norm(step - velocity[:, None] * gap_s[..., None], axis=-1)
+    surprise_m = np.linalg.norm(step - velocity[:, None] * dt_s[..., None], axis=-1)
     # A track's first step says nothing of its velocity: the step is judged by the one after it.
     new = np.array([len(track) == 1 for track in live])[:, None]
-    surprise_m = np.where(new, _judge_first_steps(step, gap_s, found, following), surprise_m)
+    surprise_m = np.where(new, _judge_first_steps(step, dt_s, found, following), surprise_m)
     size, last_size = _stack(found, "size_m")[None], _stack(last, "size_m")[:, None]
     allowed = (
-        (gap_s > 0)
-        & (np.linalg.norm(step, axis=-1) <= config.max_speed_mps * gap_s + config.gate_m)
+        (dt_s > 0)
+        & (np.linalg.norm(step, axis=-1) <= config.max_speed_mps * dt_s + config.gate_m)
         # The velocity is a mean over the past, half a step old: a * gap^2, not half of it.
-        & (surprise_m <= config.gate_m + config.max_accel_mps2 * gap_s**2)
+        & (surprise_m <= config.gate_m + config.max_accel_mps2 * dt_s**2)
         & _sizes_agree(size, last_size, config.max_size_ratio)
     )
     cost = np.where(allowed, surprise_m + np.linalg.norm(size - last_size, axis=-1), _FORBIDDEN)
@@ -92,7 +92,7 @@ def _assign(
 
 def _judge_first_steps(
     step: Float[np.ndarray, "t f 3"],
-    gap_s: Float[np.ndarray, "t f"],
+    dt_s: Float[np.ndarray, "t f"],
     found: Sequence[Cluster],
     following: Sequence[Cluster],
 ) -> Float[np.ndarray, "t f"]:
@@ -104,9 +104,9 @@ def _judge_first_steps(
     length_m = np.linalg.norm(step, axis=-1)
     if not following:
         return length_m
-    gap_after_s = _gaps_s(found, following)
-    velocity = step / np.maximum(gap_s, 1e-6)[..., None]
-    onward = velocity[:, :, None] * gap_after_s[None, ..., None]
+    dt_after_s = _dt_s(found, following)
+    velocity = step / np.maximum(dt_s, 1e-6)[..., None]
+    onward = velocity[:, :, None] * dt_after_s[None, ..., None]
     missed_m = np.linalg.norm(onward - _steps(found, following)[None], axis=-1).min(-1)
     return np.minimum(length_m, missed_m + 0.1 * length_m)
 
@@ -129,7 +129,7 @@ def _seconds(states: Sequence[Cluster], start_us: int) -> Float[np.ndarray, "n"]
     return (times_us - start_us) * 1e-6
 
 
-def _gaps_s(before: Sequence[Cluster], after: Sequence[Cluster]) -> Float[np.ndarray, "b a"]:
+def _dt_s(before: Sequence[Cluster], after: Sequence[Cluster]) -> Float[np.ndarray, "b a"]:
     start_us = before[0].time_us
     return _seconds(after, start_us)[None] - _seconds(before, start_us)[:, None]
 

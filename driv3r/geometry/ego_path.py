@@ -56,29 +56,29 @@ class EgoPath:
     time_us: int = 0
     rate: Float[np.ndarray, "6"] | None = None  # turn (rad/s) and shift (m/s), where it is known
 
-    def gap_s(self, time_us: int) -> float:
+    def dt_s(self, time_us: int) -> float:
         """Seconds since the last frame; 0 on the first."""
         return 0.0 if self.world_T_ego is None else (time_us - self.time_us) * 1e-6
 
     def advance(
-        self, time_us: int, start: Transform, last_T_ego: Transform | None
+        self, time_us: int, start: Transform, prev_T_curr: Transform | None
     ) -> tuple[Transform, bool]:
         """world_T_ego of the next frame and whether it is extrapolated; the first is `start`."""
-        gap_s, last = self.gap_s(time_us), self.world_T_ego
-        extrapolated = last is not None and last_T_ego is None
+        dt_s, last = self.dt_s(time_us), self.world_T_ego
+        extrapolated = last is not None and prev_T_curr is None
         if last is None:
             world_T_ego = start
-        elif last_T_ego is not None:
-            world_T_ego = last @ last_T_ego
-            self.rate = np.concatenate([to_rotvec(last_T_ego), last_T_ego[:3, 3]]) / gap_s
+        elif prev_T_curr is not None:
+            world_T_ego = last @ prev_T_curr
+            self.rate = np.concatenate([to_rotvec(prev_T_curr), prev_T_curr[:3, 3]]) / dt_s
         else:
-            step = np.zeros(6) if self.rate is None else self.rate * gap_s
+            step = np.zeros(6) if self.rate is None else self.rate * dt_s
             world_T_ego = last @ from_rotvec(step[:3], step[3:])
         self.world_T_ego, self.time_us = world_T_ego, time_us
         return world_T_ego, extrapolated
 
     def motion_to(self, world_T_ego: Transform) -> Transform | None:
-        """last_T_ego of a car that is known to be there now; None on the first."""
+        """prev_T_curr of a car that is known to be there now; None on the first."""
         return None if self.world_T_ego is None else invert(self.world_T_ego) @ world_T_ego
 
     def save_state(self) -> dict[str, np.ndarray]:

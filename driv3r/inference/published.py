@@ -23,7 +23,7 @@ class ModelAdapter(Protocol):
     """Runs a system over a log, one surround frame after another."""
 
     def look(
-        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
+        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], dt_s: float
     ) -> UnscaledPrediction:
         """Answer the next frame; images lie in 0..1."""
         ...
@@ -84,7 +84,7 @@ class PublishedModelStreamer:
         stack = np.stack([blank if image is None else image for image in frame.images])
         images = torch.from_numpy(stack).to(self.device).permute(0, 3, 1, 2).float() / 255
         present = np.array([image is not None for image in frame.images])
-        sight = self.looker.look(images, present, frame.gap_s)
+        sight = self.looker.look(images, present, frame.dt_s)
         metres = self.ruler.measure(sight, frame.world_T_cam)
         absent = ~present[:, None, None]
         depth = np.where(absent, np.nan, sight.depth)
@@ -98,7 +98,7 @@ class PublishedModelStreamer:
             depth_m=(depth * metres[:, None, None]).astype(np.float32),
             sigma=np.where(absent, np.nan, sigma).astype(np.float32),
             motion=np.where(absent, np.nan, moves).astype(np.float32),
-            last_T_ego=median_ego_motion(last_T_cam, self.ruler.ego_T_cam),
+            prev_T_curr=median_ego_motion(last_T_cam, self.ruler.ego_T_cam),
             unscaled_views=frozenset(np.flatnonzero(present & ~np.isfinite(metres)).tolist()),
         )
 

@@ -32,21 +32,21 @@ class FrameRefiner:
         self.odometry = RigOdometry(self.work.rig) if ego_poses == "odometry" else None
 
     def look(
-        self, frame: Frame, prediction: Prediction, gap_s: float, known: Transform | None
+        self, frame: Frame, prediction: Prediction, dt_s: float, known: Transform | None
     ) -> tuple[Prediction, Transform | None]:
-        """The prediction, and the last_T_ego to go by: odometry's where it finds one it trusts.
+        """The prediction, and the prev_T_curr to go by: odometry's where it finds one it trusts.
 
-        `known` is last_T_ego where the dataset's own is to be used.
+        `known` is prev_T_curr where the dataset's own is to be used.
         """
         if self.refiner is None and self.odometry is None:
-            return prediction, prediction.last_T_ego
+            return prediction, prediction.prev_T_curr
         images = prepare_images(frame, self.work)
         if self.refiner is not None:
-            prediction = self.refiner.step(images, prediction, gap_s, known)
+            prediction = self.refiner.step(images, prediction, dt_s, known)
         found = None
         if self.odometry is not None:
-            found = self.odometry.step(images, prediction, gap_s, prior=None)
-        return prediction, prediction.last_T_ego if found is None else found
+            found = self.odometry.step(images, prediction, dt_s, prior=None)
+        return prediction, prediction.prev_T_curr if found is None else found
 
     def save_state(self) -> dict[str, np.ndarray]:
         """What the next frame needs as arrays, exactly."""

@@ -62,11 +62,11 @@ class Slam3rAdapter(Slam3rWindowAdapter):
         self.scenes: dict[int, Scene] = {}
 
     def look(
-        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
+        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], dt_s: float
     ) -> UnscaledPrediction:
         """Answer the next frame."""
         self.scenes = {v: scene for v, scene in self.scenes.items() if present[v]}
-        return super().look(images, present, gap_s)
+        return super().look(images, present, dt_s)
 
     def _look_at(self, v: int, image: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Depth, confidence, and the camera's motion since its last image."""

@@ -32,7 +32,7 @@ class Spann3rAdapter:
         self.states: dict[tuple[int, int], MemoryState] = {}
 
     def look(
-        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
+        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], dt_s: float
     ) -> UnscaledPrediction:
         """Answer the next frame; a camera that gave nothing begins a new sequence after it."""
         blank = np.full(images.shape[-2:], np.nan)

@@ -24,7 +24,7 @@ class VggtAdapter(LastImages):
         self.network = network.to(device)
 
     def look(
-        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
+        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], dt_s: float
     ) -> UnscaledPrediction:
         """Answer the next frame; ConfigError where images are no multiples of the patch."""
         here = np.flatnonzero(present).tolist()

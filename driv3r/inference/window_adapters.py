@@ -44,7 +44,7 @@ class MonocularPointmaps:
         return Rig(tuple(cameras), rig.ego_T_lidar)
 
     def look(
-        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
+        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], dt_s: float
     ) -> Float32[np.ndarray, "v h w 3"]:
         """Points (m) in each camera's frame; zeros for a camera without input."""
         rows, columns = self.streamer.model.config.size_hw
@@ -53,7 +53,7 @@ class MonocularPointmaps:
             cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA) if here else None
             for image, here in zip(pixels, present, strict=True)
         ]
-        depth_m = np.nan_to_num(self.streamer.step(StreamFrame(small, gap_s)).depth_m)
+        depth_m = np.nan_to_num(self.streamer.step(StreamFrame(small, dt_s)).depth_m)
         size_wh = (images.shape[-1], images.shape[-2])
         fine = np.stack([cv2.resize(depth, size_wh) for depth in depth_m])
         return (self.rays_cam * fine[..., None]).astype(np.float32)
@@ -77,7 +77,7 @@ class SlidingWindowAdapter:
         raise NotImplementedError
 
     def look(
-        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
+        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], dt_s: float
     ) -> UnscaledPrediction:
         """Answer the next frame."""
         blank = np.full(images.shape[-2:], np.nan)
@@ -126,13 +126,13 @@ class PairwiseAdapter(SlidingWindowAdapter):
         self.points: list[Float32[np.ndarray, "v h w 3"]] = []
 
     def look(
-        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
+        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], dt_s: float
     ) -> UnscaledPrediction:
         """Answer the next frame."""
         if self.mono is not None:
-            points = self.mono.look(images, present, gap_s)
+            points = self.mono.look(images, present, dt_s)
             self.points = [points, *self.points][: self.past + 1]
-        return super().look(images, present, gap_s)
+        return super().look(images, present, dt_s)
 
     def ask(self, v: int, window: Float[Tensor, "k 3 h w"]) -> PointAnswer:
         """Both newest images' points in the first camera."""
@@ -217,7 +217,7 @@ class MvDust3rAdapter(LastImages):
         self.network, self.rig, self.references = network.to(device), rig, references
 
     def look(
-        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], gap_s: float
+        self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], dt_s: float
     ) -> UnscaledPrediction:
         """Answer the next frame."""
         here = np.flatnonzero(present).tolist()

@@ -36,13 +36,13 @@ def predict_frames(
     for index in range(_resume(writer, predictor, fine, path), len(scene.frames)):
         since = time.monotonic()
         frame = scene.frames[index]
-        images, gap_s = prepare_images(frame, work), path.gap_s(frame.time_us)
+        images, dt_s = prepare_images(frame, work), path.dt_s(frame.time_us)
         cameras, known = (
             _given_poses(frame, work, path) if settings.ego_poses == "given" else (None, None)
         )
-        prediction = predictor.step(StreamFrame(images, gap_s, cameras))
-        prediction, last_T_ego = fine.look(frame, prediction, gap_s, known)
-        place = _estimate_ego_pose(frame, work, path, settings.ego_poses, last_T_ego)
+        prediction = predictor.step(StreamFrame(images, dt_s, cameras))
+        prediction, prev_T_curr = fine.look(frame, prediction, dt_s, known)
+        place = _estimate_ego_pose(frame, work, path, settings.ego_poses, prev_T_curr)
         record = FrameRecord(
             prediction=prediction,
             status=frame_status(frame, place.extrapolated),
@@ -75,7 +75,7 @@ class EgoEstimate:
 def _given_poses(
     frame: Frame, work: WorkRig, path: EgoPath
 ) -> tuple[Float[np.ndarray, "v 4 4"], Transform | None]:
-    """By the dataset: each camera's world_T_cam, NaN where there is no image; last_T_ego."""
+    """By the dataset: each camera's world_T_cam, NaN where there is no image; prev_T_curr."""
     ego_T_cam = np.stack([camera.ego_T_cam for camera in work.rig.cameras])
     return given_ego_poses(frame, work.rig) @ ego_T_cam, path.motion_to(frame.world_T_ego)
 
@@ -85,14 +85,14 @@ def _estimate_ego_pose(
     work: WorkRig,
     path: EgoPath,
     ego_poses: EgoPoses,
-    last_T_ego: Transform | None,
+    prev_T_curr: Transform | None,
 ) -> EgoEstimate:
     """Where the car is: as the dataset has it, or at the end of the predicted path."""
     if ego_poses == "given":
         path.world_T_ego, path.time_us = frame.world_T_ego, frame.time_us
         return EgoEstimate(frame.world_T_ego, given_ego_poses(frame, work.rig), False)
     start = frame.world_T_ego
-    world_T_ego, extrapolated = path.advance(frame.time_us, start, last_T_ego)
+    world_T_ego, extrapolated = path.advance(frame.time_us, start, prev_T_curr)
     return EgoEstimate(world_T_ego, chain_ego_poses(world_T_ego, path.rate, frame), extrapolated)
 
 

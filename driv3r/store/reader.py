@@ -152,8 +152,8 @@ class LogStore:
         return read_array(self.path, "poses/world_T_ego")
 
     @cached_property
-    def _last_T_ego(self) -> Float[np.ndarray, "t 4 4"]:
-        return read_array(self.path, "poses/last_T_ego")
+    def _prev_T_curr(self) -> Float[np.ndarray, "t 4 4"]:
+        return read_array(self.path, "poses/prev_T_curr")
 
     def world_T_ego(self) -> Float[np.ndarray, "t 4 4"]:
         """The car at every frame's time."""
@@ -170,8 +170,8 @@ class LogStore:
     def prediction(self, frame: int) -> Prediction:
         """What the network said of one surround frame, within the codes' errors."""
         self._check_frame(frame)
-        last_T_ego = self._last_T_ego[frame]
-        known = last_T_ego if np.isfinite(last_T_ego).all() else None
+        prev_T_curr = self._prev_T_curr[frame]
+        known = prev_T_curr if np.isfinite(prev_T_curr).all() else None
         return read_prediction(self.path, frame, self.rig.cameras, known, self.scale)
 
     def depth_m(self, frame: int, view: int) -> Float32[np.ndarray, "h w"]:

@@ -12,7 +12,7 @@ from driv3r.settings import PLAIN_NAME, Provenance, fingerprint
 from driv3r.store import codec
 from driv3r.types import Camera, EgoPoses, Prediction, Rig, Scale, Transform
 
-SCHEMA = "driv3r/2"
+SCHEMA = "driv3r/3"
 Status = Literal["ok", "repaired", "partial", "quarantined"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 ABSENT_US = -1
@@ -151,7 +151,7 @@ def list_log_arrays(t: int, v: int, h: int, w: int) -> dict[str, ArraySpec]:
         "poses/world_T_ego": spec_whole(
             "float64", "frame camera row column", t, v, 4, 4, fill=np.nan
         ),
-        "poses/last_T_ego": spec_whole("float64", "frame row column", t, 4, 4, fill=np.nan),
+        "poses/prev_T_curr": spec_whole("float64", "frame row column", t, 4, 4, fill=np.nan),
         **views,
     }
 
@@ -290,7 +290,7 @@ def check_header(header: LogHeader) -> None:
 def check_record(header: LogHeader, index: int, record: FrameRecord) -> None:
     """StoreError with the reason where a frame's record does not fit its log."""
     t, v, h, w = size_of(header)
-    prediction, last_T_ego = record.prediction, record.prediction.last_T_ego
+    prediction, prev_T_curr = record.prediction, record.prediction.prev_T_curr
     given = (prediction.depth_m, prediction.sigma, prediction.motion)
     shapes = [a.shape for a in (*given, record.time_cam_us, record.world_T_ego_cam)]
     fitting = shapes == [(v, h, w)] * 3 + [(v,), (v, 4, 4)] and len(record.image_paths) == v
@@ -308,7 +308,7 @@ def check_record(header: LogHeader, index: int, record: FrameRecord) -> None:
         "a rigid world_T_ego": quarantined or is_rigid(record.world_T_ego),
         "a rigid world_T_ego_cam wherever time_cam_us is not -1": quarantined
         or is_rigid(record.world_T_ego_cam[present]).all(),
-        "a rigid last_T_ego or None": last_T_ego is None or is_rigid(last_T_ego),
+        "a rigid prev_T_curr or None": prev_T_curr is None or is_rigid(prev_T_curr),
         "the log's own cameras": all(
             own.size_hw == camera.size_hw and np.array_equal(own.K, camera.K)
             for own, camera in zip(header.rig.cameras, prediction.cameras, strict=False)

@@ -67,9 +67,9 @@ def write_unit(folder: Path, frame: int, record: FrameRecord) -> None:
                 _to_list(m) if p else None
                 for m, p in zip(record.world_T_ego_cam, present, strict=True)
             ],
-            "last_T_ego": None
-            if prediction.last_T_ego is None
-            else _to_list(prediction.last_T_ego),
+            "prev_T_curr": None
+            if prediction.prev_T_curr is None
+            else _to_list(prediction.prev_T_curr),
         },
     }
     write_group(unit_path(folder, frame), entry)
@@ -92,9 +92,9 @@ def read_record(folder: Path, frame: int, cameras: tuple[Camera, ...], scale: Sc
     if entry is None:
         raise StoreError(f"{folder}: frame {frame} is not written or is damaged; write it again")
     record = entry["record"]
-    last_T_ego = None if record["last_T_ego"] is None else np.array(record["last_T_ego"])
+    prev_T_curr = None if record["prev_T_curr"] is None else np.array(record["prev_T_curr"])
     return FrameRecord(
-        prediction=read_prediction(folder, frame, cameras, last_T_ego, scale),
+        prediction=read_prediction(folder, frame, cameras, prev_T_curr, scale),
         status=record["status"],
         reasons=tuple(record["reasons"]),
         time_cam_us=np.array(record["time_cam_us"], np.int64),
@@ -112,7 +112,7 @@ def read_prediction(
     folder: Path,
     frame: int,
     cameras: tuple[Camera, ...],
-    last_T_ego: Transform | None,
+    prev_T_curr: Transform | None,
     scale: Scale,
 ) -> Prediction:
     """Decode a frame's shards; StoreError where they are missing or damaged."""
@@ -125,7 +125,7 @@ def read_prediction(
         depth_m=DEPTH.decode(depth),
         sigma=SIGMA.decode(sigma),
         motion=decode_motion(motion),
-        last_T_ego=last_T_ego,
+        prev_T_curr=prev_T_curr,
         scale=scale,
         unscaled_views=frozenset(np.flatnonzero((reason == UNSCALED).any((1, 2))).tolist()),
     )

@@ -106,8 +106,8 @@ def _check_poses(store: LogStore) -> Iterator[str]:
 def _check_views(store: LogStore) -> Iterator[str]:
     for frame in range(len(store.time_us)):
         prediction = store.prediction(frame)
-        if prediction.last_T_ego is not None and not is_rigid(prediction.last_T_ego):
-            yield f"poses/last_T_ego: frame {frame} is not a rigid transform"
+        if prediction.prev_T_curr is not None and not is_rigid(prediction.prev_T_curr):
+            yield f"poses/prev_T_curr: frame {frame} is not a rigid transform"
         if store.lineage(frame).get("frame") != frame:
             yield f"lineage/{frame:06d}: belongs to another frame"
         for view in range(len(store.rig.cameras)):

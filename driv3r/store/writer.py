@@ -208,7 +208,7 @@ class LogWriter:
         write_array(folder, "frames/status", np.array(status, np.uint8))
         for name, key in (
             ("frames/world_T_ego", "world_T_ego"),
-            ("poses/last_T_ego", "last_T_ego"),
+            ("poses/prev_T_curr", "prev_T_curr"),
         ):
             write_array(folder, name, units.from_lists([r[key] for r in records]))
         write_array(folder, "poses/time_cam_us", np.array([r["time_cam_us"] for r in records]))

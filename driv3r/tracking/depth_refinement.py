@@ -71,8 +71,8 @@ class TrackRefiner:
         self,
         images: Images,
         prediction: Prediction,
-        gap_s: float,
-        known_last_T_ego: Transform | None = None,
+        dt_s: float,
+        known_prev_T_curr: Transform | None = None,
     ) -> Prediction:
         """The prediction with better depth, sigma and ego motion; a log's first frame as it is.
 
@@ -80,17 +80,17 @@ class TrackRefiner:
         """
         now = self.tracker.make_frame(images, prediction)
         last, self._last = self._last, now
-        if last is None or prediction.last_T_ego is None or gap_s <= 0:
+        if last is None or prediction.prev_T_curr is None or dt_s <= 0:
             self._marks = NO_LANDMARKS  # where they are now is not known
             return prediction
         features = self._find_features(now, last)
-        if known_last_T_ego is None:
-            last_T_ego = self._find_motion(features, now, last, prediction.last_T_ego, gap_s)
-            prediction = replace(prediction, last_T_ego=last_T_ego)
+        if known_prev_T_curr is None:
+            prev_T_curr = self._find_motion(features, now, last, prediction.prev_T_curr, dt_s)
+            prediction = replace(prediction, prev_T_curr=prev_T_curr)
         else:
-            last_T_ego = known_last_T_ego
-        seen = self.tracker.track(features, now, last, last_T_ego)
-        return self._correct_depth(prediction, now, seen, last_T_ego, gap_s)
+            prev_T_curr = known_prev_T_curr
+        seen = self.tracker.track(features, now, last, prev_T_curr)
+        return self._correct_depth(prediction, now, seen, prev_T_curr, dt_s)
 
     def save_state(self) -> dict[str, np.ndarray]:
         """What the next frame needs as arrays, exactly; empty before a frame."""
@@ -120,33 +120,33 @@ class TrackRefiner:
         features: list[Features],
         now: TrackerFrame,
         last: TrackerFrame,
-        last_T_ego: Transform,
-        gap_s: float,
+        prev_T_curr: Transform,
+        dt_s: float,
     ) -> Transform:
-        """last_T_ego by the features and what is believed beforehand."""
-        belief = found = self.motion.expect(last_T_ego, gap_s)
+        """prev_T_curr by the features and what is believed beforehand."""
+        belief = found = self.motion.expect(prev_T_curr, dt_s)
         for _ in range(PASSES):
-            seen = self.tracker.track(features, now, last, found.last_T_ego)
+            seen = self.tracker.track(features, now, last, found.prev_T_curr)
             found = self.motion.measure(self.tracker.rig, seen, belief)
-        self.motion.keep(found, gap_s)
-        return found.last_T_ego
+        self.motion.keep(found, dt_s)
+        return found.prev_T_curr
 
     def _correct_depth(
         self,
         prediction: Prediction,
         now: TrackerFrame,
         seen: RigObservations,
-        last_T_ego: Transform,
-        gap_s: float,
+        prev_T_curr: Transform,
+        dt_s: float,
     ) -> Prediction:
         """Depth and sigma of all cameras; the points that showed it are remembered."""
         config = self.config.triangulation
-        marks = carry_on(self._marks, last_T_ego, gap_s, config)
+        marks = carry_on(self._marks, prev_T_curr, dt_s, config)
         fresh: list[Landmarks] = []
         depth_m, sigma = prediction.depth_m.copy(), prediction.sigma.copy()
         for view in map(int, np.flatnonzero(now.present)):
             camera = self.tracker.rig.cameras[view]
-            new = triangulate(camera, seen.of_camera(view), last_T_ego, config)
+            new = triangulate(camera, seen.of_camera(view), prev_T_curr, config)
             old = find_again(camera, marks, now, view, config)
             best = choose_best(camera, (new, old), config.cells)
             if len(best.error) >= MIN_MEASURED:

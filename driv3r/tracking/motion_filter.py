@@ -45,7 +45,7 @@ class MotionConfig:
 class GaussianPose:
     """A motion and its inverse covariance (turn in rad, shift in m)."""
 
-    last_T_ego: Transform
+    prev_T_curr: Transform
     information: Float[np.ndarray, "6 6"]
 
 
@@ -57,20 +57,20 @@ class MotionFilter:
         self._rate: Float[np.ndarray, "6"] | None = None
         self._covariance: Float[np.ndarray, "6 6"] = np.zeros((6, 6))
 
-    def expect(self, last_T_ego: Transform, gap_s: float) -> GaussianPose:
+    def expect(self, prev_T_curr: Transform, dt_s: float) -> GaussianPose:
         """The network's motion and the last one kept up, each by its information."""
         config = self.config
-        ahead_m = config.speed_share * abs(last_T_ego[0, 3]) + config.speed_mps * gap_s
-        slip_m = config.slip_mps * gap_s
-        turns = np.radians(config.turn_dps) * gap_s
+        ahead_m = config.speed_share * abs(prev_T_curr[0, 3]) + config.speed_mps * dt_s
+        slip_m = config.slip_mps * dt_s
+        turns = np.radians(config.turn_dps) * dt_s
         information = np.diag(1.0 / np.array([*turns, ahead_m, slip_m, slip_m]) ** 2)
         if self._rate is None:
-            return GaussianPose(last_T_ego, information)
+            return GaussianPose(prev_T_curr, information)
         sway = config.sway_mps2
-        changes = np.array([*config.twist_rps2, config.change_mps2, sway, sway]) * gap_s
-        kept = np.linalg.inv((self._covariance + np.diag(changes**2)) * gap_s**2)
+        changes = np.array([*config.twist_rps2, config.change_mps2, sway, sway]) * dt_s
+        kept = np.linalg.inv((self._covariance + np.diag(changes**2)) * dt_s**2)
         both = information + kept
-        told = information @ _to_vector(last_T_ego) + kept @ (self._rate * gap_s)
+        told = information @ _to_vector(prev_T_curr) + kept @ (self._rate * dt_s)
         mean = np.linalg.solve(both, told)
         return GaussianPose(from_rotvec(mean[:3], mean[3:]), both)
 
@@ -81,17 +81,17 @@ class MotionFilter:
         above = far | (np.abs(points[:, 2]) > config.ground_m)
         seen = replace(seen, sigma=seen.sigma * np.where(above, config.above, 1.0))
         px, information = config.reprojection_px, belief.information
-        last_T_ego = refine_motion(rig, seen, belief.last_T_ego, px, information=information)
-        information = information + information_matrix(rig, seen, last_T_ego, px)
-        return GaussianPose(last_T_ego, information)
+        prev_T_curr = refine_motion(rig, seen, belief.prev_T_curr, px, information=information)
+        information = information + information_matrix(rig, seen, prev_T_curr, px)
+        return GaussianPose(prev_T_curr, information)
 
-    def keep(self, found: GaussianPose, gap_s: float) -> None:
+    def keep(self, found: GaussianPose, dt_s: float) -> None:
         """Go on from a motion that was found."""
-        rate = _to_vector(found.last_T_ego) / gap_s
+        rate = _to_vector(found.prev_T_curr) / dt_s
         slack = np.zeros((6, 6))
         slack[3, 3] = (self.config.common * rate[3]) ** 2
         self._rate = rate
-        self._covariance = np.linalg.inv(found.information) / gap_s**2 + slack
+        self._covariance = np.linalg.inv(found.information) / dt_s**2 + slack
 
     def save_state(self) -> dict[str, np.ndarray]:
         """The last rates as arrays; empty before any."""

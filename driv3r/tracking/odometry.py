@@ -59,17 +59,17 @@ class RigOdometry:
         self,
         images: Images,
         prediction: Prediction,
-        gap_s: float,
+        dt_s: float,
         prior: Transform | None,
     ) -> Transform | None:
-        """last_T_ego, which maps the current ego frame to the last frame's.
+        """prev_T_curr, which maps the current ego frame to the last frame's.
 
         None on the first frame, and where too few features support a motion: nothing in sight,
         no texture, no depth, or a guess too far off. The guess is `prior`, else the last answer's
         speed kept up; with neither, START_MPS are tried and the best supported answer counts.
         GeometryError for what does not fit the rig.
         """
-        _check(gap_s, prior)
+        _check(dt_s, prior)
         now = self.tracker.make_frame(images, prediction)
         last, rate = self._last, self._rate
         self._last, self._rate = now, None
@@ -77,15 +77,15 @@ class RigOdometry:
             return None
         views = np.flatnonzero(last.present & now.present)
         features = [self.tracker.find_features(last, int(view)) for view in views]
-        guesses = _guess_motions(prior, rate, gap_s)
+        guesses = _guess_motions(prior, rate, dt_s)
         answers = [self._solve(features, last, now, invert(guess)) for guess in guesses]
         ego_T_last, support = max(answers, key=lambda answer: answer[1])
         if support == 0:
             return None
-        last_T_ego = invert(ego_T_last)
-        if gap_s > 0:
-            self._rate = np.concatenate([to_rotvec(last_T_ego), last_T_ego[:3, 3]]) / gap_s
-        return last_T_ego
+        prev_T_curr = invert(ego_T_last)
+        if dt_s > 0:
+            self._rate = np.concatenate([to_rotvec(prev_T_curr), prev_T_curr[:3, 3]]) / dt_s
+        return prev_T_curr
 
     def save_state(self) -> dict[str, np.ndarray]:
         """The last frame as arrays, exactly, so that a killed log can go on; empty before one."""
@@ -123,19 +123,19 @@ class RigOdometry:
         return ego_T_last, count if enough else 0
 
 
-def _check(gap_s: float, prior: Transform | None) -> None:
-    if not math.isfinite(gap_s) or gap_s < 0:
-        raise GeometryError(f"gap_s is {gap_s}; expected seconds since the last frame")
+def _check(dt_s: float, prior: Transform | None) -> None:
+    if not math.isfinite(dt_s) or dt_s < 0:
+        raise GeometryError(f"dt_s is {dt_s}; expected seconds since the last frame")
     if prior is not None and not np.isfinite(prior).all():
-        raise GeometryError(f"prior is {prior}; expected a finite last_T_ego, or None")
+        raise GeometryError(f"prior is {prior}; expected a finite prev_T_curr, or None")
 
 
 def _guess_motions(
-    prior: Transform | None, rate: Float[np.ndarray, "6"] | None, gap_s: float
+    prior: Transform | None, rate: Float[np.ndarray, "6"] | None, dt_s: float
 ) -> list[Transform]:
     if prior is not None:
         return [prior]
     if rate is not None:
-        return [from_rotvec(rate[:3] * gap_s, rate[3:] * gap_s)]
+        return [from_rotvec(rate[:3] * dt_s, rate[3:] * dt_s)]
     ahead = np.array([1.0, 0.0, 0.0])
-    return [from_rotvec(np.zeros(3), ahead * mps * gap_s) for mps in START_MPS]
+    return [from_rotvec(np.zeros(3), ahead * mps * dt_s) for mps in START_MPS]

@@ -71,14 +71,14 @@ NO_LANDMARKS = Landmarks(np.zeros((0, 3)), np.zeros(0))
 
 
 def triangulate(
-    camera: Camera, seen: RigObservations, last_T_ego: Transform, config: TriangulationConfig
+    camera: Camera, seen: RigObservations, prev_T_curr: Transform, config: TriangulationConfig
 ) -> Measured:
     """Log of triangulated over stated depth of one camera's features, as its last image shows them.
 
     A feature at some factor times its stated depth is seen at xy: linear in that factor, solved by
     least squares.
     """
-    last_T_cam = invert(camera.ego_T_cam) @ last_T_ego @ camera.ego_T_cam
+    last_T_cam = invert(camera.ego_T_cam) @ prev_T_curr @ camera.ego_T_cam
     points_cam = apply(invert(camera.ego_T_cam), seen.points_src)
     turned, shift_m = points_cam @ last_T_cam[:3, :3].T, last_T_cam[:3, 3]
     by_factor = turned[:, :2] - seen.xy * turned[:, 2:]
@@ -137,11 +137,11 @@ def remember(camera: Camera, measured: Measured) -> Landmarks:
 
 
 def carry_on(
-    marks: Landmarks, last_T_ego: Transform, gap_s: float, config: TriangulationConfig
+    marks: Landmarks, prev_T_curr: Transform, dt_s: float, config: TriangulationConfig
 ) -> Landmarks:
     """Landmarks of the last frame in this one's ego frame."""
-    noise = marks.noise * config.grow**gap_s
-    return Landmarks(apply(invert(last_T_ego), marks.points_ego), noise)
+    noise = marks.noise * config.grow**dt_s
+    return Landmarks(apply(invert(prev_T_curr), marks.points_ego), noise)
 
 
 def gather(parts: Sequence[Landmarks], config: TriangulationConfig) -> Landmarks:

@@ -165,7 +165,7 @@ def _cut(clip: RawClip, draw: Draw) -> Parts:
         "K": K,
         "ego_T_cam": ego_T_cam,
         "ego_rate": ego_rate,
-        "gap_s": torch.diff(time_s, prepend=time_s[:1]),
+        "dt_s": torch.diff(time_s, prepend=time_s[:1]),
     }
 
 

@@ -54,10 +54,10 @@ def ego_rates(
 ) -> Float[np.ndarray, "t 6"]:
     """Velocity (m/s) and rotation rate (rad/s) since the last frame, in it; 0 on the first."""
     rates = np.zeros((len(time_us), 6))
-    last_T_ego = transforms.invert(world_T_ego[:-1]) @ world_T_ego[1:]
-    gap_s = np.diff(time_us)[:, None] * 1e-6
-    rates[1:, :3] = last_T_ego[:, :3, 3] / gap_s
-    rates[1:, 3:] = transforms.to_rotvec(last_T_ego) / gap_s
+    prev_T_curr = transforms.invert(world_T_ego[:-1]) @ world_T_ego[1:]
+    dt_s = np.diff(time_us)[:, None] * 1e-6
+    rates[1:, :3] = prev_T_curr[:, :3, 3] / dt_s
+    rates[1:, 3:] = transforms.to_rotvec(prev_T_curr) / dt_s
     return rates
 
 

@@ -11,17 +11,17 @@ CONFIG = FusionConfig()
 CAR = np.array([4.5, 1.8, 1.5])
 
 
-def drive(paths, frames, gap_s=0.5, hidden=(), seed=0):
+def drive(paths, frames, dt_s=0.5, hidden=(), seed=0):
     """Cars on straight paths (start, velocity); `hidden` lists (frame, car) that are not seen."""
     rng = np.random.default_rng(seed)
     made = []
     for index in range(frames):
         seen = [
-            fill_box(np.add(start, np.multiply(velocity, index * gap_s)), CAR, rng)
+            fill_box(np.add(start, np.multiply(velocity, index * dt_s)), CAR, rng)
             for car, (start, velocity) in enumerate(paths)
             if (index, car) not in hidden
         ]
-        time_us = [START_US + round(1e6 * gap_s * index)]
+        time_us = [START_US + round(1e6 * dt_s * index)]
         points = np.concatenate([np.zeros((0, 3)), *seen])
         made.append(make_frame(index, [points], motion=0.9, time_us=time_us))
     return made
@@ -42,11 +42,11 @@ PATHS = {
 }
 
 
-@pytest.mark.parametrize("gap_s", [0.1, 0.5])
+@pytest.mark.parametrize("dt_s", [0.1, 0.5])
 @pytest.mark.parametrize("paths", PATHS.values(), ids=PATHS)
-def test_crossing_cars_keep_their_ids_and_speeds(paths, gap_s):
-    frames = round(6.0 / gap_s)
-    result = fuse_moving(drive(paths, frames, gap_s)).result()
+def test_crossing_cars_keep_their_ids_and_speeds(paths, dt_s):
+    frames = round(6.0 / dt_s)
+    result = fuse_moving(drive(paths, frames, dt_s)).result()
     assert_valid(result)
     assert result.track_id.tolist() == [0, 1] * frames
     assert result.frame.tolist() == sorted([*range(frames)] * 2)

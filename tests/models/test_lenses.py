@@ -21,7 +21,7 @@ MOTION = drive(torch.tensor([[[6.0]]]), torch.tensor([[[0.3]]]), torch.tensor([[
 
 @given(st.floats(-30, 30), st.floats(-1, 1), st.floats(0.05, 1))
 @settings(max_examples=30, deadline=None)
-def test_driving_twice_on_a_circle_is_driving_twice_as_long(speed_mps, yaw_rate, gap_s):
+def test_driving_twice_on_a_circle_is_driving_twice_as_long(speed_mps, yaw_rate, dt_s):
     """The chord is shorter than the arc, so the speed is scaled to the same arc."""
 
     def chord_T(gap: float) -> torch.Tensor:
@@ -29,7 +29,7 @@ def test_driving_twice_on_a_circle_is_driving_twice_as_long(speed_mps, yaw_rate,
         chord_mps = speed_mps * float(np.sinc(half / np.pi))
         return drive(*(torch.tensor(x, dtype=torch.float64) for x in (chord_mps, yaw_rate, gap)))
 
-    torch.testing.assert_close(chord_T(gap_s) @ chord_T(gap_s), chord_T(2 * gap_s))
+    torch.testing.assert_close(chord_T(dt_s) @ chord_T(dt_s), chord_T(2 * dt_s))
 
 
 def test_looking_into_a_source_is_projecting_into_where_that_camera_was():

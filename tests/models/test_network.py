@@ -69,7 +69,7 @@ def part(inputs: Inputs, run: slice) -> Inputs:
         inputs,
         images=inputs.images[:, run],
         present=inputs.present[:, run],
-        gap_s=inputs.gap_s[:, run],
+        dt_s=inputs.dt_s[:, run],
     )
 
 
@@ -114,7 +114,7 @@ def test_order_of_cameras_is_free(model):
         inputs.rays.flip(1),
         inputs.K.flip(1),
         inputs.ego_T_cam.flip(1),
-        inputs.gap_s,
+        inputs.dt_s,
         inputs.calibrated.flip(1),
     )
     with torch.no_grad():
@@ -130,7 +130,7 @@ def test_a_missing_camera_has_no_depth_and_its_pixels_do_not_leak(model):
     prediction = streamer.step(StreamFrame([frame, None], 0.0))
     assert np.isfinite(prediction.depth_m[0]).all()
     assert np.isnan(prediction.depth_m[1]).all()
-    assert prediction.last_T_ego is None
+    assert prediction.prev_T_curr is None
     inputs = make_inputs(t=1)
     hidden = dataclasses.replace(inputs, present=torch.tensor([[[True, False]]]))
     other = dataclasses.replace(hidden, images=hidden.images.clone())
@@ -172,8 +172,8 @@ def test_parts_that_are_switched_off_are_not_felt(model):
     turned = dataclasses.replace(zoomed, rays=inputs.rays.flip(1))
     with torch.no_grad():
         # The ego sweep still joins all views, and through it alone the depth of one is moved.
-        first = dataclasses.replace(inputs, gap_s=torch.zeros(1, 3))
-        second = dataclasses.replace(elsewhere, gap_s=torch.zeros(1, 3))
+        first = dataclasses.replace(inputs, dt_s=torch.zeros(1, 3))
+        second = dataclasses.replace(elsewhere, dt_s=torch.zeros(1, 3))
         a, b = blind(first)[0].log_depth, blind(second)[0].log_depth
         torch.testing.assert_close(a[:, :, 0], b[:, :, 0])
         assert not torch.allclose(model(first)[0].log_depth[:, :, 0], b[:, :, 0])
@@ -195,8 +195,8 @@ def test_without_memory_only_the_last_frame_tells(model):
     changed.images[:, :2] = 0.1
     still = torch.zeros(1, 4)  # the ego sweep remembers rates; frames at once have none
     with torch.no_grad():
-        a, _ = forgetful(dataclasses.replace(inputs, gap_s=still))
-        b, state = forgetful(dataclasses.replace(changed, gap_s=still))
+        a, _ = forgetful(dataclasses.replace(inputs, dt_s=still))
+        b, state = forgetful(dataclasses.replace(changed, dt_s=still))
     torch.testing.assert_close(a.log_depth[:, 3], b.log_depth[:, 3])
     assert not torch.allclose(a.log_depth[:, 2], b.log_depth[:, 2])
     assert [m.shape[1] for m in state.memory] == [0, 0]
@@ -215,7 +215,7 @@ def test_stream_state_restores_exactly(model):
     second.load_state(first.save_state())
     a, b = first.step(frames[3]), second.step(frames[3])
     np.testing.assert_array_equal(a.depth_m, b.depth_m)
-    np.testing.assert_array_equal(a.last_T_ego, b.last_T_ego)
+    np.testing.assert_array_equal(a.prev_T_curr, b.prev_T_curr)
 
 
 def test_ground_channel_is_the_inverse_depth_of_the_ground():

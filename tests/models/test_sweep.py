@@ -73,13 +73,13 @@ def test_what_no_car_can_do_is_not_believed_and_the_order_of_frames_matters():
     """Two speeds are as likely by what is seen; the one near the last speed is taken."""
     rates = hypotheses((5.0, 15.0), (0.0,), torch.zeros(1)).expand(1, 3, 2, 2)
     votes = torch.tensor([[[0.0, 0.0], [4.0, 0.0], [0.0, 0.5]]])
-    gap_s = torch.tensor([[0.0, 0.5, 0.5]])
-    best, _, _ = follow(votes, rates, gap_s, torch.zeros(1, 3))
+    dt_s = torch.tensor([[0.0, 0.5, 0.5]])
+    best, _, _ = follow(votes, rates, dt_s, torch.zeros(1, 3))
     assert float(best[0, 0, 0]) == 10.0  # nothing seen, nothing known
     assert float(best[0, 2, 0]) < 6.0
-    alone, _, _ = follow(votes[:, 2:], rates[:, 2:], gap_s[:, 2:], torch.zeros(1, 3))
+    alone, _, _ = follow(votes[:, 2:], rates[:, 2:], dt_s[:, 2:], torch.zeros(1, 3))
     assert float(alone[0, 0, 0]) > 10.0
-    streamed, _, _ = follow(votes[:, 2:], rates[:, 2:], gap_s[:, 2:], _after(votes))
+    streamed, _, _ = follow(votes[:, 2:], rates[:, 2:], dt_s[:, 2:], _after(votes))
     torch.testing.assert_close(streamed[0, 0], best[0, 2])
 
 

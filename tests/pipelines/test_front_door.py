@@ -71,7 +71,7 @@ def test_a_stream_of_ones_own_images_is_what_process_stores(drive, finished):
         for own, camera in zip(prediction.cameras, log.rig.cameras, strict=True):
             np.testing.assert_array_equal(own.K, camera.K)
         if i:
-            np.testing.assert_allclose(prediction.last_T_ego, stored.last_T_ego, atol=1e-6)
+            np.testing.assert_allclose(prediction.prev_T_curr, stored.prev_T_curr, atol=1e-6)
 
 
 def test_a_single_frame_of_numpy_or_torch_gives_the_same(drive):

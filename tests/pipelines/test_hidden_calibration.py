@@ -20,9 +20,9 @@ def answer(rig: Rig, calibration: str) -> np.ndarray:
     settings = settings_for(Path("."), calibration=calibration, precision="fp32")
     streamer = load_system(settings).stream(rig, settings)
     rng = np.random.default_rng(0)
-    for gap_s in (0.0, 0.5):
+    for dt_s in (0.0, 0.5):
         images = [rng.integers(0, 255, (*SIZE_HW, 3)).astype(np.uint8) for _ in rig.cameras]
-        prediction = streamer.step(StreamFrame(images, gap_s))
+        prediction = streamer.step(StreamFrame(images, dt_s))
     return prediction.depth_m
 
 

@@ -44,4 +44,4 @@ def test_ones_own_images_are_answered_as_the_readme_says():
     last = names["prediction"]
     assert last.depth_m.shape == (1, 256, 448)
     assert last.cameras[0].K[0, 0] == pytest.approx(1250 * 448 / 1575)
-    assert last.last_T_ego.shape == (4, 4)
+    assert last.prev_T_curr.shape == (4, 4)

@@ -36,7 +36,7 @@ from driv3r.store.verify import verify
 from driv3r.types import Camera, Rig
 
 SIZE_HW = (48, 64)
-MOTION = from_rotvec(np.array([0, 0, 0.02]), np.array([2.5, 0.03, 0]))  # last_T_ego
+MOTION = from_rotvec(np.array([0, 0, 0.02]), np.array([2.5, 0.03, 0]))  # prev_T_curr
 DIS = choose_flow("dis", torch.device("cpu"))
 UNITS = (3.0, 0.4)  # the oracle's lengths are metres times these
 
@@ -103,12 +103,12 @@ def test_units_become_metres_and_the_cars_motion_is_found(given):
         looker, rig, torch.device("cpu"), ScaleEstimator(rig), FlowMotionSegmenter(rig, DIS)
     )
     first = streamer.step(make_frame(0, given))
-    assert first.last_T_ego is None
+    assert first.prev_T_curr is None
     second = streamer.step(make_frame(1, given))
     for v, camera in enumerate(rig.cameras):
         truth = see_ground(camera)[..., 2]
         np.testing.assert_allclose(second.depth_m[v], truth, rtol=0.02)
-    np.testing.assert_allclose(second.last_T_ego, MOTION, atol=0.06)
+    np.testing.assert_allclose(second.prev_T_curr, MOTION, atol=0.06)
     np.testing.assert_allclose(second.sigma, 0.05, rtol=1e-6)
 
 
@@ -126,7 +126,7 @@ def test_a_missing_camera_is_left_out_and_the_state_restores_exactly():
     two.load_state(one.save_state())
     a, b = one.step(make_frame(1)), two.step(make_frame(1))
     np.testing.assert_array_equal(a.depth_m, b.depth_m)
-    np.testing.assert_array_equal(a.last_T_ego, b.last_T_ego)
+    np.testing.assert_array_equal(a.prev_T_curr, b.prev_T_curr)
     frame = make_frame(2)
     gone = one.step(replace(frame, images=[None, frame.images[1]]))
     assert np.isnan(gone.depth_m[0]).all()
@@ -228,8 +228,8 @@ def test_a_systems_state_restores_exactly(name, aligner, tiny_system):
     system = load_system(settings)
     rng = np.random.default_rng(0)
     frames = [
-        StreamFrame([rng.integers(0, 255, (64, 112, 3)).astype(np.uint8) for _ in "ab"], gap_s)
-        for gap_s in (0.0, 0.5, 0.5)
+        StreamFrame([rng.integers(0, 255, (64, 112, 3)).astype(np.uint8) for _ in "ab"], dt_s)
+        for dt_s in (0.0, 0.5, 0.5)
     ]
     one, two = system.stream(rig, settings), system.stream(rig, settings)
     for frame in frames[:2]:
@@ -237,7 +237,7 @@ def test_a_systems_state_restores_exactly(name, aligner, tiny_system):
     two.load_state(one.save_state())
     a, b = one.step(frames[2]), two.step(frames[2])
     np.testing.assert_array_equal(a.depth_m, b.depth_m)
-    assert (a.last_T_ego is None) == (b.last_T_ego is None)
+    assert (a.prev_T_curr is None) == (b.prev_T_curr is None)
 
 
 def prepare_rig_at(rig: Rig, size_hw: tuple[int, int]) -> Rig:

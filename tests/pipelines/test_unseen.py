@@ -254,8 +254,8 @@ def test_the_origin_of_the_ego_frame_may_be_above_the_road(tiny_world):
     (plain, road), (high, same_road) = answers
     np.testing.assert_allclose(same_road, road, rtol=1e-6)
     np.testing.assert_allclose(high.depth_m, plain.depth_m, rtol=1e-4)
-    found = invert(up) @ high.last_T_ego @ up
-    np.testing.assert_allclose(found, plain.last_T_ego, atol=1e-5)
+    found = invert(up) @ high.prev_T_curr @ up
+    np.testing.assert_allclose(found, plain.prev_T_curr, atol=1e-5)
 
 
 def test_generated_data_are_said_to_be(finished):

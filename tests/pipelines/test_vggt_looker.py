@@ -141,12 +141,12 @@ def test_it_runs_behind_the_interface_of_our_own_network(network):
         start(network), rig, torch.device("cpu"), ScaleEstimator(rig), FlowMotionSegmenter(rig, DIS)
     )
     rng = np.random.default_rng(0)
-    for gap_s in (0.0, 0.5):
+    for dt_s in (0.0, 0.5):
         images = [rng.integers(0, 255, (*SIZE_HW, 3)).astype(np.uint8) for _ in rig.cameras]
-        prediction = streamer.step(StreamFrame([None, *images[1:]], gap_s))
+        prediction = streamer.step(StreamFrame([None, *images[1:]], dt_s))
     assert np.isnan(prediction.depth_m[0]).all()
     assert np.isfinite(prediction.depth_m[1:]).all()
-    assert prediction.last_T_ego is not None
+    assert prediction.prev_T_curr is not None
 
 
 def test_weights_under_the_systems_name_are_run_by_it(monkeypatch, tmp_path, network):

@@ -91,7 +91,7 @@ def make_record(frame: int, seconds: float = 0.5, attempts: int = 1) -> FrameRec
             depth_m=depth_m,
             sigma=sigma,
             motion=motion,
-            last_T_ego=pose[V] if frame else None,
+            prev_T_curr=pose[V] if frame else None,
         ),
         status="partial" if absent else "ok",
         reasons=("CAM_1: no image",) if absent else (),

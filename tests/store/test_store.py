@@ -36,10 +36,10 @@ def test_predictions_return_within_the_codes_errors(made):
         np.testing.assert_allclose(got.sigma, put.sigma, rtol=0.019)
         np.testing.assert_allclose(got.motion, put.motion, atol=1 / 507)
         assert np.array_equal(store.depth_m(frame, 1), got.depth_m[1], equal_nan=True)
-        if put.last_T_ego is None:
-            assert got.last_T_ego is None
+        if put.prev_T_curr is None:
+            assert got.prev_T_curr is None
         else:
-            assert np.array_equal(put.last_T_ego, got.last_T_ego)
+            assert np.array_equal(put.prev_T_curr, got.prev_T_curr)
     assert store.valid_reason(0, 0)[0, :5].tolist() == [2, 3, 3, 3, 0]
     assert (store.valid_reason(*logs.ABSENT) == 1).all()
 
@@ -57,7 +57,7 @@ def test_a_written_frame_is_read_back_as_the_finished_log_has_it(made, tmp_path)
             assert np.array_equal(getattr(got, name), getattr(given, name), equal_nan=True), name
         for name in ("status", "reasons", "seconds", "input_hash", "attempts"):
             assert getattr(got, name) == getattr(given, name)
-        assert np.array_equal(got.prediction.last_T_ego, given.prediction.last_T_ego)
+        assert np.array_equal(got.prediction.prev_T_curr, given.prediction.prev_T_curr)
     with pytest.raises(StoreError, match="frame 1 is not written"):
         writer.read_frame(1)
 
@@ -126,7 +126,7 @@ def test_points_world_are_the_closed_form(tmp_path):
 
 def test_plain_zarr_reads_the_documented_arrays(made):
     group = zarr.open_group(made, mode="r")
-    assert group.attrs["schema"] == "driv3r/2"
+    assert group.attrs["schema"] == "driv3r/3"
     assert group.attrs["state"] == "complete"
     depth = group["views/depth"]
     assert (depth.dtype, depth.shape) == (np.uint16, (logs.T, logs.V, logs.H, logs.W))
@@ -139,7 +139,7 @@ def test_plain_zarr_reads_the_documented_arrays(made):
     names = {name for name, item in group.members(max_depth=None) if isinstance(item, zarr.Array)}
     assert names >= {
         "frames/time_us", "frames/status", "frames/is_keyframe", "frames/world_T_ego", "rig/K",
-        "rig/ego_T_cam", "poses/time_cam_us", "poses/world_T_ego", "poses/last_T_ego",
+        "rig/ego_T_cam", "poses/time_cam_us", "poses/world_T_ego", "poses/prev_T_curr",
         "views/depth", "views/sigma", "views/dynamic_prob", "views/valid_reason", "static/index",
         "static/hits", "static/weight", "static/rgb", "dynamic/track_id", "eval/nuscenes/abs_rel",
     }  # fmt: skip

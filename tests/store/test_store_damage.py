@@ -96,7 +96,7 @@ def test_open_refuses_the_incomplete_the_foreign_and_the_absent(sealed, copied, 
     root = json.loads((copied / "zarr.json").read_bytes())
     root["attributes"]["schema"] = "driv3r/9"
     (copied / "zarr.json").write_text(json.dumps(root))
-    with pytest.raises(StoreError, match="schema 'driv3r/9'.*'driv3r/2'"):
+    with pytest.raises(StoreError, match="schema 'driv3r/9'.*'driv3r/3'"):
         LogStore.open(copied)
 
 
@@ -159,7 +159,7 @@ def test_verify_notices_a_flipped_bit_in_any_file_and_never_raises(made, copied)
     [
         ("frames/world_T_ego", (1, 0, 0), 2.0, "world_T_ego: frame 1 is not a rigid"),
         ("poses/world_T_ego", (3, 1), np.nan, "frame 3 view 1 is not a rigid"),
-        ("poses/last_T_ego", (2, 1, 1), 7.0, "last_T_ego: frame 2"),
+        ("poses/prev_T_curr", (2, 1, 1), 7.0, "prev_T_curr: frame 2"),
         ("views/valid_reason", (0, 0), 0, "valid_reason: frame 0 view 0 disagrees"),
         ("static/index", (0, 0), 9999, "not in Morton order"),
         ("dynamic/points_state", 0, 77, "states that are not there"),

@@ -15,7 +15,7 @@ def drive(speed_mps: float, yaw_rate: float = 0.0) -> np.ndarray:
 
 def test_first_of_a_log_is_the_networks_own():
     belief = MotionFilter(MotionConfig()).expect(drive(10.0, 0.1), GAP_S)
-    np.testing.assert_array_equal(belief.last_T_ego, drive(10.0, 0.1))
+    np.testing.assert_array_equal(belief.prev_T_curr, drive(10.0, 0.1))
     config = MotionConfig()
     ahead_m = (config.speed_share * 10.0 + config.speed_mps) * GAP_S
     assert belief.information[3, 3] == pytest.approx(ahead_m**-2)
@@ -29,7 +29,7 @@ def test_speeds_are_weighed_by_their_variances():
     network = (config.speed_share * 12.0 + config.speed_mps) ** 2
     kept = (config.change_mps2 * GAP_S) ** 2
     expected = (12.0 * kept + 20.0 * network) / (kept + network)
-    assert belief.last_T_ego[0, 3] / GAP_S == pytest.approx(expected, rel=1e-6)
+    assert belief.prev_T_curr[0, 3] / GAP_S == pytest.approx(expected, rel=1e-6)
     variance = 1 / (1 / kept + 1 / network)
     assert np.linalg.inv(belief.information)[3, 3] / GAP_S**2 == pytest.approx(variance, rel=1e-5)
 
@@ -38,7 +38,7 @@ def test_an_unsure_past_is_forgotten():
     follower = MotionFilter(MotionConfig())
     follower.keep(GaussianPose(drive(20.0), np.eye(6) * 1e-6), GAP_S)
     belief = follower.expect(drive(12.0), GAP_S)
-    np.testing.assert_allclose(belief.last_T_ego, drive(12.0), atol=1e-3)
+    np.testing.assert_allclose(belief.prev_T_curr, drive(12.0), atol=1e-3)
 
 
 def test_state_round_trip():
@@ -48,7 +48,7 @@ def test_state_round_trip():
     for follower in (a, b):
         follower.expect(drive(5.0), GAP_S)
     np.testing.assert_array_equal(
-        a.expect(drive(5.0), GAP_S).last_T_ego, b.expect(drive(5.0), GAP_S).last_T_ego
+        a.expect(drive(5.0), GAP_S).prev_T_curr, b.expect(drive(5.0), GAP_S).prev_T_curr
     )
     b.load_state(MotionFilter(MotionConfig()).save_state())
-    np.testing.assert_array_equal(b.expect(drive(5.0), GAP_S).last_T_ego, drive(5.0))
+    np.testing.assert_array_equal(b.expect(drive(5.0), GAP_S).prev_T_curr, drive(5.0))

@@ -31,7 +31,7 @@ from driv3r.types import Prediction, Rig
 
 SIZE_HW = (256, 448)
 GAP_S = 0.5
-MOTION = from_rotvec(np.array([0.004, -0.006, 0.08]), np.array([4.0, 0.25, 0.03]))  # last_T_ego
+MOTION = from_rotvec(np.array([0.004, -0.006, 0.08]), np.array([4.0, 0.25, 0.03]))  # prev_T_curr
 PX = 2.0
 
 
@@ -51,7 +51,7 @@ class Seen(NamedTuple):
 
 
 class Street(NamedTuple):
-    """Two surround frames GAP_S apart with exact depth, and the true last_T_ego."""
+    """Two surround frames GAP_S apart with exact depth, and the true prev_T_curr."""
 
     rig: Rig
     frames: list[Seen]
@@ -85,9 +85,9 @@ def solve(rig, seen):
     return invert(refine_motion(rig, seen, best, PX))
 
 
-def errors_of(last_T_ego, truth):
+def errors_of(prev_T_curr, truth):
     """Translation error in metres and rotation error in degrees."""
-    error = invert(truth) @ last_T_ego
+    error = invert(truth) @ prev_T_curr
     return np.linalg.norm(error[:3, 3]), np.degrees(angle_rad(error))
 
 
@@ -155,9 +155,9 @@ def run(rig, frames: list[Seen], prior, config=None):
     return odometry.step(*frames[1].given(rig), GAP_S, prior)
 
 
-def assert_close(last_T_ego, truth, share=0.05, turn_deg=0.4):
-    assert last_T_ego is not None
-    shift_m, angle_deg = errors_of(last_T_ego, truth)
+def assert_close(prev_T_curr, truth, share=0.05, turn_deg=0.4):
+    assert prev_T_curr is not None
+    shift_m, angle_deg = errors_of(prev_T_curr, truth)
     assert shift_m < share * np.linalg.norm(truth[:3, 3])
     assert angle_deg < turn_deg
 

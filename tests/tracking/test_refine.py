@@ -32,7 +32,7 @@ class Drive(NamedTuple):
     images: list[list[np.ndarray]]
     depth_m: list[np.ndarray]
     predictions: list[Prediction]
-    last_T_ego: list[np.ndarray]
+    prev_T_curr: list[np.ndarray]
 
 
 def err_smoothly(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -63,14 +63,14 @@ def drive() -> Drive:
         ground = np.abs(heights) < 0.2  # which networks know well
         stated = np.where(ground, depths[-1], depths[-1] * wrong).astype(np.float32)
         sigma = np.where(ground, 0.03, SIGMA).astype(np.float32)
-        last_T_ego = None
+        prev_T_curr = None
         if i:
             true = invert(world.ego.world_T_ego(TIMES_S[i - 1])) @ world.ego.world_T_ego(time_s)
             motions.append(true)
-            last_T_ego = from_rotvec(np.array([0, 0, 0.003]), np.zeros(3)) @ true
-            last_T_ego[:3, 3] *= 1.2
+            prev_T_curr = from_rotvec(np.array([0, 0, 0.003]), np.zeros(3)) @ true
+            prev_T_curr[:3, 3] *= 1.2
         predictions.append(
-            Prediction(small.cameras, stated, sigma, moving.astype(np.float32), last_T_ego)
+            Prediction(small.cameras, stated, sigma, moving.astype(np.float32), prev_T_curr)
         )
     return Drive(rig, images, depths, predictions, motions)
 
@@ -87,7 +87,7 @@ def run(drive: Drive, known: bool = False, config: RefineConfig | None = None) -
     refiner = TrackRefiner(drive.rig, config)
     out = []
     for i, (images, prediction) in enumerate(zip(drive.images, drive.predictions, strict=True)):
-        truth = drive.last_T_ego[i - 1] if known and i else None
+        truth = drive.prev_T_curr[i - 1] if known and i else None
         out.append(refiner.step(images, prediction, GAP_S if i else 0.0, truth))
     return out
 
@@ -106,7 +106,7 @@ def test_depth_and_motion_come_nearer_the_truth(drive: Drive):
         still = wrong & (drive.predictions[i].motion < 0.5)
         before.append(abs_rel(drive.predictions[i].depth_m, drive.depth_m[i], still))
         after.append(abs_rel(refined[i].depth_m, drive.depth_m[i], still))
-        found, truth = refined[i].last_T_ego, drive.last_T_ego[i - 1]
+        found, truth = refined[i].prev_T_curr, drive.prev_T_curr[i - 1]
         assert found is not None
         off = invert(truth) @ found
         assert np.linalg.norm(off[:3, 3]) < 0.04 * np.linalg.norm(truth[:3, 3])
@@ -137,7 +137,7 @@ def test_sigma_shrinks_where_tracks_tell_and_stays_true(drive: Drive):
 def test_a_known_motion_is_used_and_not_looked_for(drive: Drive):
     refined = run(drive, known=True)
     for mine, given in zip(refined, drive.predictions, strict=True):
-        assert mine.last_T_ego is given.last_T_ego
+        assert mine.prev_T_curr is given.prev_T_curr
 
 
 def test_a_missing_camera_is_left_as_it_is(drive: Drive):
@@ -169,9 +169,9 @@ def test_nothing_to_see_leaves_depth_and_keeps_the_motion(drive: Drive):
     refiner.step(grey, drive.predictions[0], 0.0)
     refined = refiner.step(grey, drive.predictions[1], GAP_S)
     np.testing.assert_array_equal(refined.depth_m, drive.predictions[1].depth_m)
-    assert refined.last_T_ego is not None
-    assert drive.predictions[1].last_T_ego is not None
-    np.testing.assert_allclose(refined.last_T_ego, drive.predictions[1].last_T_ego, atol=1e-9)
+    assert refined.prev_T_curr is not None
+    assert drive.predictions[1].prev_T_curr is not None
+    np.testing.assert_allclose(refined.prev_T_curr, drive.predictions[1].prev_T_curr, atol=1e-9)
 
 
 def test_state_round_trip_gives_the_same_next_answer(drive: Drive):
@@ -181,7 +181,7 @@ def test_state_round_trip_gives_the_same_next_answer(drive: Drive):
     resumed.load_state({name: array.copy() for name, array in going.save_state().items()})
     a, b = (r.step(drive.images[3], drive.predictions[3], GAP_S) for r in (going, resumed))
     np.testing.assert_array_equal(a.depth_m, b.depth_m)
-    np.testing.assert_array_equal(a.last_T_ego, b.last_T_ego)
+    np.testing.assert_array_equal(a.prev_T_curr, b.prev_T_curr)
     fresh = TrackRefiner(drive.rig)
     fresh.load_state(TrackRefiner(drive.rig).save_state())
     assert fresh.step(drive.images[0], drive.predictions[0], 0.0) is drive.predictions[0]
@@ -192,11 +192,11 @@ def test_state_round_trip_gives_the_same_next_answer(drive: Drive):
 def test_triangulation_of_exact_tracks_gives_the_error_itself():
     rng = np.random.default_rng(4)
     camera = make_rig(SIZE_HW).cameras[1]
-    last_T_ego = from_rotvec(np.array([0.01, -0.005, 0.06]), np.array([4.0, 0.2, 0.05]))
+    prev_T_curr = from_rotvec(np.array([0.01, -0.005, 0.06]), np.array([4.0, 0.2, 0.05]))
     uv = rng.uniform((40, 40), (400, 210), (300, 2))
     truth = unproject(camera, uv) * rng.uniform(5, 30, (300, 1))
     error = rng.normal(0, 0.2, 300)
-    last_T_cam = invert(camera.ego_T_cam) @ last_T_ego @ camera.ego_T_cam
+    last_T_cam = invert(camera.ego_T_cam) @ prev_T_curr @ camera.ego_T_cam
     there = apply(last_T_cam, truth)
     _, ahead, inside = project(camera, there)
     stated = apply(camera.ego_T_cam, truth * np.exp(-error)[:, None])
@@ -206,7 +206,7 @@ def test_triangulation_of_exact_tracks_gives_the_error_itself():
         np.ones(int(inside.sum()), int),
         np.full(int(inside.sum()), 0.2),
     )
-    measured = triangulate(camera, seen, last_T_ego, TriangulationConfig())
+    measured = triangulate(camera, seen, prev_T_curr, TriangulationConfig())
     assert len(measured.error) > 0.9 * inside.sum() > 30
     stated_cam = apply(invert(camera.ego_T_cam), stated[inside])
     nearest = np.linalg.norm(stated_cam[:, None] - measured.points_cam, axis=2).argmin(0)

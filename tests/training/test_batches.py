@@ -57,7 +57,7 @@ def test_a_whole_batch_is_the_clip(clip):
     np.testing.assert_allclose(inputs.images[0], np.moveaxis(clip.images, -1, -3) / 255, atol=1e-6)
     np.testing.assert_allclose(targets.depth_m[0], clip.depth_m, rtol=1e-3)  # float16
     np.testing.assert_array_equal(targets.moving[0], clip.moving)
-    np.testing.assert_allclose(inputs.gap_s[0], np.diff(clip.time_us, prepend=0) * 1e-6 * [0, 1, 1])
+    np.testing.assert_allclose(inputs.dt_s[0], np.diff(clip.time_us, prepend=0) * 1e-6 * [0, 1, 1])
     for rays, camera in zip(inputs.rays[0], clip.cameras, strict=True):
         np.testing.assert_allclose(rays, encode_rays(camera), atol=1e-5)
     for v, camera in enumerate(clip.cameras):

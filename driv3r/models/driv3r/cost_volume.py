@@ -119,22 +119,22 @@ class CostVolume(nn.Module):
         self,
         views: Views,
         depth_m: Float[Tensor, "b t v n"],
-        last_T_ego: Float[Tensor, "b t 4 4"],
+        prev_T_curr: Float[Tensor, "b t 4 4"],
     ) -> MatchingCosts:
         """Costs of cells that are expected at `depth_m`."""
         with exact(depth_m):
-            return build_cost_volume(views, depth_m, last_T_ego, self.neighbours)
+            return build_cost_volume(views, depth_m, prev_T_curr, self.neighbours)
 
 
 def build_cost_volume(
     views: Views,
     depth_m: Float[Tensor, "b t v n"],
-    last_T_ego: Float[Tensor, "b t 4 4"],
+    prev_T_curr: Float[Tensor, "b t 4 4"],
     neighbours: int = NEIGHBOURS,
 ) -> MatchingCosts:
     """See CostVolume."""
     cells = pool(views.now), pool(views.sweep_now)
-    sources = list_sources(views, last_T_ego[:, :, None], neighbours)
+    sources = list_sources(views, prev_T_curr[:, :, None], neighbours)
     costs = [correlate_source(cells, source, views) for source in sources]
     own, total = costs[0], torch.stack([cost.seen for cost in costs]).sum(0).float()
     seen = total.clamp(min=1)
@@ -147,7 +147,7 @@ def build_cost_volume(
         seen=total / len(costs),
         prev_correlation=prev * (views.known & views.last_known)[..., None, None],
         parallax=_measure_parallax(own),
-        best_match_offset=_match_anywhere(cells[0], own, views, last_T_ego, depth_m),
+        best_match_offset=_match_anywhere(cells[0], own, views, prev_T_curr, depth_m),
         sweep_mean=torch.stack([cost.sweep for cost in costs]).sum(0) / seen,
         sweep_best=best,
         sweep_prev=own.sweep,
@@ -175,10 +175,10 @@ def _measure_parallax(own: SourceCosts) -> Float[Tensor, "b t v n r"]:
 
 @torch.no_grad()
 def _match_anywhere(
-    cells: Tensor, own: SourceCosts, views: Views, last_T_ego: Tensor, expected_m: Tensor
+    cells: Tensor, own: SourceCosts, views: Views, prev_T_curr: Tensor, expected_m: Tensor
 ) -> Float[Tensor, "b t v n 4"]:
     lenses = views.lenses
-    expected = reproject(lenses, lenses, last_T_ego[:, :, None], expected_m[..., None])[..., 0, :]
+    expected = reproject(lenses, lenses, prev_T_curr[:, :, None], expected_m[..., None])[..., 0, :]
     there = lies_inside(expected, lenses.size_hw) & (views.known & views.last_known)[..., None]
     volume = correlate(cells, pool(views.last))
     return find_best_match(volume, own.pretrained.amax(-1), expected) * there[..., None]
@@ -203,17 +203,17 @@ def find_best_match(
 
 
 def list_sources(
-    views: Views, last_T_ego: Float[Tensor, "b t 1 4 4"], neighbours: int
+    views: Views, prev_T_curr: Float[Tensor, "b t 1 4 4"], neighbours: int
 ) -> list[Source]:
     """The camera's own previous image, then each neighbour's previous and present ones."""
-    still = torch.eye(4, device=last_T_ego.device).expand_as(last_T_ego)
+    still = torch.eye(4, device=prev_T_curr.device).expand_as(prev_T_curr)
     maps = (views.last, views.sweep_last, views.now, views.sweep_now)
     last, sweep_last, now, sweep_now = (centre(x) for x in maps)
-    sources = [Source(views.lenses, last, sweep_last, views.last_known, last_T_ego)]
+    sources = [Source(views.lenses, last, sweep_last, views.last_known, prev_T_curr)]
     for index in find_neighbours(views.lenses.ego_T_cam, views.told, neighbours):
         lenses = views.lenses.take(index)
         for pretrained, sweep, known, motion in (
-            (last, sweep_last, views.last_known, last_T_ego),
+            (last, sweep_last, views.last_known, prev_T_curr),
             (now, sweep_now, views.known, still),
         ):
             pretrained, sweep, known = (take_views(x, index, 2) for x in (pretrained, sweep, known))

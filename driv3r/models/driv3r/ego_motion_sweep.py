@@ -42,7 +42,7 @@ class EgoMotionSweep(nn.Module):
         views: Views,
         depth_m: Float[Tensor, "b t v n"],
         doubt: Float[Tensor, "b t v n"],
-        gap_s: Float[Tensor, "b t"],
+        dt_s: Float[Tensor, "b t"],
         before: Float[Tensor, "b 3"],
     ) -> tuple[Float[Tensor, "b t 2"], Float[Tensor, "b t k"], Float[Tensor, "b 3"]]:
         """(speed, yaw rate), the coarse hypotheses' log probabilities, and the next `before`.
@@ -52,21 +52,21 @@ class EgoMotionSweep(nn.Module):
         """
         weights = self.weight(tokens).float().sigmoid()
         with exact(depth_m):
-            return self._sweep(weights, views, depth_m, doubt, gap_s, before)
+            return self._sweep(weights, views, depth_m, doubt, dt_s, before)
 
-    def _sweep(self, weights, views: Views, depth_m, doubt, gap_s, before):
-        shape, size_hw = gap_s.shape, views.lenses.size_hw
+    def _sweep(self, weights, views: Views, depth_m, doubt, dt_s, before):
+        shape, size_hw = dt_s.shape, views.lenses.size_hw
         step = round((depth_m.shape[-1] / weights.shape[-2]) ** 0.5)
         volume = correlate(views.features[..., ::step, ::step], views.last_features)
         volume = volume * (views.known & views.last_known)[..., None, None, None]
         depth_m, doubt = (thin(x, size_hw, step, -1).flatten(0, 1) for x in (depth_m, doubt))
         depths_m = depth_m[..., None] * (doubt[..., None] * doubt.new_tensor(DOUBTS)).exp()
-        scene = (volume, depths_m[:, None], views.lenses.thin(step), gap_s.flatten()[:, None])
+        scene = (volume, depths_m[:, None], views.lenses.thin(step), dt_s.flatten()[:, None])
         weights = weights.flatten(0, 1)[:, None]
-        rates = hypotheses(SPEEDS_MPS, YAW_RATES, depth_m).expand(gap_s.numel(), 1, -1, -1)
+        rates = hypotheses(SPEEDS_MPS, YAW_RATES, depth_m).expand(dt_s.numel(), 1, -1, -1)
         votes = self.votes(rates, weights[..., 0], *scene).unflatten(0, shape)[:, :, 0]
         rates = rates[:, 0].unflatten(0, shape)
-        best, chances, before = follow(votes, rates, gap_s, before)
+        best, chances, before = follow(votes, rates, dt_s, before)
         fine = best.detach()[..., None, :] + hypotheses(FINE_SPEEDS_MPS, FINE_YAW_RATES, depth_m)
         votes = self.votes(fine.flatten(0, 1)[:, None], weights[..., 1], *scene)
         votes = votes.unflatten(0, shape)[:, :, 0]
@@ -84,13 +84,13 @@ class HypothesisVotes(nn.Module):
         volume: Float[Tensor, "b t v n y x"],
         depths_m: Float[Tensor, "b t v n d"],
         lenses: CellRays,
-        gap_s: Float[Tensor, "b t"],
+        dt_s: Float[Tensor, "b t"],
     ) -> Float[Tensor, "b t k"]:
         """Votes, where each cell may be at any of `depths_m`."""
-        last_T_ego = drive(rates[..., 0], rates[..., 1], gap_s[..., None].expand(rates.shape[:-1]))
+        prev_T_curr = drive(rates[..., 0], rates[..., 1], dt_s[..., None].expand(rates.shape[:-1]))
         seen = []
         for depth_m in depths_m.split(1, -1):
-            pixels = reproject(lenses, lenses, last_T_ego, depth_m)
+            pixels = reproject(lenses, lenses, prev_T_curr, depth_m)
             seen.append(read_volume(volume, pixels, lenses.size_hw))
         evidence = torch.stack(seen).logsumexp(0).log_softmax(-1)
         return torch.einsum("btvn,btvnk->btk", weights, evidence)
@@ -99,17 +99,17 @@ class HypothesisVotes(nn.Module):
 def follow(
     votes: Float[Tensor, "b t k"],
     rates: Float[Tensor, "b t k 2"],
-    gap_s: Float[Tensor, "b t"],
+    dt_s: Float[Tensor, "b t"],
     before: Float[Tensor, "b 3"],
 ) -> tuple[Float[Tensor, "b t 2"], Float[Tensor, "b t k"], Float[Tensor, "b 3"]]:
     """Mean rate and log chances of each frame given the one before, and the next `before`."""
     best, chances = [], []
     for t in range(votes.shape[1]):
-        most = (gap_s[:, t, None, None] * votes.new_tensor(PLAUSIBLE)).clamp(min=1e-3)
+        most = (dt_s[:, t, None, None] * votes.new_tensor(PLAUSIBLE)).clamp(min=1e-3)
         strange = ((rates[:, t] - before[:, None, :2]).abs() / most).sum(-1)
         chances.append((votes[:, t] - before[:, 2:] * strange).log_softmax(-1))
         best.append(torch.einsum("bk,bki->bi", chances[-1].exp(), rates[:, t]))
-        before = torch.cat([best[-1].detach(), (gap_s[:, t, None] > 0).to(votes)], dim=-1)
+        before = torch.cat([best[-1].detach(), (dt_s[:, t, None] > 0).to(votes)], dim=-1)
     return torch.stack(best, 1), torch.stack(chances, 1), before
 
 

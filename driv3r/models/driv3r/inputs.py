@@ -15,7 +15,7 @@ RAY_CHANNELS = 5
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """A batch of clips. `gap_s` is the time since the previous frame, 0 on a log's first.
+    """A batch of clips. `dt_s` is the time since the previous frame, 0 on a log's first.
 
     Of a camera that is not `calibrated`, a network must not use `rays`, `K` and `ego_T_cam`.
     """
@@ -25,7 +25,7 @@ class Inputs:
     rays: Float[Tensor, "b v 5 h w"]
     K: Float[Tensor, "b v 3 3"]
     ego_T_cam: Float[Tensor, "b v 4 4"]
-    gap_s: Float[Tensor, "b t"]
+    dt_s: Float[Tensor, "b t"]
     calibrated: Bool[Tensor, "b v"]
 
 

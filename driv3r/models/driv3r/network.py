@@ -106,10 +106,10 @@ class Driv3r(nn.Module):
         views = self._view(inputs, (features, fine, sweep), state)
         log_depth, log_sigma = coarse.detach().clamp(-5, 6).unbind(1)
         depth_m, doubt = (y.exp().flatten(1).unflatten(0, shape) for y in (log_depth, log_sigma))
-        before = inputs.gap_s.new_zeros(shape[0], 3) if state is None else state.last_rate
-        swept, chances, before = self.ego_sweep(tokens, views, depth_m, doubt, inputs.gap_s, before)
-        last_T_ego = drive(swept[..., 0].detach(), swept[..., 1].detach(), inputs.gap_s)
-        costs = self.costs(views, _alone(depth_m), _alone(last_T_ego))
+        before = inputs.dt_s.new_zeros(shape[0], 3) if state is None else state.last_rate
+        swept, chances, before = self.ego_sweep(tokens, views, depth_m, doubt, inputs.dt_s, before)
+        prev_T_curr = drive(swept[..., 0].detach(), swept[..., 1].detach(), inputs.dt_s)
+        costs = self.costs(views, _alone(depth_m), _alone(prev_T_curr))
         matched = self.ladder(x, costs, log_depth, log_sigma)
         answers = self.dense.finish(matched.features, finer[1:], matched.log_depth)
         depth, sigma, motion = (y.unflatten(0, shape) for y in answers.unbind(1))
@@ -144,7 +144,7 @@ class Driv3r(nn.Module):
         last_sweep = _shift(sweep, None if state is None else state.last_sweep)
         told = inputs.calibrated & self.config.matching
         known = inputs.present & told[:, None]
-        there = last_features.flatten(3).any(-1) & (inputs.gap_s > 0)[..., None]
+        there = last_features.flatten(3).any(-1) & (inputs.dt_s > 0)[..., None]
         frames = inputs.present.shape[1]
         return Views(
             lenses=make_lenses(inputs).repeat(frames),
@@ -164,7 +164,7 @@ class Driv3r(nn.Module):
     ) -> tuple[Float[Tensor, "b t v n c"], Memory]:
         """Tokens after attention within views, across the rig and over time."""
         tokens = grid.flatten(2).transpose(1, 2).unflatten(0, inputs.present.shape)
-        gap = self.gap(fourier(inputs.gap_s[..., None], 4))[:, :, None, None]
+        gap = self.gap(fourier(inputs.dt_s[..., None], 4))[:, :, None, None]
         tokens = tokens + gap + ~inputs.present[..., None, None] * self.missing
         tokens, kept = self.aggregator(tokens, memory)
         return self.norm(tokens), kept

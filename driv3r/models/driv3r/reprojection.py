@@ -114,10 +114,10 @@ def find_neighbours(
 
 
 def drive(
-    speed_mps: Float[Tensor, "*s"], yaw_rate: Float[Tensor, "*s"], gap_s: Float[Tensor, "*s"]
+    speed_mps: Float[Tensor, "*s"], yaw_rate: Float[Tensor, "*s"], dt_s: Float[Tensor, "*s"]
 ) -> Float[Tensor, "*s 4 4"]:
-    """last_T_ego of a car on a circle: the chord lies at half of the turn."""
-    angle, chord_m = yaw_rate * gap_s, speed_mps * gap_s
+    """prev_T_curr of a car on a circle: the chord lies at half of the turn."""
+    angle, chord_m = yaw_rate * dt_s, speed_mps * dt_s
     zero, one = torch.zeros_like(angle), torch.ones_like(angle)
     cos, sin = angle.cos(), angle.sin()
     rows = [

@@ -45,7 +45,7 @@ class StreamFrame:
     """
 
     images: Sequence[UInt8[np.ndarray, "h w 3"] | None]
-    gap_s: float
+    dt_s: float
     world_T_cam: Float[np.ndarray, "v 4 4"] | None = None
 
 
@@ -97,7 +97,7 @@ class Streamer:
             self.rays,
             self.K,
             self.ego_T_cam,
-            torch.tensor([[frame.gap_s]], dtype=torch.float32, device=self.device),
+            torch.tensor([[frame.dt_s]], dtype=torch.float32, device=self.device),
             self.calibrated,
         )
         is_first = self.state is None
@@ -111,10 +111,10 @@ class Streamer:
         absent = [image is None for image in frame.images]
         for values in maps:
             values[absent] = np.nan
-        rate = outputs.ego_rate[0, 0].double().cpu().numpy() * frame.gap_s
+        rate = outputs.ego_rate[0, 0].double().cpu().numpy() * frame.dt_s
         known = not is_first and not all(absent)  # of a blind frame the network can only guess
         motion = self._to_ego(from_rotvec(rate[3:], rate[:3])) if known else None
-        return Prediction(self.cameras, *maps, last_T_ego=motion)
+        return Prediction(self.cameras, *maps, prev_T_curr=motion)
 
     def _to_ego(self, last_T_road: Transform) -> Transform:
         """A motion of the frame on the road, as one of the ego frame above it."""
