@@ -34,13 +34,13 @@ from torch.nn import functional as F
 
 from driv3r.models.driv3r.network import Driv3r, Driv3rConfig
 from driv3r.models.driv3r.streaming import Precision, Streamer, StreamFrame
-from driv3r.models.published.geometric_priors import Known
+from driv3r.models.published.geometric_priors import GeometricPrior
 from driv3r.models.published.mvdust3r import MvDust3r
 from driv3r.models.published.pair_networks import PairNet
 from driv3r.models.published.slam3r import ImagesToPoints, LocalToWorld
 from driv3r.models.published.vggt import Vggt, VggtConfig
 from driv3r.models.published.vggt_point_tracker import TrackerConfig
-from driv3r.models.registry import MODELS, choose_model
+from driv3r.models.registry import MODELS, get_model
 from driv3r.simulator.scene.camera_rig import make_rig
 from driv3r.types import Prediction
 
@@ -60,14 +60,14 @@ def run_pair(network: nn.Module, images: Tensor) -> Any:
     """Two images, with the pointmaps, rays, depths and pose that a network asks for made up."""
     assert isinstance(network, PairNet)
     first, second = images[:1], images[1:2]
-    known = Known()
+    priors = GeometricPrior()
     if network.prior is not None:
-        known = Known(points=(first.movedim(1, -1), second.movedim(1, -1)))
-    if network.known is not None:
+        priors = GeometricPrior(points=(first.movedim(1, -1), second.movedim(1, -1)))
+    if network.prior_embedding is not None:
         first_T_second = torch.eye(4, device=images.device)[None] + 0.1
         rays = F.normalize(first, dim=1), F.normalize(second, dim=1)
-        known = Known(rays, (first[:, 0] + 2, second[:, 0] + 2), first_T_second)
-    return network(first, second, known)
+        priors = GeometricPrior(rays, (first[:, 0] + 2, second[:, 0] + 2), first_T_second)
+    return network(first, second, priors)
 
 
 def run_window(network: nn.Module, images: Tensor) -> Any:
@@ -382,7 +382,7 @@ def main(arguments: list[str] | None = None) -> None:
     session = Session(device, options.tiny, since + options.seconds, options.out)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     session.found |= {"device": name, "torch": torch.__version__}
-    wanted = [name for name in options.only.split(",") if choose_model(name)]
+    wanted = [name for name in options.only.split(",") if get_model(name)]
     for model in (m for m in MODELS if m in wanted and m not in OURS[1:]):
         session.attempt("parity", {"system": model}, partial(compare, model, device))
     for ours in (m for m in OURS[:1] if m in wanted):

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from driv3r.geometry.transforms import invert
 from driv3r.models.driv3r.losses import compute_point_loss
 from driv3r.models.driv3r.streaming import fast_bf16
-from driv3r.models.published.geometric_priors import Known
+from driv3r.models.published.geometric_priors import GeometricPrior
 from driv3r.models.published.pair_networks import PairConfig, PairNet
 from driv3r.models.published.spann3r import stack_answers
 from driv3r.simulator.export.clips import Clip, ClipConfig, clip_folder, ensure_clip, read_clip
@@ -28,7 +28,7 @@ from driv3r.training.config import FIRST_VAL_SEED
 
 SMALL = PairConfig(
     width=128, depth=4, heads=4, cross_width=128, cross_depth=4, cross_heads=4, patch=8,
-    dpt=None, knows=True,
+    dpt=None, use_priors=True,
 )  # fmt: skip
 PARTS = ("rays", "depth_m", "first_T_second")
 CASES: dict[str, tuple[str, ...]] = {
@@ -46,7 +46,7 @@ class Pairs:
     images: tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]]
     points: tuple[Float[Tensor, "b h w 3"], Float[Tensor, "b h w 3"]]
     valid: tuple[Tensor, Tensor]
-    known: Known
+    priors: GeometricPrior
 
 
 @dataclass(frozen=True)
@@ -117,18 +117,20 @@ def draw_batch(clips: list[Clip], rng: np.random.Generator, count: int) -> Pairs
     def both(name: str) -> tuple[Tensor, Tensor]:
         return x[f"{name}0"], x[f"{name}1"]
 
-    known = Known(both("rays"), both("depth"), x["first_T_second"])
-    return Pairs(both("image"), both("points"), both("valid"), known)
+    priors = GeometricPrior(both("rays"), both("depth"), x["first_T_second"])
+    return Pairs(both("image"), both("points"), both("valid"), priors)
 
 
-def keep(known: Known, parts: tuple[str, ...]) -> Known:
+def keep(priors: GeometricPrior, parts: tuple[str, ...]) -> GeometricPrior:
     """Only the named parts."""
-    return Known(**{f.name: getattr(known, f.name) for f in fields(known) if f.name in parts})
+    return GeometricPrior(
+        **{f.name: getattr(priors, f.name) for f in fields(priors) if f.name in parts}
+    )
 
 
-def compute_loss(network: PairNet, batch: Pairs, known: Known) -> Tensor:
+def compute_loss(network: PairNet, batch: Pairs, priors: GeometricPrior) -> Tensor:
     """DUSt3R's loss of both images' points."""
-    answer = stack_answers(list(network(*batch.images, known)))
+    answer = stack_answers(list(network(*batch.images, priors)))
     truth, valid = torch.stack(batch.points, 1), torch.stack(batch.valid, 1)
     return compute_point_loss(answer.points, answer.confidence, truth, valid)
 
@@ -143,7 +145,7 @@ def train(network: PairNet, clips: list[Clip], steps: int) -> None:
         batch = draw_batch(clips, rng, 8)
         parts = tuple(part for part in PARTS if rng.random() < 0.5)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast_bf16(torch.device("cpu"))):
-            loss = compute_loss(network, batch, keep(batch.known, parts))
+            loss = compute_loss(network, batch, keep(batch.priors, parts))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -166,7 +168,7 @@ def measure(
     rng, errors = np.random.default_rng(1), []
     for _ in range(24):
         batch = draw_batch(clips, rng, 8)
-        answers = network(*batch.images, keep(batch.known, parts))
+        answers = network(*batch.images, keep(batch.priors, parts))
         for i in range(8):
             valid, truth = batch.valid[0][i], batch.points[0][i]
             ours = answers[0].points[i]

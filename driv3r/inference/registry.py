@@ -31,7 +31,7 @@ from driv3r.models.published.pair_networks import PairNet
 from driv3r.models.published.slam3r import ImagesToPoints, LocalToWorld
 from driv3r.models.published.spann3r import MemoryNet
 from driv3r.models.published.vggt import Vggt
-from driv3r.models.registry import Aligner, Entry, choose_aligner, choose_model
+from driv3r.models.registry import Aligner, ModelCard, get_aligner, get_model
 from driv3r.settings import Settings
 from driv3r.types import Rig
 
@@ -42,14 +42,14 @@ OURS_BLIND = "learned from metric depth; neither rays nor the rig's height were 
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """A loaded network and what a log's header tells of it; `partner` runs beside it."""
+    """A loaded network and what a log's header tells of it; `companion` runs beside it."""
 
     network: nn.Module
     size_hw: tuple[int, int]
     scale_source: str
     aligner: Aligner
     sigma_scale: float = 1.0
-    partner: nn.Module | None = None
+    companion: nn.Module | None = None
 
     def stream(self, rig: Rig, settings: Settings) -> Streamer | PublishedModelStreamer:
         """A fresh run of it over a log with this rig (of `size_hw`)."""
@@ -66,10 +66,10 @@ class System:
 
 def default_weights(model: str) -> Path:
     """The shipped weights; ConfigError where a system's own must be fetched by the user."""
-    entry = choose_model(model)
+    model_card = get_model(model)
     if model == SHIPPED.stem:
         return SHIPPED
-    raise ConfigError(f"--model {model} needs --weights FILE ({entry.checkpoint})")
+    raise ConfigError(f"--model {model} needs --weights FILE ({model_card.checkpoint})")
 
 
 def choose_scale_estimator(aligner: Aligner) -> type[ScaleEstimator]:
@@ -82,8 +82,8 @@ def describe_scale(settings: Settings) -> str:
 
     And for a hidden calibration where metres come from it.
     """
-    aligner = choose_aligner(settings.model, settings.aligner)
-    if choose_model(settings.model).network is Driv3r:
+    aligner = get_aligner(settings.model, settings.aligner)
+    if get_model(settings.model).network is Driv3r:
         return OURS if settings.calibration == "given" else OURS_BLIND
     if settings.calibration == "hidden":
         raise ConfigError(
@@ -96,7 +96,7 @@ def describe_scale(settings: Settings) -> str:
 def resolve_refinement(settings: Settings) -> bool:
     """Whether predictions are held against tracked features; ConfigError where that can not be."""
     if settings.refine == "own":
-        ours = choose_model(settings.model).network is Driv3r
+        ours = get_model(settings.model).network is Driv3r
         return ours and settings.calibration == "given"
     if settings.refine == "tracks" and settings.calibration == "hidden":
         raise ConfigError(
@@ -106,35 +106,35 @@ def resolve_refinement(settings: Settings) -> bool:
     return settings.refine == "tracks"
 
 
-def resolve_companion_model(settings: Settings) -> Entry | None:
+def resolve_companion_model(settings: Settings) -> ModelCard | None:
     """The second network's entry where weights for one are given; ConfigError where none fits."""
     if settings.second_weights is None:
         return None
-    partner = choose_model(settings.model).partner
-    if partner is None:
+    companion = get_model(settings.model).companion
+    if companion is None:
         raise ConfigError(f"--second-weights: {settings.model} runs alone; leave it out")
-    return choose_model(partner)
+    return get_model(companion)
 
 
 def load_system(settings: Settings) -> System:
     """The network of a run with its weights; CheckpointError when they do not fit."""
-    entry, weights = choose_model(settings.model), settings.weights
+    model_card, weights = get_model(settings.model), settings.weights
     weights = default_weights(settings.model) if weights is None else weights
-    aligner, source = choose_aligner(settings.model, settings.aligner), describe_scale(settings)
-    if entry.network is Driv3r:
+    aligner, source = get_aligner(settings.model, settings.aligner), describe_scale(settings)
+    if model_card.network is Driv3r:
         network, card = load_weights(weights)
         factor = float(card.get("sigma_scale", 1.0))
         return System(network, network.config.size_hw, source, aligner, factor)
-    network, partner = load_official(entry, weights), None
+    network, companion = load_official(model_card, weights), None
     beside = resolve_companion_model(settings)
     if beside is not None and settings.second_weights is not None:
-        partner = load_official(beside, settings.second_weights)
-    return System(network, entry.size_hw, source, aligner, partner=partner)
+        companion = load_official(beside, settings.second_weights)
+    return System(network, model_card.size_hw, source, aligner, companion=companion)
 
 
 def make_adapter(system: System, rig: Rig, settings: Settings, flow: Flow) -> ModelAdapter:
     """How this system's family sees surround frames."""
-    adapt = choose_model(settings.model).adapt
+    adapt = get_model(settings.model).adapt
     if adapt is not None:
         return adapt(system.network, rig, choose_device(settings.device))
     family = ADAPTERS.get(type(system.network))
@@ -164,7 +164,7 @@ def _adapt_slam3r(system: System, rig: Rig, settings: Settings, flow: Flow) -> M
     assert isinstance(network, ImagesToPoints)
     if system.aligner != "register":
         return Slam3rWindowAdapter(network, rig, device)
-    world = system.partner if isinstance(system.partner, LocalToWorld) else None
+    world = system.companion if isinstance(system.companion, LocalToWorld) else None
     return Slam3rAdapter(network, world, rig, device)
 
 
@@ -214,7 +214,7 @@ def resolve_model(settings: Settings, here: bool = True) -> Settings:
     return replace(
         settings,
         weights=weights,
-        aligner=choose_aligner(settings.model, settings.aligner),
+        aligner=get_aligner(settings.model, settings.aligner),
         refine="tracks" if resolve_refinement(settings) else "none",
         precision=_choose_precision(settings, here),
     )
@@ -223,7 +223,7 @@ def resolve_model(settings: Settings, here: bool = True) -> Settings:
 def _choose_precision(settings: Settings, here: bool) -> Literal["bf16", "fp32"]:
     """What "auto" is on the device, so that all workers do the same and the store says it."""
     device = choose_device(settings.device) if here else torch.device(settings.device)
-    if choose_model(settings.model).network is not Driv3r:
+    if get_model(settings.model).network is not Driv3r:
         if settings.precision == "bf16":
             raise ConfigError(f"--precision bf16: {settings.model} runs in fp32; leave it out")
         return "fp32"

@@ -49,7 +49,7 @@ class VggtAdapter(LastImages):
         """Depth and confidence of the first `now` images, and the cameras of all."""
         size_hw = (window.shape[-2], window.shape[-1])
         layers = self.network.see(window[None])
-        cam_T_ref, _ = decode_cameras(self.network.find_cameras(layers)[-1].double(), size_hw)
-        answer = self.network.measure_depth([layer[:, :now] for layer in layers], size_hw)
+        cam_T_ref, _ = decode_cameras(self.network.predict_cameras(layers)[-1].double(), size_hw)
+        answer = self.network.predict_depth([layer[:, :now] for layer in layers], size_hw)
         depth, confidence, cameras = (x[0].double().cpu().numpy() for x in (*answer, cam_T_ref))
         return depth, confidence, cameras

@@ -16,7 +16,7 @@ from driv3r.geometry.transforms import invert
 from driv3r.inference.metric_scale import UnscaledPrediction
 from driv3r.models.driv3r.streaming import Streamer, StreamFrame
 from driv3r.models.layers.point_heads import PointAnswer
-from driv3r.models.published.geometric_priors import Known
+from driv3r.models.published.geometric_priors import GeometricPrior
 from driv3r.models.published.mvdust3r import MvDust3r
 from driv3r.models.published.pair_networks import PairNet
 from driv3r.models.published.slam3r import ImagesToPoints
@@ -152,8 +152,10 @@ class PairwiseAdapter(SlidingWindowAdapter):
             seen = [self.points[min(k, len(self.points) - 1)] for k in (first, second)]
             one, two = (torch.from_numpy(points[v : v + 1]).to(self.device) for points in seen)
             mono = (one, two)
-        known = Known(rays=rays if self.network.known is not None else None, points=mono)
-        return self.network(window[first : first + 1], window[second : second + 1], known)
+        priors = GeometricPrior(
+            rays=rays if self.network.prior_embedding is not None else None, points=mono
+        )
+        return self.network(window[first : first + 1], window[second : second + 1], priors)
 
     def save_state(self) -> dict[str, np.ndarray]:
         """Also the last monocular points and what gave them."""

@@ -1,4 +1,4 @@
-"""Official checkpoints: read as data, checked before they are loaded."""
+"""Official checkpoints: read as data and checked before loading."""
 
 import argparse
 import ast
@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from driv3r.errors import CheckpointError
 from driv3r.models.checkpoints import check_finite, check_fit
-from driv3r.models.registry import Entry
+from driv3r.models.registry import ModelCard
 
 STATE_KEYS = ("model", "state_dict", "model_state_dict")
 WRAPPERS = ("module.", "model.", "net.")  # DistributedDataParallel's, and of training modules
 
 
 def read_official(path: Path) -> tuple[dict[str, Tensor], str]:
-    """A checkpoint's tensors and what it says of its own construction ("" where nothing).
+    """A checkpoint's tensors and its stored constructor call ("" where there is none).
 
-    What wrappers put before every name is taken off.
+    Prefixes of wrappers are removed.
     Safetensors, or .pth by `weights_only` unpickling, memory-mapped: no code of the file runs.
     CheckpointError where it can not be read.
     """
@@ -49,7 +49,7 @@ def _unreadable(path: Path, why: str) -> CheckpointError:
 
 
 def _unwrap(saved: Any, path: Path) -> tuple[dict[str, Tensor], str]:
-    """The state dict inside of what training scripts save around it."""
+    """The state dict inside a training script's checkpoint."""
     construction = ""
     if isinstance(saved, dict) and "args" in saved:
         construction = str(getattr(saved["args"], "model", ""))
@@ -101,24 +101,24 @@ def _literal(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
-def check_official(entry: Entry, tensors: dict[str, Tensor], where: str) -> int:
+def check_official(card: ModelCard, tensors: dict[str, Tensor], where: str) -> int:
     """Compare names and shapes with the full-size network's, without building it in memory.
 
     Returns the number of parameters; CheckpointError says what does not fit.
     """
     with torch.device("meta"):
-        network = entry.build()
-        given = entry.key_map.apply({k: torch.empty(v.shape) for k, v in tensors.items()})
+        network = card.build()
+        given = card.key_map.apply({k: torch.empty(v.shape) for k, v in tensors.items()})
     check_fit(network.state_dict(), given, where)
     return sum(p.numel() for p in network.parameters())
 
 
-def load_official(entry: Entry, path: Path) -> nn.Module:
+def load_official(card: ModelCard, path: Path) -> nn.Module:
     """The full-size network with a user's checkpoint, in eval mode; CheckpointError as above."""
     tensors, _ = read_official(path)
-    check_official(entry, tensors, str(path))
+    check_official(card, tensors, str(path))
     check_finite(tensors, str(path))
     with torch.device("meta"):
-        network = entry.build()
-    network.load_state_dict(entry.key_map.apply(tensors), assign=True)
+        network = card.build()
+    network.load_state_dict(card.key_map.apply(tensors), assign=True)
     return network.float().eval()

@@ -1,4 +1,4 @@
-"""The systems that run here, each one entry: a configuration of shared parts and a key map."""
+"""Model cards of all supported systems: network, configuration and key map of each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,14 +27,13 @@ Aligner = Literal["network", "pnp", "pairwise", "pairwise-flow", "sparse", "regi
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One system: how it is built, where its official weights are, and what they may be used for.
+class ModelCard:
+    """One system: its network, its official checkpoint and its licences.
 
-    `size_hw` are the image sizes that the weights were trained at; `scale` says whether answers are
-    in metres or known up to a similarity. `aligners` are the ways in which its answers can be put
-    together, its authors' first. `partner` is a second network that may run beside it. A third
-    party's entry tells by `adapt` how its network sees surround frames: a function of network, rig
-    and device that gives a driv3r.inference.published.ModelAdapter.
+    `size_hw` is the image size of training; `scale` says whether predictions are in metres or known
+    up to a similarity. `aligners` are the supported alignment methods, the authors' own first.
+    `companion` is an optional second network. A third party's card sets `adapt`, a function of
+    network, rig and device that returns a driv3r.inference.published.ModelAdapter.
     """
 
     network: type[nn.Module]
@@ -49,7 +48,7 @@ class Entry:
     code_license: str
     weights_license: str
     aligners: tuple[Aligner, ...] = ("network",)
-    partner: str | None = None
+    companion: str | None = None
     adapt: Callable[..., Any] | None = None
 
     def build(self) -> nn.Module:
@@ -65,7 +64,7 @@ class Entry:
 PAIRS: tuple[Aligner, ...] = ("pairwise", "pairwise-flow", "pnp", "rig")
 VIDEO: tuple[Aligner, ...] = ("pairwise-flow", "pairwise", "pnp", "rig")
 UNTRAINED = "none yet: `driv3r train` with the recipe of this name makes it on GPUs"
-NAVER = "CC BY-NC-SA 4.0 (Naver)"
+NAVER_LICENSE = "CC BY-NC-SA 4.0 (Naver)"
 HF = "https://huggingface.co/"
 SLAM3R_PAPER = (
     "Liu et al., SLAM3R: Real-Time Dense Scene Reconstruction from Monocular RGB Videos, CVPR 2025"
@@ -74,12 +73,12 @@ MVDUST3R_PAPER = (
     "Tang et al., MV-DUSt3R+: Single-Stage Scene Reconstruction from Sparse Views In 2 Seconds, "
     "CVPR 2025"
 )
-MVDUST3R_CODE = "not stated where it was looked for; made from DUSt3R's, " + NAVER
+MVDUST3R_CODE = "not stated where it was looked for; made from DUSt3R's, " + NAVER_LICENSE
 
 
-def describe_ours(config: Driv3rConfig, checkpoint: str = UNTRAINED, weights: str = "-") -> Entry:
-    """The entry of our network at a size; `weights` is their licence."""
-    return Entry(
+def driv3r_card(config: Driv3rConfig, checkpoint: str = UNTRAINED, weights: str = "-") -> ModelCard:
+    """The card of our network at a size; `weights` is the licence of its weights."""
+    return ModelCard(
         network=Driv3r,
         config=config,
         key_map=KeyMap(()),
@@ -94,17 +93,17 @@ def describe_ours(config: Driv3rConfig, checkpoint: str = UNTRAINED, weights: st
     )
 
 
-MODELS: dict[str, Entry] = {
-    "driv3r-s": describe_ours(
+MODELS: dict[str, ModelCard] = {
+    "driv3r-s": driv3r_card(
         Driv3rConfig((256, 448)), checkpoint="shipped with the package", weights="Apache-2.0"
     ),
-    "driv3r-b": describe_ours(
+    "driv3r-b": driv3r_card(
         Driv3rConfig((256, 448), width=768, heads=12, stages=4, memory=8, channels=(64, 128, 192))
     ),
-    "driv3r-l": describe_ours(
+    "driv3r-l": driv3r_card(
         Driv3rConfig((256, 448), width=1024, heads=16, stages=8, memory=8, channels=(64, 128, 256))
     ),
-    "dust3r": Entry(
+    "dust3r": ModelCard(
         network=PairNet,
         config=PairConfig(),
         key_map=DUST3R,
@@ -114,11 +113,11 @@ MODELS: dict[str, Entry] = {
         size_hw=(384, 512),
         scale="similarity",
         checkpoint=HF + "naver/DUSt3R_ViTLarge_BaseDecoder_512_dpt",
-        code_license=NAVER,
-        weights_license=NAVER,
+        code_license=NAVER_LICENSE,
+        weights_license=NAVER_LICENSE,
         aligners=PAIRS,
     ),
-    "dust3r-224": Entry(
+    "dust3r-224": ModelCard(
         network=PairNet,
         config=PairConfig(dpt=None),
         key_map=DUST3R,
@@ -128,11 +127,11 @@ MODELS: dict[str, Entry] = {
         size_hw=(224, 224),
         scale="similarity",
         checkpoint=HF + "naver/DUSt3R_ViTLarge_BaseDecoder_224_linear",
-        code_license=NAVER,
-        weights_license=NAVER,
+        code_license=NAVER_LICENSE,
+        weights_license=NAVER_LICENSE,
         aligners=PAIRS,
     ),
-    "monst3r": Entry(
+    "monst3r": ModelCard(
         network=PairNet,
         config=PairConfig(),
         key_map=DUST3R,
@@ -142,11 +141,11 @@ MODELS: dict[str, Entry] = {
         size_hw=(384, 512),
         scale="similarity",
         checkpoint=HF + "Junyi42/MonST3R_PO-TA-S-W_ViTLarge_BaseDecoder_512_dpt",
-        code_license=NAVER,
-        weights_license=NAVER,
+        code_license=NAVER_LICENSE,
+        weights_license=NAVER_LICENSE,
         aligners=VIDEO,
     ),
-    "mast3r": Entry(
+    "mast3r": ModelCard(
         network=PairNet,
         config=PairConfig(descriptors=24),
         key_map=DUST3R,
@@ -156,11 +155,11 @@ MODELS: dict[str, Entry] = {
         size_hw=(384, 512),
         scale="metric",
         checkpoint=HF + "naver/MASt3R_ViTLarge_BaseDecoder_512_catmlpdpt_metric",
-        code_license=NAVER,
-        weights_license=NAVER,
+        code_license=NAVER_LICENSE,
+        weights_license=NAVER_LICENSE,
         aligners=("sparse", *PAIRS),
     ),
-    "align3r": Entry(
+    "align3r": ModelCard(
         network=PairNet,
         config=PairConfig(point_blocks=4),
         key_map=ALIGN3R,
@@ -171,11 +170,11 @@ MODELS: dict[str, Entry] = {
         size_hw=(288, 512),
         scale="similarity",
         checkpoint=HF + "cyun9286/Align3R_DepthPro_ViTLarge_BaseDecoder_512_dpt",
-        code_license=NAVER,
-        weights_license=NAVER,
+        code_license=NAVER_LICENSE,
+        weights_license=NAVER_LICENSE,
         aligners=VIDEO,
     ),
-    "slam3r-i2p": Entry(
+    "slam3r-i2p": ModelCard(
         network=ImagesToPoints,
         config=Slam3rConfig(),
         key_map=SLAM3R_I2P,
@@ -185,12 +184,12 @@ MODELS: dict[str, Entry] = {
         size_hw=(224, 224),
         scale="similarity",
         checkpoint=HF + "siyan824/slam3r_i2p",
-        code_license=NAVER,
-        weights_license=NAVER,
+        code_license=NAVER_LICENSE,
+        weights_license=NAVER_LICENSE,
         aligners=("register", "pnp", "rig"),
-        partner="slam3r-l2w",
+        companion="slam3r-l2w",
     ),
-    "slam3r-l2w": Entry(
+    "slam3r-l2w": ModelCard(
         network=LocalToWorld,
         config=Slam3rConfig(),
         key_map=SLAM3R_L2W,
@@ -201,10 +200,10 @@ MODELS: dict[str, Entry] = {
         size_hw=(224, 224),
         scale="similarity",
         checkpoint=HF + "siyan824/slam3r_l2w",
-        code_license=NAVER,
-        weights_license=NAVER,
+        code_license=NAVER_LICENSE,
+        weights_license=NAVER_LICENSE,
     ),
-    "mvdust3r": Entry(
+    "mvdust3r": ModelCard(
         network=MvDust3r,
         config=MvDust3rConfig(),
         key_map=MVDUST3R,
@@ -218,7 +217,7 @@ MODELS: dict[str, Entry] = {
         weights_license="CC BY-NC 4.0",
         aligners=("pnp",),
     ),
-    "mvdust3r-plus": Entry(
+    "mvdust3r-plus": ModelCard(
         network=MvDust3r,
         config=MvDust3rConfig(across=True),
         key_map=MVDUST3R,
@@ -232,7 +231,7 @@ MODELS: dict[str, Entry] = {
         weights_license="CC BY-NC 4.0",
         aligners=("pnp",),
     ),
-    "spann3r": Entry(
+    "spann3r": ModelCard(
         network=MemoryNet,
         config=MemoryNetConfig(),
         key_map=SPANN3R,
@@ -242,11 +241,11 @@ MODELS: dict[str, Entry] = {
         size_hw=(224, 224),
         scale="similarity",
         checkpoint="https://github.com/HengyiWang/spann3r (spann3r.pth)",
-        code_license=NAVER,
-        weights_license="not stated apart; made from DUSt3R's, " + NAVER,
+        code_license=NAVER_LICENSE,
+        weights_license="not stated apart; made from DUSt3R's, " + NAVER_LICENSE,
         aligners=("pnp", "rig"),
     ),
-    "driv3r": Entry(
+    "driv3r": ModelCard(
         network=MemoryNet,
         config=MemoryNetConfig(memory=MemoryConfig(frame_tokens=196)),
         key_map=SPANN3R,
@@ -257,11 +256,11 @@ MODELS: dict[str, Entry] = {
         size_hw=(224, 400),
         scale="similarity",
         checkpoint="https://github.com/Barrybarry-Smith/Driv3R (driv3r.pth)",
-        code_license="MIT by its issue 12; made from DUSt3R's, " + NAVER,
-        weights_license="not stated; made from DUSt3R's, " + NAVER,
+        code_license="MIT by its issue 12; made from DUSt3R's, " + NAVER_LICENSE,
+        weights_license="not stated; made from DUSt3R's, " + NAVER_LICENSE,
         aligners=("rig", "pnp"),
     ),
-    "vggt": Entry(
+    "vggt": ModelCard(
         network=Vggt,
         config=VggtConfig(),
         key_map=VGGT,
@@ -274,9 +273,9 @@ MODELS: dict[str, Entry] = {
         code_license="VGGT License (Meta)",
         weights_license="CC BY-NC 4.0",
     ),
-    "pow3r": Entry(
+    "pow3r": ModelCard(
         network=PairNet,
-        config=PairConfig(knows=True),
+        config=PairConfig(use_priors=True),
         key_map=DUST3R,
         paper="Jang et al., Pow3R: Empowering Unconstrained 3D Reconstruction with Camera and "
         "Scene Priors, CVPR 2025",
@@ -293,20 +292,20 @@ MODELS: dict[str, Entry] = {
 
 
 @cache
-def list_models() -> dict[str, Entry]:
-    """Every model by its name: ours, and those of installed packages (group driv3r.models)."""
+def list_models() -> dict[str, ModelCard]:
+    """Every model card by name: built-in ones and those of the entry point group driv3r.models."""
     theirs = {each.name: each.load() for each in entry_points(group="driv3r.models")}
-    for name, entry in theirs.items():
-        if not isinstance(entry, Entry):
+    for name, card in theirs.items():
+        if not isinstance(card, ModelCard):
             raise ConfigError(
-                f"the entry point {name!r} of driv3r.models is a {type(entry).__name__}; expected "
-                "a driv3r.models.registry.Entry"
+                f"the entry point {name!r} of driv3r.models is a {type(card).__name__}; expected "
+                "a driv3r.models.registry.ModelCard"
             )
     return {**theirs, **MODELS}
 
 
-def choose_model(name: str) -> Entry:
-    """The entry of a name; ConfigError lists the names where there is none."""
+def get_model(name: str) -> ModelCard:
+    """The card of a name; ConfigError lists the known names otherwise."""
     if name in MODELS:
         return MODELS[name]
     if name not in list_models():
@@ -314,9 +313,9 @@ def choose_model(name: str) -> Entry:
     return list_models()[name]
 
 
-def choose_aligner(model: str, name: str) -> Aligner:
-    """The aligner of a name, "own" for that of the system's authors; ConfigError for others."""
-    possible = choose_model(model).aligners
+def get_aligner(model: str, name: str) -> Aligner:
+    """The aligner of a name, "own" for the authors' own; ConfigError for unsupported ones."""
+    possible = get_model(model).aligners
     if name == "own":
         return possible[0]
     for aligner in possible:

@@ -13,7 +13,7 @@ from driv3r.models.driv3r.reprojection import around_middles, make_lenses, middl
 from driv3r.training.batches import Draw, assemble
 from driv3r.training.clip_pool import VALID, RawClip
 from driv3r.types import Camera
-from tests.models.made_lenses import FORWARD
+from tests.models.made_cameras import FORWARD
 
 SIZE_HW, HEIGHT_M = (128, 192), 1.5
 ALONE = torch.ones(1, 1, 1, *SIZE_HW, dtype=torch.bool)

@@ -21,7 +21,7 @@ from driv3r.models.driv3r.matcher import centre, correlate
 from driv3r.models.driv3r.reprojection import STRIDE, drive, read_volume
 from driv3r.models.driv3r.sampled_correlation import correlate_at
 from driv3r.models.driv3r.xfeat import pool
-from tests.models.made_lenses import (
+from tests.models.made_cameras import (
     HALF_LEFT,
     LEFT,
     SIZE_HW,

@@ -16,13 +16,13 @@ from driv3r.models.official_checkpoints import (
     read_official,
 )
 from driv3r.models.published.pair_networks import PairConfig, PairNet
-from driv3r.models.registry import MODELS, Entry, choose_model
+from driv3r.models.registry import MODELS, ModelCard, get_model
 
 TINY = PairConfig(width=32, depth=1, heads=2, cross_width=24, cross_depth=1, cross_heads=2)
 
 
 @pytest.fixture(scope="module")
-def entry() -> Entry:
+def entry() -> ModelCard:
     """A tiny pair network whose official names are its own."""
     return replace(MODELS["dust3r-224"], config=replace(TINY, dpt=None), key_map=KeyMap(()))
 
@@ -140,4 +140,4 @@ def test_entries_say_what_a_user_must_know():
         assert entry.checkpoint.startswith(("https://", "shipped", "none fits", "none yet")), name
         json.dumps([entry.paper, entry.inputs, entry.outputs, entry.scale])
     with pytest.raises(ConfigError, match="no model 'x'; there are driv3r-s"):
-        choose_model("x")
+        get_model("x")

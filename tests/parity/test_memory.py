@@ -18,7 +18,7 @@ from driv3r.models.published.spann3r import (
     MemoryNet,
     MemoryNetConfig,
     choose_pair,
-    rate_pair,
+    pair_confidence,
     run_set,
 )
 from driv3r.models.published.spatial_memory import MemoryConfig, SpatialMemory, TokenMemory
@@ -32,7 +32,7 @@ PAIR = PairConfig(
     cross_depth=4,
     cross_heads=2,
     dpt=DPT,
-    landscape_only=True,
+    transpose_portrait=True,
 )
 FRAME_TOKENS = 12
 SYSTEMS = {
@@ -92,13 +92,13 @@ def record_run(network: MemoryNet, images: Tensor, case: str) -> dict[str, Tenso
         return out, after
 
     def watch_add(memory, keys, values):
-        offer = add(memory, keys, values)
+        written = add(memory, keys, values)
         name = f"mem_after_pair{pair}"
-        record.write(name, feat_k=keys, feat_v=values, added=int(offer.stored))
-        record.write(name, **describe(offer.memory))
-        if offer.likeness is not None:
-            record.write(name, sim=offer.likeness)
-        return offer
+        record.write(name, feat_k=keys, feat_v=values, added=int(written.stored))
+        record.write(name, **describe(written.memory))
+        if written.similarity is not None:
+            record.write(name, sim=written.similarity)
+        return written
 
     def watch_relate(*args):
         tokens = relate(*args)
@@ -124,7 +124,7 @@ def test_every_answer_read_and_memory_is_the_official_one(system, case, golden):
     official = read_arrays(golden(f"{system}/io.npz"))
     limit = float(official["simrej.threshold"])
     rejects = case in ("simrej", "batch2")
-    network = load(system, golden, **({"most_alike": limit} if rejects else {}))
+    network = load(system, golden, **({"max_similarity": limit} if rejects else {}))
     images = {
         **{f"cam{i}": official["imgs"][[i]] for i in range(3)},
         "simrej": official["imgs"][[0]],
@@ -164,7 +164,7 @@ def test_a_sequence_gives_each_frames_final_answer(golden):
 def test_the_head_of_a_portrait_image_is_only_turned(golden):
     torch.manual_seed(0)
     network = load("spann3r", golden).pair
-    upright = PairNet(replace(PAIR, landscape_only=False)).eval()
+    upright = PairNet(replace(PAIR, transpose_portrait=False)).eval()
     upright.load_state_dict(network.state_dict())
     images = torch.rand(2, 1, 3, 64, 48) * 2 - 1
     for ours, plain in zip(network(*images), upright(*images), strict=True):
@@ -176,9 +176,9 @@ def test_the_head_of_a_portrait_image_is_only_turned(golden):
 
 
 def make_memory(official: dict[str, Tensor], case: str) -> SpatialMemory:
-    long_tokens, work_frames, least_attention, most_alike = official[f"{case}.params"].tolist()
+    long_tokens, work_frames, min_attention, max_similarity = official[f"{case}.params"].tolist()
     config = MemoryConfig(
-        int(long_tokens), int(work_frames), least_attention, most_alike, FRAME_TOKENS
+        int(long_tokens), int(work_frames), min_attention, max_similarity, FRAME_TOKENS
     )
     memory = SpatialMemory(8, config)
     for ours, name in (("query", "q"), ("key", "k"), ("value", "v")):
@@ -280,8 +280,8 @@ def test_pruning_keeps_what_was_heard_most():
 
 
 def test_a_query_that_hears_only_faint_tokens_hears_them_all():
-    deaf = SpatialMemory(8, MemoryConfig(least_attention=0.5))
-    plain = SpatialMemory(8, MemoryConfig(least_attention=0.0))
+    deaf = SpatialMemory(8, MemoryConfig(min_attention=0.5))
+    plain = SpatialMemory(8, MemoryConfig(min_attention=0.0))
     *_, (state, _) = fill(plain, 4, 6)
     query = torch.randn(2, 6, 8) / 10
     out, read = deaf.read(state, query)
@@ -298,11 +298,11 @@ def test_one_known_sample_keeps_the_whole_batch_out():
     fresh = torch.randn(2, 6, 8)
     assert memory.add(state, fresh, fresh).stored
     fresh[1] = keys[1]
-    offer = memory.add(state, fresh, fresh)
-    assert not offer.stored
-    assert offer.memory is state
-    assert offer.likeness[:, -1].tolist() == pytest.approx([0, 1], abs=0.5)
-    always = SpatialMemory(8, MemoryConfig(most_alike=1.0))
+    written = memory.add(state, fresh, fresh)
+    assert not written.stored
+    assert written.memory is state
+    assert written.similarity[:, -1].tolist() == pytest.approx([0, 1], abs=0.5)
+    always = SpatialMemory(8, MemoryConfig(max_similarity=1.0))
     assert always.add(state, fresh, fresh).stored
 
 
@@ -326,13 +326,13 @@ def test_images_without_an_order_get_the_official_one(golden):
     order = official["idx_used"].tolist()
     # The golden's pair confidences are random numbers that were given to the official code.
     points = torch.zeros(1, 1, 1, 3).expand(1, 6, 8, 3)
-    sureness = {
-        tuple(pair.tolist()): rate_pair(*(PointAnswer(points, c[None]) for c in confidences))
+    confidences = {
+        tuple(pair.tolist()): pair_confidence(*(PointAnswer(points, c[None]) for c in confidences))
         for pair, *confidences in zip(
             official["pairs"], official["conf1"], official["conf2"], strict=True
         )
     }
-    start = max(sureness, key=lambda pair: sureness[pair])
+    start = max(confidences, key=lambda pair: confidences[pair])
     assert list(start) == order[:2]
     ours = run_set(load("spann3r", golden), images, start)
     assert list(ours.order) == order
@@ -346,7 +346,7 @@ def test_the_first_pair_is_that_of_which_the_pair_network_is_surest(golden):
     images = read_arrays(golden("spann3r/io.npz"))["imgs"][0][:3]
     ours = run_set(network, images)
     rates = {
-        (i, j): rate_pair(*network.pair(images[[i]], images[[j]]))
+        (i, j): pair_confidence(*network.pair(images[[i]], images[[j]]))
         for i in range(3)
         for j in range(3)
         if i != j
@@ -370,7 +370,7 @@ def test_what_can_not_be_asked_is_refused(golden):
         network(torch.rand(1, 2, 3, 64, 64))
     with pytest.raises(ConfigError, match="fewer than 5 frames"):
         SpatialMemory(8, MemoryConfig(50)).add(None, *torch.rand(2, 1, 11, 8))
-    for wrong in ({"work_frames": 0}, {"long_tokens": -1}, {"most_alike": 1.5}):
+    for wrong in ({"work_frames": 0}, {"long_tokens": -1}, {"max_similarity": 1.5}):
         with pytest.raises(ConfigError):
             MemoryConfig(**wrong)
 

@@ -13,7 +13,7 @@ from driv3r.models.checkpoints import check_fit
 from driv3r.models.key_maps.multi_view import MVDUST3R
 from driv3r.models.layers.multi_view_decoder import sources_of
 from driv3r.models.layers.point_heads import LinearPoints
-from driv3r.models.layers.rope import make_spin
+from driv3r.models.layers.rope import make_rope
 from driv3r.models.published.mvdust3r import MvDust3r, MvDust3rConfig
 
 TINY = MvDust3rConfig(
@@ -24,7 +24,7 @@ TINY = MvDust3rConfig(
     cross_depth=3,
     cross_heads=2,
     skip_width=6,
-    splat_width=12,
+    gaussian_width=12,
 )
 SIZE_HW = (32, 48)
 PARTS = ("rgb", "opacity", "scale", "rotation")
@@ -53,8 +53,8 @@ def swap(x: Tensor) -> Tensor:
     return x.transpose(0, 1)
 
 
-def spin_of(network: MvDust3r, images: Tensor) -> Tensor:
-    return network.encoder.spin(images[:, 0], network.aggregator.head_dim)
+def rope_of(network: MvDust3r, images: Tensor) -> Tensor:
+    return network.encoder.rope(images[:, 0], network.aggregator.head_dim)
 
 
 def encode(network: MvDust3r, images: Tensor) -> Tensor:
@@ -64,8 +64,8 @@ def encode(network: MvDust3r, images: Tensor) -> Tensor:
 def assert_slot(network, tokens, images, path: int, view: int, official: dict) -> int:
     """All that the golden tells of a view in a path; how many arrays that was."""
     answer = network.answer(tokens, images, path)
-    splats = network.splat(tokens, SIZE_HW, path)
-    ours = {part: getattr(splats, part) for part in PARTS}
+    gaussians = network.predict_gaussians(tokens, SIZE_HW, path)
+    ours = {part: getattr(gaussians, part) for part in PARTS}
     ours |= {"pts3d": answer.points, "conf": answer.confidence}
     told = official.keys() & ours.keys()
     for name in told:
@@ -84,8 +84,8 @@ def test_every_layer_and_answer_of_one_reference(name, views, told, single, gold
     images = swap(official["imgs_view_major"])[:, :views]
     encoded = encode(single, images)
     layers = [encoded]
-    spin = spin_of(single, images)
-    layers += [x[:, 0] for x in single.aggregator.walk(encoded, [[0]], spin)]
+    rope = rope_of(single, images)
+    layers += [x[:, 0] for x in single.aggregator.iterate_layers(encoded, [[0]], rope)]
     layers[-1] = single.aggregator.norm(layers[-1])
     tokens = single.see(images)
     for view in range(views):
@@ -122,16 +122,16 @@ def test_every_block_of_several_references(several, golden):
     images = swap(read_arrays(golden("mvdust3r/io_mvdp.npz"))["imgs_view_major"])
     encoded = encode(several, images)
     assert_matches(encoded, torch.stack([blocks[f"enc_view{v}"] for v in range(4)], 1))
-    aggregator, spin = several.aggregator, spin_of(several, images)
+    aggregator, rope = several.aggregator, rope_of(several, images)
     calls = {kind: iter([k for k in blocks if k.startswith(kind)]) for kind in ("b1", "b2", "sv")}
     x = aggregator.project(encoded)[:, None].expand(-1, 3, -1, -1, -1)
     for layer in range(TINY.cross_depth):
-        x = torch.stack([aggregator.step(layer, x[:, r], [r], spin) for r in range(3)], 1)
+        x = torch.stack([aggregator.step(layer, x[:, r], [r], rope) for r in range(3)], 1)
         for path in range(3):
             assert_matches(x[:, path, path], blocks[next(calls["b1"])])
             for view in sources_of([path], 4):
                 assert_matches(x[:, path, view], blocks[next(calls["b2"])])
-        x = aggregator.exchange(layer, x, spin)
+        x = aggregator.exchange(layer, x, rope)
         for view in range(4):
             for path in range(3):
                 assert_matches(x[:, path, view], blocks[next(calls["sv"])])
@@ -140,10 +140,10 @@ def test_every_block_of_several_references(several, golden):
 
 def test_a_block_joins_its_memories(several, golden):
     official = read_arrays(golden("mvdust3r/block.npz"))
-    spin = make_spin(official["pos"], several.aggregator.head_dim)
+    rope = make_rope(official["pos"], several.aggregator.head_dim)
     sources = swap(official["ys"])
-    spins = spin[:, :, None].expand(-1, -1, 3, -1, -1, -1)
-    ours = several.aggregator.first[0](official["x"], sources, spin, spins)
+    ropes = rope[:, :, None].expand(-1, -1, 3, -1, -1, -1)
+    ours = several.aggregator.first[0](official["x"], sources, rope, ropes)
     assert_matches(ours, official["out_dec_blocks_0"])
 
 
@@ -164,7 +164,7 @@ def test_paths_tell_each_other_within_a_batch_item_only(several):
 
 
 def test_confidence_is_bounded():
-    head = LinearPoints(4, 2, skip_width=6, most=1e9).eval()
+    head = LinearPoints(4, 2, skip_width=6, max_confidence=1e9).eval()
     torch.nn.init.zeros_(head.out.weight)
     for raw, expected in ((30.0, 1e9), (2.0, 1 + math.exp(2.0))):
         torch.nn.init.constant_(head.out.bias, raw)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from driv3r.models.checkpoints import check_fit
 from driv3r.models.key_maps.base import ALIGN3R, DUST3R
 from driv3r.models.layers.dpt import DptConfig
-from driv3r.models.published.geometric_priors import Known
+from driv3r.models.published.geometric_priors import GeometricPrior
 from driv3r.models.published.pair_networks import PairConfig, PairNet
 from driv3r.models.registry import MODELS
 
@@ -44,9 +44,9 @@ def test_every_layer_and_answer_is_the_official_one(case, golden):
     official = read_arrays(golden(f"{system}/io_{variant}.npz"))
     images = official["img1"], official["img2"]
     points = (official["pointmap1"], official["pointmap2"]) if system == "align3r" else None
-    known = Known(points=points)
+    priors = GeometricPrior(points=points)
     with torch.no_grad():
-        tokens = network.see(*images, known)
+        tokens = network.see(*images, priors)
         answers = network.answer(tokens, images[0].shape[-2:])
     if points is not None:
         embedded = network.prior.embed(torch.cat(points))
@@ -65,25 +65,25 @@ def test_every_layer_and_answer_is_the_official_one(case, golden):
             assert_matches(answer.descriptor_confidence, official[f"res{view}_desc_conf"])
 
 
-def make_known(seed: int = 0, b: int = 2, size_hw=(64, 96)) -> Known:
+def make_priors(seed: int = 0, b: int = 2, size_hw=(64, 96)) -> GeometricPrior:
     """Rays, depth with holes and a relative pose."""
     torch.manual_seed(seed)
     rays = tuple(torch.nn.functional.normalize(torch.randn(b, 3, *size_hw), dim=1) for _ in "ab")
     depth_m = tuple(torch.rand(b, *size_hw) * 30 * (torch.rand(b, *size_hw) > 0.5) for _ in "ab")
     first_T_second = torch.eye(4).repeat(b, 1, 1)
     first_T_second[:, 0, 3] = 2.0
-    return Known(rays=rays, depth_m=depth_m, first_T_second=first_T_second)
+    return GeometricPrior(rays=rays, depth_m=depth_m, first_T_second=first_T_second)
 
 
 def test_pow3r_without_priors_and_with_silent_ones_is_dust3r(golden):
-    network = PairNet(replace(TINY, knows=True)).eval()
+    network = PairNet(replace(TINY, use_priors=True)).eval()
     tensors = DUST3R.apply(load_file(golden("dust3r/tiny_dpt.safetensors")))
     missing = network.load_state_dict(tensors, strict=False).missing_keys
-    assert all(name.startswith("known.") for name in missing)
+    assert all(name.startswith("prior_embedding.") for name in missing)
     official = read_arrays(golden("dust3r/io_dpt.npz"))
-    for known in (Known(), make_known()):
+    for priors in (GeometricPrior(), make_priors()):
         with torch.no_grad():
-            first, second = network(official["img1"], official["img2"], known)
+            first, second = network(official["img1"], official["img2"], priors)
         assert_matches(first.points, official["res1_pts3d"])
         assert_matches(second.points, official["res2_pts3d_in_other_view"])
 
@@ -91,19 +91,19 @@ def test_pow3r_without_priors_and_with_silent_ones_is_dust3r(golden):
 @pytest.mark.parametrize("part", ["rays", "depth_m", "first_T_second"])
 def test_each_prior_of_pow3r_is_heard_and_the_unit_of_length_is_not(part):
     torch.manual_seed(1)
-    network = PairNet(replace(TINY, knows=True)).eval()
-    for parameter in network.known.parameters():
+    network = PairNet(replace(TINY, use_priors=True)).eval()
+    for parameter in network.prior_embedding.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    images, known = torch.rand(2, 2, 3, 64, 96), make_known()
-    only = Known(**{part: getattr(known, part)})
-    longer = known.first_T_second.clone()
+    images, priors = torch.rand(2, 2, 3, 64, 96), make_priors()
+    only = GeometricPrior(**{part: getattr(priors, part)})
+    longer = priors.first_T_second.clone()
     longer[:, :3, 3] *= 3
-    scaled = replace(known, depth_m=tuple(3 * d for d in known.depth_m), first_T_second=longer)
+    scaled = replace(priors, depth_m=tuple(3 * d for d in priors.depth_m), first_T_second=longer)
     with torch.no_grad():
         without = network(*images)[0].points
         assert (network(*images, only)[0].points - without).abs().max() > 1e-4
         torch.testing.assert_close(
-            network(*images, known)[0].points, network(*images, scaled)[0].points
+            network(*images, priors)[0].points, network(*images, scaled)[0].points
         )
 
 

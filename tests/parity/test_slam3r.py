@@ -16,8 +16,8 @@ from driv3r.models.layers.rope import grid_positions
 from driv3r.models.published.slam3r import (
     ImagesToPoints,
     LocalToWorld,
+    ReferenceSourceNet,
     Slam3rConfig,
-    StarNet,
     measure_points,
     normalise_views,
     select_scene_frames,
@@ -54,12 +54,14 @@ def swap(x: Tensor) -> Tensor:
     return x.transpose(0, 1)
 
 
-def walk(network: StarNet, tokens: Tensor, references, extra=None) -> list[Tensor]:
+def walk(network: ReferenceSourceNet, tokens: Tensor, references, extra=None) -> list[Tensor]:
     """All layers as the official decoder lists them: b v n c."""
     normed = network.norm(tokens)
-    spin = network.spin(tokens, SIZE_HW)
+    rope = network.rope(tokens, SIZE_HW)
     layers = [normed]
-    layers += [x[:, 0] for x in network.aggregator.walk(normed, [references], spin, extra)]
+    layers += [
+        x[:, 0] for x in network.aggregator.iterate_layers(normed, [references], rope, extra)
+    ]
     layers[-1] = network.aggregator.norm(layers[-1])
     return layers
 
@@ -114,11 +116,11 @@ def test_correlation_scores_are_the_official_ones(i2p, official):
 def test_each_target_of_a_block_takes_the_maximum_over_its_sources(i2p, official):
     targets, sources = official["block.xs"], official["block.ys"]
     heard = official["block.rel_ids"].unflatten(0, (len(targets), -1))
-    spin = i2p.spin(swap(targets), SIZE_HW)
+    rope = i2p.rope(swap(targets), SIZE_HW)
     for target, chosen, expected in zip(targets, heard, official["block.out"], strict=True):
         told = swap(sources[chosen])
-        spins = spin[:, :, None].expand(-1, -1, len(chosen), -1, -1, -1)
-        assert_matches(i2p.aggregator.first[0](target, told, spin, spins), expected)
+        ropes = rope[:, :, None].expand(-1, -1, len(chosen), -1, -1, -1)
+        assert_matches(i2p.aggregator.first[0](target, told, rope, ropes), expected)
 
 
 def test_windows_enter_the_world_at_the_official_points(i2p, l2w, official):
@@ -219,7 +221,7 @@ def test_memory_is_linear_in_the_views(merge, references, l2w):
     for views in (6, 12):
         tokens = torch.randn(1, views, 12, 32)
         with Largest() as watch:
-            aggregator(tokens, [references], l2w.spin(tokens, SIZE_HW))
+            aggregator(tokens, [references], l2w.rope(tokens, SIZE_HW))
         largest[views] = watch.numel
     # The 11 others of one view are 2.2 times as many as 5.
     assert largest[12] <= 3 * largest[6]

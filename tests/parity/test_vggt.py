@@ -13,7 +13,7 @@ from driv3r.geometry.transforms import invert
 from driv3r.models.key_maps.vggt import VGGT
 from driv3r.models.layers.dpt import embed_uv
 from driv3r.models.layers.point_heads import expand_points
-from driv3r.models.layers.rope import make_spin, rotate
+from driv3r.models.layers.rope import apply_rope, make_rope
 from driv3r.models.official_checkpoints import check_official
 from driv3r.models.published.vggt import CHUNK, DENSE, FEATURES, Vggt, VggtConfig, expand_axes
 from driv3r.models.published.vggt_camera_head import (
@@ -92,7 +92,7 @@ def test_the_encoder_is_the_official_one(network, official):
 def test_every_layer_of_the_aggregator_is_the_official_one(network, official):
     rows, columns = size_of(official)
     patches = official["dino_patch"].unflatten(0, official["images"].shape[:2])
-    layers = list(network.aggregator.walk(patches, (rows // 14, columns // 14)))
+    layers = list(network.aggregator.iterate_layers(patches, (rows // 14, columns // 14)))
     for i, layer in enumerate(layers):
         assert_matches(layer, official[f"agg_tokens_{i}"])
     for kept, i in zip(network.see(official["images"]), TINY.hooks, strict=True):
@@ -103,7 +103,7 @@ def test_cameras_are_the_official_ones_after_each_step(network, official):
     answer = network(official["images"])
     assert_matches(answer.codes, official["pose_enc_all_iters"])
     assert_matches(answer.codes[-1], official["pose_enc"])
-    cam_T_ref, K = answer.tell_cameras()
+    cam_T_ref, K = answer.cameras()
     assert_matches(cam_T_ref[..., :3, :], official["extrinsic"])
     assert_matches(K, official["intrinsic"])
 
@@ -202,8 +202,8 @@ def test_embedded_places_are_the_official_ones(functions):
     assert_matches(embedded[[0, 8]].movedim(0, -1), grid.sin())
     assert_matches(embedded.movedim(0, -1), functions["pos_grid_embed_16"])
     tokens = functions["rope_tokens"]
-    spin = make_spin(functions["rope_pos"], tokens.shape[-1])
-    assert_matches(rotate(tokens, spin), functions["rope_out"])
+    rope = make_rope(functions["rope_pos"], tokens.shape[-1])
+    assert_matches(apply_rope(tokens, rope), functions["rope_out"])
 
 
 def read_loaded(golden) -> tuple[dict[str, torch.Tensor], dict[str, np.ndarray]]:
@@ -230,17 +230,17 @@ def test_images_of_several_sizes_are_loaded_as_officially(golden):
 def test_dense_heads_answer_the_same_in_chunks_and_in_float32_under_autocast(network):
     torch.manual_seed(0)
     layers = network.see(torch.rand(1, CHUNK + 3, 3, 28, 42))
-    depth, confidence = network.measure_depth(layers, (28, 42))
+    depth, confidence = network.predict_depth(layers, (28, 42))
     for view in (0, CHUNK, CHUNK + 2):
-        alone, sure = network.measure_depth([layer[:, [view]] for layer in layers], (28, 42))
+        alone, sure = network.predict_depth([layer[:, [view]] for layer in layers], (28, 42))
         assert_matches(depth[:, [view]], alone)
         assert_matches(confidence[:, [view]], sure)
     with torch.autocast("cpu", torch.bfloat16):
-        inside, _ = network.measure_depth(layers, (28, 42))
-        codes = network.find_cameras(layers)
+        inside, _ = network.predict_depth(layers, (28, 42))
+        codes = network.predict_cameras(layers)
         rough = network(torch.rand(1, 2, 3, 28, 42), torch.rand(1, 3, 2) * 28)
     assert torch.equal(inside, depth)
-    assert torch.equal(codes, network.find_cameras(layers))
+    assert torch.equal(codes, network.predict_cameras(layers))
     for answer in (rough.codes, rough.depth, rough.points_ref, rough.tracks.points_px):
         assert answer.dtype == torch.float32
         assert answer.isfinite().all()

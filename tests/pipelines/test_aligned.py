@@ -72,7 +72,7 @@ def street() -> Street:
 class Oracle:
     """Recognises images of the street and tells their points, with noise and outliers."""
 
-    known = prior = None
+    prior_embedding = prior = None
 
     def __init__(self, street: Street):
         torch.nn.Module.__init__(self)  # type: ignore[arg-type]
@@ -103,7 +103,7 @@ class Oracle:
 class PairOracle(Oracle, PairNet):
     """A pair network; every pair has a unit of its own."""
 
-    def forward(self, first, second, known):
+    def forward(self, first, second, priors):
         ends = [self.recognise(first), self.recognise(second)]
         unit = self.rng.uniform(0.05, 0.2)
         answers = []

@@ -23,7 +23,7 @@ from driv3r.datasets.nuscenes import NuScenesReader
 from driv3r.geometry.ground_plane import predict_ground_plane
 from driv3r.inference.metric_scale import UnscaledPrediction
 from driv3r.models.key_maps.base import KeyMap
-from driv3r.models.registry import Entry
+from driv3r.models.registry import ModelCard
 
 
 class Street(NuScenesReader):
@@ -54,7 +54,7 @@ class Adapter:
         pass
 
 
-flat = Entry(
+flat = ModelCard(
     network=Network, config=4.0, key_map=KeyMap(()), paper="none", inputs="images",
     outputs="the road", size_hw=(64, 112), scale="similarity", checkpoint="made by the test",
     code_license="Apache-2.0", weights_license="Apache-2.0", adapt=Adapter,

@@ -67,13 +67,13 @@ def see_ground(camera: Camera) -> np.ndarray:
 class Oracle(PairNet):
     """Answers as a perfect pair network would, in units of its own; cameras in turn."""
 
-    known = prior = None
+    prior_embedding = prior = None
 
     def __init__(self, rig: Rig):
         torch.nn.Module.__init__(self)
         self.rig, self.calls = rig, 0
 
-    def forward(self, first, second, known):
+    def forward(self, first, second, priors):
         v = self.calls % len(self.rig.cameras)
         self.calls += 1
         camera = self.rig.cameras[v]
@@ -174,9 +174,9 @@ TRUNK = {"width": 32, "depth": 1, "heads": 2, "cross_width": 24, "cross_heads": 
 TINY = {
     "dust3r": PAIR,
     "align3r": replace(PAIR, point_blocks=1),
-    "pow3r": replace(PAIR, knows=True),
+    "pow3r": replace(PAIR, use_priors=True),
     "slam3r-i2p": Slam3rConfig(**TRUNK, cross_depth=3),
-    "mvdust3r": MvDust3rConfig(**TRUNK, cross_depth=1, skip_width=6, splat_width=12),
+    "mvdust3r": MvDust3rConfig(**TRUNK, cross_depth=1, skip_width=6, gaussian_width=12),
     "driv3r": MemoryNetConfig(pair=PAIR, value_depth=1, value_heads=2),
     "vggt": TINY_VGGT,
 }

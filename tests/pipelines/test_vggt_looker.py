@@ -37,7 +37,9 @@ TINY = VggtConfig(
     camera_heads=2,
     dense=replace(DENSE, widths=WIDTHS, features=16),
     features=replace(FEATURES, widths=WIDTHS, features=16),
-    tracker=TrackerConfig(levels=2, radius=1, steps=1, width=16, depth=1, heads=2, carriers=4),
+    tracker=TrackerConfig(
+        levels=2, radius=1, steps=1, width=16, depth=1, heads=2, virtual_tracks=4
+    ),
 )
 DIS = choose_flow("dis", torch.device("cpu"))
 EVERYONE = np.ones(3, bool)
@@ -119,7 +121,7 @@ class Knowing(Vggt):
         super().__init__(TINY)
         self.cam_T_ref = torch.from_numpy(invert(ref_T_cams))
 
-    def find_cameras(self, layers):
+    def predict_cameras(self, layers):
         K = torch.tensor([[30.0, 0, 21], [0, 30, 14], [0, 0, 1]], dtype=torch.float64)
         count = layers[-1].shape[1]
         cameras = self.cam_T_ref[:count]

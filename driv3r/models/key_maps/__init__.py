@@ -1,1 +1,1 @@
-"""Names of official checkpoints' tensors as ours."""
+"""Key maps: names of official checkpoints' tensors to ours."""

@@ -1,4 +1,4 @@
-"""Official state dicts to ours: a system's names as data, proved by its parity test."""
+"""Official state dicts to ours: each system's key map as data, verified by its parity test."""
 
 import re
 from collections.abc import Mapping
@@ -55,11 +55,11 @@ def _join(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if ".value." in name and name.replace(".value.", ".key.") in tensors:
             continue
-        partner = tensors.get(name.replace(".key.", ".value.")) if ".key." in name else None
-        if partner is None:
+        value = tensors.get(name.replace(".key.", ".value.")) if ".key." in name else None
+        if value is None:
             out[name] = tensor
         else:
-            out[name.replace(".key.", ".key_value.")] = torch.cat([tensor, partner])
+            out[name.replace(".key.", ".key_value.")] = torch.cat([tensor, value])
     return out
 
 

@@ -1,4 +1,4 @@
-"""Names of SLAM3R's and MV-DUSt3R's checkpoints in ours."""
+"""Key maps of SLAM3R's and MV-DUSt3R's official checkpoints."""
 
 from driv3r.models.key_maps.base import (
     CROCO,
@@ -34,7 +34,7 @@ SLAM3R_I2P = (
     + BLOCKS
     + POINT_HEADS
 )
-# The patches of an encoder that it has no more; "ponit" is the checkpoint's spelling.
+# L2W has no encoder; its checkpoint still holds one. "ponit" is the checkpoint's spelling.
 SLAM3R_L2W = (
     SLAM3R
     + KeyMap(
@@ -57,9 +57,9 @@ MVDUST3R = (
     KeyMap(
         (
             (r"^dec_same_view_blocks\.", "aggregator.across."),
-            (r"^downstream_GS_head\.", "splats."),
-            (r"^(splats\.\d)\.mlp_scale2\.", r"\1.scale."),
-            (r"^(splats\.\d)\.mlp_", r"\1."),
+            (r"^downstream_GS_head\.", "gaussians."),
+            (r"^(gaussians\.\d)\.mlp_scale2\.", r"\1.scale."),
+            (r"^(gaussians\.\d)\.mlp_", r"\1."),
         )
     )
     + CROCO

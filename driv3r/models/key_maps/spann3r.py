@@ -1,4 +1,4 @@
-"""Names of Spann3R's and Driv3R's checkpoints in ours."""
+"""Key map of Spann3R's and Driv3R's official checkpoints."""
 
 from driv3r.models.key_maps.base import DUST3R, KeyMap
 

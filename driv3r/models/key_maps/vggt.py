@@ -1,8 +1,8 @@
-"""Names of VGGT's checkpoint in ours."""
+"""Key map of VGGT's official checkpoint."""
 
 from driv3r.models.key_maps.base import VIT_BLOCK, KeyMap
 
-# The tracker's attention is PyTorch's, whose queries, keys and values are stacked as qkv are.
+# The tracker uses torch.nn.MultiheadAttention, which stacks queries, keys and values like qkv.
 TRACKER = KeyMap(
     (
         (r"^track_head\.feature_extractor\.", "tracks.features."),
@@ -12,11 +12,11 @@ TRACKER = KeyMap(
         (r"\.former\.input_transform\.", ".former.project."),
         (r"\.former\.output_norm\.", ".former.norm."),
         (r"\.former\.flow_head\.", ".former.out."),
-        (r"\.former\.virual_tracks$", ".former.carriers"),
+        (r"\.former\.virual_tracks$", ".former.virtual_tracks"),
         (r"\.former\.time_blocks\.", ".former.time."),
-        (r"\.former\.space_virtual2point_blocks\.", ".former.gather."),
-        (r"\.former\.space_virtual_blocks\.", ".former.carry."),
-        (r"\.former\.space_point2virtual_blocks\.", ".former.spread."),
+        (r"\.former\.space_virtual2point_blocks\.", ".former.virtual_from_point."),
+        (r"\.former\.space_virtual_blocks\.", ".former.virtual_self."),
+        (r"\.former\.space_point2virtual_blocks\.", ".former.point_from_virtual."),
         (r"\.(?:cross_)?attn\.in_proj_", ".attention.qkv."),
         (r"\.(?:cross_)?attn\.out_proj\.", ".attention.out."),
         (r"\.corr_mlp\.fc1\.", ".compare.0."),
@@ -25,8 +25,8 @@ TRACKER = KeyMap(
         (r"\.fmap_norm\.", ".norm_map."),
         (r"\.ffeat_norm\.", ".norm_change."),
         (r"\.ffeat_updater\.0\.", ".change."),
-        (r"\.vis_predictor\.0\.", ".visible."),
-        (r"\.conf_predictor\.0\.", ".sure."),
+        (r"\.vis_predictor\.0\.", ".visibility_head."),
+        (r"\.conf_predictor\.0\.", ".confidence_head."),
     )
 )
 CAMERA = KeyMap(
@@ -62,9 +62,9 @@ DENSE_HEADS = KeyMap(
 TRUNK = KeyMap(
     (
         (r"^aggregator\.patch_embed\.patch_embed\.proj\.", "encoder.patch."),
-        (r"^aggregator\.patch_embed\.cls_token$", "encoder.summary"),
+        (r"^aggregator\.patch_embed\.cls_token$", "encoder.cls_token"),
         (r"^aggregator\.patch_embed\.register_tokens$", "encoder.registers"),
-        (r"^aggregator\.patch_embed\.pos_embed$", "encoder.places"),
+        (r"^aggregator\.patch_embed\.pos_embed$", "encoder.pos_embed"),
         (r"^aggregator\.patch_embed\.", "encoder."),
         (r"^aggregator\.camera_token$", "aggregator.camera"),
         (r"^aggregator\.register_token$", "aggregator.registers"),

@@ -1,4 +1,4 @@
-"""Exchange between tokens: within a view, across the rig, over time with a bounded memory."""
+"""Attention within a view, across the rig, and over time with a bounded memory."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from driv3r.models.layers.blocks import Block, CrossBlock
 from driv3r.models.layers.encoders import CROCO_STYLE
-from driv3r.models.layers.rope import Spin
+from driv3r.models.layers.rope import RopeCosSin
 
-# Per time block: the tokens that it saw of up to `memory` past frames.
+# Per time block: the tokens of up to `memory` past frames.
 Memory = list[Float[Tensor, "b _ v n c"]]
 
 # Adds to both views' tokens at a layer: (layer, first, second) -> (first, second).
@@ -34,16 +34,16 @@ class TimeBlock(nn.Module):
         seen = x if past is None else torch.cat([past, x], dim=1)
         queries = x.transpose(1, 2).reshape(b * v, t * n, c)
         keys = seen.transpose(1, 2).reshape(b * v, -1, c)
-        told = self.block.tell(keys)
+        kv = self.block.project_kv(keys)
         first = seen.shape[1] - t
         # A frame at a time: a mask of all by all would hold most of what a long clip takes.
         reach = [(max(first + i - self.memory, 0), first + i + 1) for i in range(t)]
         parts = []
         for low, high in reach:
-            keys, values = (part[:, :, low * n : high * n] for part in told)
+            keys, values = (part[:, :, low * n : high * n] for part in kv)
             bias = self._bias(high - low).repeat_interleave(n, 1)[:, None]
             parts.append(((keys, values), bias))
-        out = self.block.listen(queries, parts)
+        out = self.block.forward_cached(queries, parts)
         out = out.reshape(b, v, t, n, c).transpose(1, 2)
         return out, seen[:, max(seen.shape[1] - self.memory, 0) :]
 
@@ -94,7 +94,7 @@ class PairCross(nn.Module):
         self,
         first: Float[Tensor, "b n c"],
         second: Float[Tensor, "b m c"],
-        spins: tuple[Spin, Spin],
+        ropes: tuple[RopeCosSin, RopeCosSin],
         add: LayerPrior | None = None,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Every layer of both: the encoder's tokens, each block's, the last one normed.
@@ -103,11 +103,11 @@ class PairCross(nn.Module):
         """
         a, b = self.project(first), self.project(second)
         layers: tuple[list[Tensor], list[Tensor]] = ([first], [second])
-        keys = (spins[0][:, :, None], spins[1][:, :, None])
+        keys = (ropes[0][:, :, None], ropes[1][:, :, None])
         if add is not None:
             a, b = add(0, a, b)
         for i, (one, two) in enumerate(zip(self.first, self.second, strict=True)):
-            a, b = one(a, b[:, None], spins[0], keys[1]), two(b, a[:, None], spins[1], keys[0])
+            a, b = one(a, b[:, None], ropes[0], keys[1]), two(b, a[:, None], ropes[1], keys[0])
             if add is not None:
                 a, b = add(i + 1, a, b)
             layers[0].append(a)

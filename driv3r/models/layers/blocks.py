@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from driv3r.models.layers.rope import Spin, rotate
+from driv3r.models.layers.rope import RopeCosSin, apply_rope
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class BlockStyle:
 
 PLAIN = BlockStyle()
 
-# Keys and values of contexts, placed: "b h m d" of one, "b s h m d" of several.
-Told = tuple[Float[Tensor, "... h m d"], Float[Tensor, "... h m d"]]
+# Projected keys and values, rotated: "b h m d" of one context, "b s h m d" of several.
+KeyValue = tuple[Float[Tensor, "... h m d"], Float[Tensor, "... h m d"]]
 
 
 class Attention(nn.Module):
@@ -50,33 +50,33 @@ class Attention(nn.Module):
         x: Float[Tensor, "b n c"],
         context: Float[Tensor, "b m c"] | None = None,
         bias: Float[Tensor, "#h #n m"] | None = None,
-        spin: Spin | None = None,
-        context_spin: Spin | None = None,
+        rope: RopeCosSin | None = None,
+        context_rope: RopeCosSin | None = None,
     ) -> Float[Tensor, "b n c"]:
-        """`bias` is added to the logits (-inf hides a key); spins place queries and keys."""
-        context, context_spin = (x, spin) if context is None else (context, context_spin)
-        if spin is None or context_spin is None:
-            spin = context_spin = None
-        return self.ask(x, self.tell(context, context_spin), bias, spin)
+        """`bias` is added to the logits (-inf masks a key); `rope` rotates queries and keys."""
+        context, context_rope = (x, rope) if context is None else (context, context_rope)
+        if rope is None or context_rope is None:
+            rope = context_rope = None
+        return self.attend(x, self.project_kv(context, context_rope), bias, rope)
 
-    def tell(self, context: Float[Tensor, "b m c"], spin: Spin | None) -> Told:
-        """What a context answers with, once for all that ask it."""
+    def project_kv(self, context: Float[Tensor, "b m c"], rope: RopeCosSin | None) -> KeyValue:
+        """Keys and values of a context, computed once for all queries."""
         k, v = (self._split(part) for part in self.key_value(context).chunk(2, dim=-1))
         k = self.norm_key(k)
-        return k if spin is None else rotate(k, spin), v
+        return k if rope is None else apply_rope(k, rope), v
 
-    def ask(
+    def attend(
         self,
         x: Float[Tensor, "b n c"],
-        told: Told,
+        kv: KeyValue,
         bias: Float[Tensor, "#h #n m"] | None,
-        spin: Spin | None,
+        rope: RopeCosSin | None,
     ) -> Float[Tensor, "b n c"]:
-        """Attention of `x` over what was told; `spin` places it as the context was placed."""
+        """Attention of `x` over projected keys and values; `rope` rotates the queries."""
         q = self.norm_query(self._split(self.query(x)))
-        q = q if spin is None else rotate(q, spin)
+        q = q if rope is None else apply_rope(q, rope)
         bias = None if bias is None else bias.to(q.dtype)[None]
-        mixed = F.scaled_dot_product_attention(q, *told, attn_mask=bias)
+        mixed = F.scaled_dot_product_attention(q, *kv, attn_mask=bias)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b h n d"]:
@@ -84,13 +84,13 @@ class Attention(nn.Module):
 
 
 def make_mlp(width: int, hidden: int, outputs: int | None = None) -> nn.Sequential:
-    """Two layers with GELU, back to `width` unless told."""
+    """Two layers with GELU; `outputs` defaults to `width`."""
     last = nn.Linear(hidden, width if outputs is None else outputs)
     return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), last)
 
 
 def zero_init(*layers: nn.Linear | nn.Conv1d | nn.Conv2d) -> None:
-    """Let layers begin at zero, so that what they are added to is not disturbed."""
+    """Initialise layers at zero, so that a residual branch starts as the identity."""
     for layer in layers:
         nn.init.zeros_(layer.weight)
         if layer.bias is not None:
@@ -128,32 +128,32 @@ class Block(nn.Module):
         x: Float[Tensor, "b n c"],
         context: Float[Tensor, "b m c"] | None = None,
         bias: Float[Tensor, "#h #n m"] | None = None,
-        spin: Spin | None = None,
+        rope: RopeCosSin | None = None,
     ) -> Float[Tensor, "b n c"]:
         """One block."""
         if context is not None:
             context = (self.norm_context or self.norm_attention)(context)
         normed = self.norm_attention(x)
-        return self._finish(x, normed, self.attention(normed, context, bias, spin))
+        return self._finish(x, normed, self.attention(normed, context, bias, rope))
 
-    def tell(self, context: Float[Tensor, "b m c"]) -> Told:
-        """A context's keys and values, once for all that listen to parts of it."""
-        return self.attention.tell((self.norm_context or self.norm_attention)(context), None)
+    def project_kv(self, context: Float[Tensor, "b m c"]) -> KeyValue:
+        """A context's keys and values, computed once for all parts of it."""
+        return self.attention.project_kv((self.norm_context or self.norm_attention)(context), None)
 
-    def listen(
+    def forward_cached(
         self, x: Float[Tensor, "b n c"], parts: Sequence[tuple[tuple[Tensor, Tensor], Tensor]]
     ) -> Float[Tensor, "b n c"]:
-        """One block whose tokens are cut evenly into `parts`.
+        """One block with cached keys and values; tokens are cut evenly into `parts`.
 
-        Each is told keys and values (as `tell` gives them, cut to m) and has a bias "h 1 m".
+        Each part has its own keys and values (a slice of `project_kv`) and a bias "h 1 m".
         """
         normed = self.norm_attention(x)
-        asking = normed.chunk(len(parts), 1)
-        heard = [
-            self.attention.ask(part, told, bias, None)
-            for part, (told, bias) in zip(asking, parts, strict=True)
+        queries = normed.chunk(len(parts), 1)
+        context_out = [
+            self.attention.attend(part, kv, bias, None)
+            for part, (kv, bias) in zip(queries, parts, strict=True)
         ]
-        return self._finish(x, normed, torch.cat(heard, 1))
+        return self._finish(x, normed, torch.cat(context_out, 1))
 
     def _finish(self, x: Tensor, normed: Tensor, seen: Tensor) -> Float[Tensor, "b n c"]:
         x = (normed if self.normed_skip else x) + self.gain_attention(seen)
@@ -163,8 +163,8 @@ class Block(nn.Module):
 class CrossBlock(nn.Module):
     """Self-attention, attention over other views, MLP, all with residuals (CroCo's decoder block).
 
-    `merge` says how several sources speak: "join" lets one softmax run over all of their tokens
-    (MV-DUSt3R), "max" takes the channel-wise maximum of one attention per source (SLAM3R).
+    `merge` combines several sources: "join" is one softmax over all of their tokens (MV-DUSt3R),
+    "max" the channel-wise maximum of one attention per source (SLAM3R).
     """
 
     def __init__(
@@ -188,35 +188,41 @@ class CrossBlock(nn.Module):
         self,
         x: Float[Tensor, "b n c"],
         sources: Float[Tensor, "b s m c"],
-        spin: Spin,
-        source_spin: Float[Tensor, "2 b s 1 m d"],
+        rope: RopeCosSin,
+        source_rope: Float[Tensor, "2 b s 1 m d"],
     ) -> Float[Tensor, "b n c"]:
         """One block; every source is another view's tokens, all of one size."""
-        return self.listen(x, self.tell(sources, source_spin), spin)
+        return self.forward_cached(x, self.project_kv(sources, source_rope), rope)
 
-    def tell(self, sources: Float[Tensor, "b s m c"], spin: Float[Tensor, "2 b s 1 m d"]) -> Told:
-        """Each source's keys and values, once for all views that listen to it."""
-        told = self.cross.tell(self.norm_context(sources).flatten(0, 1), spin.flatten(1, 2))
-        keys, values = (part.unflatten(0, sources.shape[:2]) for part in told)
+    def project_kv(
+        self, sources: Float[Tensor, "b s m c"], rope: Float[Tensor, "2 b s 1 m d"]
+    ) -> KeyValue:
+        """Each source's keys and values, computed once for all views that attend to it."""
+        kv = self.cross.project_kv(self.norm_context(sources).flatten(0, 1), rope.flatten(1, 2))
+        keys, values = (part.unflatten(0, sources.shape[:2]) for part in kv)
         return keys, values
 
-    def listen(self, x: Float[Tensor, "b n c"], told: Told, spin: Spin) -> Float[Tensor, "b n c"]:
-        """One block with what its sources told."""
-        x = x + self.attention(self.norm_attention(x), spin=spin)
-        asked, count = self.norm_cross(x), told[0].shape[1]
+    def forward_cached(
+        self, x: Float[Tensor, "b n c"], kv: KeyValue, rope: RopeCosSin
+    ) -> Float[Tensor, "b n c"]:
+        """One block with cached keys and values of its sources."""
+        x = x + self.attention(self.norm_attention(x), rope=rope)
+        query, count = self.norm_cross(x), kv[0].shape[1]
         if self.merge == "join":
-            keys, values = (part.transpose(1, 2).flatten(2, 3) for part in told)
-            x = x + self.cross.ask(asked, (keys, values), None, spin)
+            keys, values = (part.transpose(1, 2).flatten(2, 3) for part in kv)
+            x = x + self.cross.attend(query, (keys, values), None, rope)
         else:
-            keys, values = (part.flatten(0, 1) for part in told)
-            spins = spin.repeat_interleave(count, 1)
-            heard = self.cross.ask(asked.repeat_interleave(count, 0), (keys, values), None, spins)
-            x = x + heard.unflatten(0, (-1, count)).amax(1)
+            keys, values = (part.flatten(0, 1) for part in kv)
+            ropes = rope.repeat_interleave(count, 1)
+            context_out = self.cross.attend(
+                query.repeat_interleave(count, 0), (keys, values), None, ropes
+            )
+            x = x + context_out.unflatten(0, (-1, count)).amax(1)
         return x + self.mlp(self.norm_mlp(x))
 
 
 class ConvBlock(nn.Module):
-    """Convolution, group norm, GELU; `stride` 2 halves the image, `dilation` looks further."""
+    """Convolution, group norm, GELU."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1, dilation: int = 1):
         super().__init__()
@@ -229,7 +235,7 @@ class ConvBlock(nn.Module):
 
 
 class Residual(nn.Module):
-    """A map, and what two convolutions add to it: nothing before training."""
+    """A residual branch of two convolutions, zero-initialised."""
 
     def __init__(self, channels: int, dilation: int = 1):
         super().__init__()

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class DptConfig:
-    """Sizes, and the points in which published heads differ.
+    """Sizes and options in which published heads differ.
 
     `hooks` are the layers read, coarsest features last. `crop` doubles each level and crops it to
     the next one's size; without it levels are resized to that size. `relu_skip` adds relu(x), not
@@ -74,7 +74,7 @@ class Fusion(nn.Module):
 class Dpt(nn.Module):
     """Tokens of four layers to a map of `outputs` channels at the image's size.
 
-    Without `outputs` the features at half of the image's size are the answer.
+    Without `outputs` the output is features at half of the image's size.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Dpt(nn.Module):
     def forward(
         self, layers: Sequence[Float[Tensor, "b n _"]], size_hw: tuple[int, int]
     ) -> Float[Tensor, "b o h w"]:
-        """`layers` are all tokens that the hooks choose from, patches only."""
+        """`layers` are all tokens that the hooks index, patches only."""
         x = self.smooth(self.fuse_levels(layers, size_hw))
         if self.head is None:
             return self._embed(enlarge(x, (size_hw[0] // 2, size_hw[1] // 2)), size_hw)

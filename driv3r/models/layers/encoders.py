@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from driv3r.models.driv3r.inputs import RAY_CHANNELS
 from driv3r.models.layers.blocks import Block, BlockStyle, ConvBlock, zero_init
-from driv3r.models.layers.rope import Spin, grid_positions, make_spin
+from driv3r.models.layers.rope import RopeCosSin, grid_positions, make_rope
 
 PATCH = 16
 CROCO_STYLE = BlockStyle(eps=1e-6)
@@ -16,9 +16,9 @@ class ConvStem(nn.Module):
     """Patch-16 tokens by strided convolutions (Xiao et al. 2021, "Early convolutions help
     transformers see better"), with the finer features kept for the heads.
 
-    It sees the image, the camera's previous image, and the rays: the two images let a token hold a
-    short-baseline motion cue, the rays make it independent of any one rig. At stride 4 it takes in
-    unit features that were trained on photographs.
+    Inputs are the image, the camera's previous image, and the rays: the two images give a
+    short-baseline motion cue, the rays make the network independent of any one rig. Pretrained unit
+    features are added at stride 4.
     """
 
     def __init__(self, width: int, channels: tuple[int, int, int], fine_channels: int):
@@ -62,15 +62,15 @@ class CroCo(nn.Module):
         self, images: Float[Tensor, "b 3 h w"], extra: Float[Tensor, "b n c"] | None = None
     ) -> Float[Tensor, "b n c"]:
         """Tokens of images in -1..1, normed; `extra` is added to the patches."""
-        spin = self.spin(images, self.head_dim)
+        rope = self.rope(images, self.head_dim)
         tokens = self.patch(images).flatten(2).transpose(1, 2)
         tokens = tokens if extra is None else tokens + extra
         for block in self.blocks:
-            tokens = block(tokens, spin=spin)
+            tokens = block(tokens, rope=rope)
         return self.norm(tokens)
 
-    def spin(self, images: Float[Tensor, "b 3 h w"], head_dim: int) -> Spin:
-        """Rotary places of the images' tokens for heads of a size."""
+    def rope(self, images: Float[Tensor, "b 3 h w"], head_dim: int) -> RopeCosSin:
+        """Rotary position embedding of the images' tokens for heads of a size."""
         size = self.patch.kernel_size
         grid = (images.shape[-2] // size[0], images.shape[-1] // size[1])
-        return make_spin(grid_positions(grid, len(images), images.device), head_dim)
+        return make_rope(grid_positions(grid, len(images), images.device), head_dim)

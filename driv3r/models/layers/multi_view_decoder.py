@@ -1,4 +1,4 @@
-"""Exchange between many views, of which some are references."""
+"""Multi-view decoders with reference and source views."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -8,22 +8,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from driv3r.errors import ConfigError
-from driv3r.models.layers.blocks import CrossBlock, Told
+from driv3r.models.layers.blocks import CrossBlock, KeyValue
 from driv3r.models.layers.encoders import CROCO_STYLE
 from driv3r.models.layers.point_heads import PointAnswer
-from driv3r.models.layers.rope import Spin
+from driv3r.models.layers.rope import RopeCosSin
 
 
 class ReferenceSourceDecoder(nn.Module):
     """References and sources that read each other's last layer, with one decoder for each role.
 
-    With `merge` "max" references hear the sources and sources hear the references, one attention
-    a view and the channel-wise maximum of them (SLAM3R, Liu et al. 2025, inner-window local
-    reconstruction). With "join" every view hears all others in one softmax (MV-DUSt3R, Tang et al.
-    2025, multi-view decoder blocks). `across` adds blocks in which each view's tokens are exchanged
-    between paths of different references (MV-DUSt3R+, cross-reference-view blocks). Every view
-    tells its keys and values once a layer, and listens in turn, so that memory grows linearly with
-    the views.
+    With `merge` "max" references attend to the sources and sources to the references, one attention
+    per view and the channel-wise maximum of them (SLAM3R, Liu et al. 2025, inner-window local
+    reconstruction). With "join" every view attends to all others in one softmax (MV-DUSt3R, Tang et
+    al. 2025, multi-view decoder blocks). `across` adds blocks in which each view's tokens are
+    exchanged between paths of different references (MV-DUSt3R+, cross-reference-view blocks). Every
+    view's keys and values are projected once per layer, so that memory is linear in the views.
     """
 
     def __init__(
@@ -36,7 +35,7 @@ class ReferenceSourceDecoder(nn.Module):
         across: bool = False,
     ):
         super().__init__()
-        self.all_meet = merge == "join"
+        self.attends_all = merge == "join"
         self.head_dim = width // heads
         self.project = nn.Linear(encoder_width, width)
         self.first, self.second = (
@@ -52,7 +51,7 @@ class ReferenceSourceDecoder(nn.Module):
         self,
         views: Float[Tensor, "b v n e"],
         paths: Sequence[Sequence[int]],
-        spin: Spin,
+        rope: RopeCosSin,
         extra: Float[Tensor, "b v n c"] | None = None,
     ) -> Float[Tensor, "b p v n c"]:
         """The last layer, normed, in paths that hold all views and differ in their references.
@@ -61,15 +60,15 @@ class ReferenceSourceDecoder(nn.Module):
         references are none, all, or not among the views, or the paths do not fit the network.
         """
         x = views
-        for layer in self.walk(views, paths, spin, extra):
+        for layer in self.iterate_layers(views, paths, rope, extra):
             x = layer
         return self.norm(x)
 
-    def walk(
+    def iterate_layers(
         self,
         views: Float[Tensor, "b v n e"],
         paths: Sequence[Sequence[int]],
-        spin: Spin,
+        rope: RopeCosSin,
         extra: Float[Tensor, "b v n c"] | None = None,
     ) -> Iterator[Float[Tensor, "b p v n c"]]:
         """Each layer in turn, not normed; as `forward`."""
@@ -78,58 +77,59 @@ class ReferenceSourceDecoder(nn.Module):
         for layer in range(len(self.first)):
             if extra is not None:
                 x = x + extra[:, None]
-            parts = [self.step(layer, x[:, i], path, spin) for i, path in enumerate(paths)]
+            parts = [self.step(layer, x[:, i], path, rope) for i, path in enumerate(paths)]
             x = torch.stack(parts, 1)
             if self.across is not None:
-                x = self.exchange(layer, x, spin)
+                x = self.exchange(layer, x, rope)
             yield x
 
     def step(
-        self, layer: int, x: Float[Tensor, "b v n c"], references: Sequence[int], spin: Spin
+        self, layer: int, x: Float[Tensor, "b v n c"], references: Sequence[int], rope: RopeCosSin
     ) -> Float[Tensor, "b v n c"]:
         """One layer of one path."""
         out = list(x.unbind(1))
         block, sources = block_of(self.first, layer), sources_of(references, len(out))
-        told = self._tell(block, x, sources, spin)
+        kv = self._project_kv(block, x, sources, rope)
         for view in references:
-            out[view] = block.listen(x[:, view], told, spin)
-        heard = self.step_sources(layer, x, references, spin)
-        for view, tokens in zip(sources, heard.unbind(1), strict=True):
+            out[view] = block.forward_cached(x[:, view], kv, rope)
+        context_out = self.step_sources(layer, x, references, rope)
+        for view, tokens in zip(sources, context_out.unbind(1), strict=True):
             out[view] = tokens
         return torch.stack(out, 1)
 
     def step_sources(
-        self, layer: int, x: Float[Tensor, "b v n c"], references: Sequence[int], spin: Spin
+        self, layer: int, x: Float[Tensor, "b v n c"], references: Sequence[int], rope: RopeCosSin
     ) -> Float[Tensor, "b s n c"]:
         """One layer of one path, of the sources only."""
         block = block_of(self.second, layer)
-        heard_views = range(x.shape[1]) if self.all_meet else references
-        told = self._tell(block, x, heard_views, spin)
+        context_views = range(x.shape[1]) if self.attends_all else references
+        kv = self._project_kv(block, x, context_views, rope)
         out = []
         for view in sources_of(references, x.shape[1]):
-            heard = leave_out(told, view) if self.all_meet else told
-            out.append(block.listen(x[:, view], heard, spin))
+            context_out = exclude_view(kv, view) if self.attends_all else kv
+            out.append(block.forward_cached(x[:, view], context_out, rope))
         return torch.stack(out, 1)
 
     def exchange(
-        self, layer: int, x: Float[Tensor, "b p v n c"], spin: Spin
+        self, layer: int, x: Float[Tensor, "b p v n c"], rope: RopeCosSin
     ) -> Float[Tensor, "b p v n c"]:
-        """Each view's tokens of a path hear the same view's tokens of the other paths."""
+        """Each view's tokens of a path attend to the same view's tokens of the other paths."""
         assert self.across is not None
         block, views = block_of(self.across, layer), x.shape[2]
         tokens = x.transpose(1, 2).flatten(0, 1)
-        spin = spin.repeat_interleave(views, 1)
-        told = self._tell(block, tokens, range(x.shape[1]), spin)
+        rope = rope.repeat_interleave(views, 1)
+        kv = self._project_kv(block, tokens, range(x.shape[1]), rope)
         out = [
-            block.listen(tokens[:, path], leave_out(told, path), spin) for path in range(x.shape[1])
+            block.forward_cached(tokens[:, path], exclude_view(kv, path), rope)
+            for path in range(x.shape[1])
         ]
         return torch.stack([part.unflatten(0, (-1, views)) for part in out], 1)
 
-    def _tell(
-        self, block: CrossBlock, x: Float[Tensor, "b v n c"], views: Sequence[int], spin: Spin
-    ) -> Told:
+    def _project_kv(
+        self, block: CrossBlock, x: Float[Tensor, "b v n c"], views: Sequence[int], rope: RopeCosSin
+    ) -> KeyValue:
         chosen = x[:, list(views)]
-        return block.tell(chosen, spin[:, :, None].expand(-1, -1, len(views), -1, -1, -1))
+        return block.project_kv(chosen, rope[:, :, None].expand(-1, -1, len(views), -1, -1, -1))
 
     def check(self, paths: Sequence[Sequence[int]], views: int) -> None:
         """Raise ConfigError unless the references can be had, as `forward`."""
@@ -149,7 +149,7 @@ class ReferenceSourceDecoder(nn.Module):
 
 
 def block_of(blocks: nn.ModuleList, layer: int) -> CrossBlock:
-    """A layer's block, as what it is."""
+    """A layer's block, typed."""
     block = blocks[layer]
     assert isinstance(block, CrossBlock)
     return block
@@ -160,9 +160,9 @@ def sources_of(references: Sequence[int], views: int) -> list[int]:
     return [view for view in range(views) if view not in references]
 
 
-def leave_out(told: Told, view: int) -> Told:
-    """What all others told."""
-    keys, values = (torch.cat([part[:, :view], part[:, view + 1 :]], 1) for part in told)
+def exclude_view(kv: KeyValue, view: int) -> KeyValue:
+    """Keys and values of all other views."""
+    keys, values = (torch.cat([part[:, :view], part[:, view + 1 :]], 1) for part in kv)
     return keys, values
 
 

@@ -14,7 +14,7 @@ from driv3r.models.layers.dpt import Dpt, DptConfig
 
 @dataclass(frozen=True, eq=False)
 class PointAnswer:
-    """Points in the frame that the head answers in, and how sure it is of them."""
+    """Points in the head's output frame and their confidence."""
 
     points: Float[Tensor, "*b h w 3"]
     confidence: Float[Tensor, "*b h w"]
@@ -32,7 +32,7 @@ def expand_points(raw: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b h w 3"]:
 def to_pixels(
     x: Float[Tensor, "b n _"], size_hw: tuple[int, int], patch: int
 ) -> Float[Tensor, "b o h w"]:
-    """Tokens that hold patch x patch pixels, laid out as an image."""
+    """Image of tokens that hold patch x patch pixels each."""
     grid = (size_hw[0] // patch, size_hw[1] // patch)
     return F.pixel_shuffle(x.transpose(1, 2).unflatten(2, grid), patch)
 
@@ -60,14 +60,18 @@ class ImageSkip(nn.Module):
 class LinearPoints(nn.Module):
     """One linear layer: a patch's points and confidence from its last token.
 
-    With a `skip_width` the image corrects the points; `most` bounds the confidence (MV-DUSt3R).
+    With a `skip_width` the image corrects the points; `max_confidence` clamps (MV-DUSt3R).
     """
 
     def __init__(
-        self, width: int, patch: int, skip_width: int | None = None, most: float = float("inf")
+        self,
+        width: int,
+        patch: int,
+        skip_width: int | None = None,
+        max_confidence: float = float("inf"),
     ):
         super().__init__()
-        self.patch, self.most = patch, most
+        self.patch, self.max_confidence = patch, max_confidence
         self.out = nn.Linear(width, 4 * patch * patch)
         self.skip = None if skip_width is None else ImageSkip(skip_width)
 
@@ -80,7 +84,9 @@ class LinearPoints(nn.Module):
         """Points of the last layer."""
         raw = to_pixels(self.out(layers[-1]).float(), size_hw, self.patch)
         xyz = raw[:, :3] if self.skip is None else self.skip(raw[:, :3], image)
-        return PointAnswer(expand_points(xyz), 1 + raw[:, 3].exp().clamp(max=self.most - 1))
+        return PointAnswer(
+            expand_points(xyz), 1 + raw[:, 3].exp().clamp(max=self.max_confidence - 1)
+        )
 
 
 class DptPoints(nn.Module):

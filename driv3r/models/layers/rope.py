@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Spin = Float[Tensor, "2 b 1 n d"]
+RopeCosSin = Float[Tensor, "2 b 1 n d"]
 
 
 def grid_positions(
@@ -15,8 +15,8 @@ def grid_positions(
     return torch.cartesian_prod(y, x).expand(batch, -1, -1)
 
 
-def make_spin(positions: Int[Tensor, "b n 2"], head_dim: int, base: float = 100.0) -> Spin:
-    """Cosines and sines for heads of `head_dim` channels: half turn by the row, half by the column.
+def make_rope(positions: Int[Tensor, "b n 2"], head_dim: int, base: float = 100.0) -> RopeCosSin:
+    """Cosines and sines for heads of `head_dim` channels: half by the row, half by the column.
 
     Each half pairs channel i with i + head_dim / 4 (RoFormer, Su et al. 2021, section 3.4.2; in two
     dimensions as CroCo v2, Weinzaepfel et al. 2023).
@@ -28,8 +28,8 @@ def make_spin(positions: Int[Tensor, "b n 2"], head_dim: int, base: float = 100.
     return torch.stack([both.cos(), both.sin()])
 
 
-def rotate(x: Float[Tensor, "b h n d"], spin: Spin) -> Float[Tensor, "b h n d"]:
-    """Turn the channels of queries or keys."""
+def apply_rope(x: Float[Tensor, "b h n d"], rope: RopeCosSin) -> Float[Tensor, "b h n d"]:
+    """Rotate the channels of queries or keys."""
     a, b, c, d = x.chunk(4, dim=-1)
     turned = torch.cat([-b, a, -d, c], dim=-1)
-    return (x * spin[0] + turned * spin[1]).to(x.dtype)
+    return (x * rope[0] + turned * rope[1]).to(x.dtype)

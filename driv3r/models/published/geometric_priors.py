@@ -1,4 +1,4 @@
-"""What is known beforehand, and where it enters a network."""
+"""Geometric priors of an image pair (rays, depth, pose, pointmaps) and their embeddings."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from driv3r.models.layers.aggregators import LayerPrior
 from driv3r.models.layers.blocks import Block, zero_init
 from driv3r.models.layers.encoders import CROCO_STYLE
-from driv3r.models.layers.rope import Spin
+from driv3r.models.layers.rope import RopeCosSin
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
-    """What is known of an image pair beforehand; any part may be absent.
+class GeometricPrior:
+    """Prior knowledge of an image pair; any part may be absent.
 
-    Rays are unit directions per pixel in each camera, depth is 0 where it is not known;
+    Rays are unit directions per pixel in each camera, depth is 0 where unknown;
     `first_T_second` is in metres. `points` are pointmaps of monocular depth, each in its camera.
     """
 
@@ -44,14 +44,16 @@ class PointPrior(nn.Module):
         """Tokens of a pointmap."""
         return self.patch(points.movedim(-1, 1)).flatten(2).transpose(1, 2)
 
-    def enter(self, known: Known, spins: tuple[Spin, Spin]) -> LayerPrior | None:
-        """How both images' pointmaps enter the aggregator."""
-        if known.points is None:
+    def layer_prior(
+        self, priors: GeometricPrior, ropes: tuple[RopeCosSin, RopeCosSin]
+    ) -> LayerPrior | None:
+        """The additions of both images' pointmaps to the decoder's layers."""
+        if priors.points is None:
             return None
-        tokens = [self.embed(torch.cat(known.points))]
-        spin = torch.cat(spins, dim=1)
+        tokens = [self.embed(torch.cat(priors.points))]
+        rope = torch.cat(ropes, dim=1)
         for block in self.blocks:
-            tokens.append(block(tokens[-1], spin=spin))
+            tokens.append(block(tokens[-1], rope=rope))
         extra = [
             zero(x.transpose(1, 2)).transpose(1, 2).chunk(2)
             for zero, x in zip(self.zero, tokens, strict=True)
@@ -65,11 +67,11 @@ class PointPrior(nn.Module):
         return add
 
 
-class KnownPrior(nn.Module):
-    """Rays and depth enter the encoder's tokens, the relative pose those of the decoder.
+class GeometricPriorEmbedding(nn.Module):
+    """Embeds rays and depth into the encoder's tokens, the relative pose into the decoder's.
 
-    After Pow3R (Jang et al. 2025, section 3.2). All is divided by one length, the mean of the known
-    depths or else that of the translation, as the answer is known up to scale.
+    After Pow3R (Jang et al. 2025, section 3.2). Lengths are divided by the mean of the known depths
+    or else the translation's length, as predictions are known up to scale.
     """
 
     def __init__(self, width: int, cross_width: int, patch: int):
@@ -77,30 +79,30 @@ class KnownPrior(nn.Module):
         self.rays = nn.Conv2d(3, width, patch, patch)
         self.depth = nn.Conv2d(2, width, patch, patch)
         last = nn.Linear(cross_width, cross_width)
-        self.placement = nn.Sequential(nn.Linear(12, cross_width), nn.GELU(), last)
+        self.pose_mlp = nn.Sequential(nn.Linear(12, cross_width), nn.GELU(), last)
         zero_init(self.rays, self.depth, last)
 
-    def embed(self, known: Known) -> Float[Tensor, "b n c"] | None:
-        """What is added to the encoder's tokens of both images, first ones first."""
+    def embed(self, priors: GeometricPrior) -> Float[Tensor, "b n c"] | None:
+        """Additions to the encoder's tokens of both images, those of the first image first."""
         extra: list[Tensor] = []
-        if known.rays is not None:
-            extra.append(self.rays(torch.cat(known.rays)))
-        if known.depth_m is not None:
-            depth = torch.stack(known.depth_m, 1) / measure(known)[:, None, None, None]
+        if priors.rays is not None:
+            extra.append(self.rays(torch.cat(priors.rays)))
+        if priors.depth_m is not None:
+            depth = torch.stack(priors.depth_m, 1) / unit_length_m(priors)[:, None, None, None]
             depth = torch.cat(depth.unbind(1))
             extra.append(self.depth(torch.stack([depth, (depth > 0).to(depth)], 1)))
         return torch.stack(extra).sum(0).flatten(2).transpose(1, 2) if extra else None
 
-    def place(self, known: Known) -> LayerPrior | None:
-        """How the relative pose enters the aggregator."""
-        if known.first_T_second is None:
+    def pose_prior(self, priors: GeometricPrior) -> LayerPrior | None:
+        """The additions of the relative pose to the decoder's first layer."""
+        if priors.first_T_second is None:
             return None
-        length_m = measure(known)[:, None]
+        length_m = unit_length_m(priors)[:, None]
         tokens = []
-        for dst_T_src in (known.first_T_second, torch.linalg.inv(known.first_T_second)):
+        for dst_T_src in (priors.first_T_second, torch.linalg.inv(priors.first_T_second)):
             shift = dst_T_src[:, :3, 3] / length_m
             facts = torch.cat([dst_T_src[:, :3, :3].flatten(1), shift], dim=1)
-            tokens.append(self.placement(facts)[:, None])
+            tokens.append(self.pose_mlp(facts)[:, None])
 
         def add(layer: int, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
             return (a + tokens[0], b + tokens[1]) if layer == 0 else (a, b)
@@ -108,13 +110,13 @@ class KnownPrior(nn.Module):
         return add
 
 
-def measure(known: Known) -> Float[Tensor, "b"]:
-    """The length (m) that is taken as one: mean known depth, or else the baseline."""
-    if known.depth_m is not None:
-        depth_m = torch.stack(known.depth_m, 1).flatten(1)
+def unit_length_m(priors: GeometricPrior) -> Float[Tensor, "b"]:
+    """The unit of length (m): mean known depth, or else the baseline."""
+    if priors.depth_m is not None:
+        depth_m = torch.stack(priors.depth_m, 1).flatten(1)
         return (depth_m.sum(1) / (depth_m > 0).sum(1).clamp(min=1)).clamp(min=1e-3)
-    assert known.first_T_second is not None
-    return known.first_T_second[:, :3, 3].norm(dim=1).clamp(min=1e-3)
+    assert priors.first_T_second is not None
+    return priors.first_T_second[:, :3, 3].norm(dim=1).clamp(min=1e-3)
 
 
 def chain(*priors: LayerPrior | None) -> LayerPrior | None:

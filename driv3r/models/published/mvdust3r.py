@@ -13,15 +13,15 @@ from driv3r.models.layers.encoders import CroCo
 from driv3r.models.layers.multi_view_decoder import ReferenceSourceDecoder, answer_views
 from driv3r.models.layers.point_heads import LinearPoints, PointAnswer, to_pixels
 
-MOST_CONFIDENT = 1e9
+MAX_CONFIDENCE = 1e9
 
 
 @dataclass(frozen=True)
 class MvDust3rConfig:
     """Sizes; the defaults are ViT-L with the base decoder.
 
-    `skip_width` is that of the heads' correction by the image, `splat_width` that of the Gaussian
-    heads; `across` adds MV-DUSt3R+'s cross-reference blocks.
+    `skip_width` is the width of the heads' image skip, `gaussian_width` that of the Gaussian heads;
+    `across` adds MV-DUSt3R+'s cross-reference blocks.
     """
 
     width: int = 1024
@@ -32,13 +32,13 @@ class MvDust3rConfig:
     cross_heads: int = 12
     patch: int = 16
     skip_width: int = 256
-    splat_width: int = 768
+    gaussian_width: int = 768
     across: bool = False
 
 
 @dataclass(frozen=True, eq=False)
-class Splats:
-    """A Gaussian for each pixel, around its point: colours as trained on, 0..1 not enforced.
+class Gaussians:
+    """One Gaussian per pixel around its point; colours are not clamped to 0..1.
 
     `scale` is in the points' unit and may be negative; rotations are unit quaternions.
     """
@@ -49,8 +49,8 @@ class Splats:
     rotation: Float[Tensor, "*b h w 4"]
 
 
-class GSHead(nn.Module):
-    """A patch's Gaussians from its last token (novel view synthesis)."""
+class GaussianHead(nn.Module):
+    """Gaussians of a patch from its last token (novel view synthesis)."""
 
     def __init__(self, width: int, hidden: int, patch: int):
         super().__init__()
@@ -65,14 +65,14 @@ class GSHead(nn.Module):
             for channels in (3, 1, 3, 4)
         )
 
-    def forward(self, tokens: Float[Tensor, "b n c"], size_hw: tuple[int, int]) -> Splats:
+    def forward(self, tokens: Float[Tensor, "b n c"], size_hw: tuple[int, int]) -> Gaussians:
         """Gaussians of one view."""
         x = self.norm(tokens)
 
         def lay_out(mlp: Callable[[Tensor], Tensor]) -> Float[Tensor, "b h w o"]:
             return to_pixels(mlp(x).float(), size_hw, self.patch).movedim(1, -1)
 
-        return Splats(
+        return Gaussians(
             lay_out(self.rgb),
             lay_out(self.opacity).sigmoid(),
             0.1 * lay_out(self.scale),
@@ -84,7 +84,7 @@ class MvDust3r(nn.Module):
     """All views' points in the frame of a reference view.
 
     With cross-reference blocks the first `references` views each are one in a path of their own,
-    and paths tell each other (MV-DUSt3R+); without, the first view is the only one.
+    and paths exchange tokens (MV-DUSt3R+); without, the first view is the only reference.
     """
 
     def __init__(self, config: MvDust3rConfig):
@@ -100,11 +100,11 @@ class MvDust3r(nn.Module):
             config.across,
         )
         self.heads = nn.ModuleList(
-            LinearPoints(config.cross_width, config.patch, config.skip_width, MOST_CONFIDENT)
+            LinearPoints(config.cross_width, config.patch, config.skip_width, MAX_CONFIDENCE)
             for _ in range(2)
         )
-        self.splats = nn.ModuleList(
-            GSHead(config.cross_width, config.splat_width, config.patch) for _ in range(2)
+        self.gaussians = nn.ModuleList(
+            GaussianHead(config.cross_width, config.gaussian_width, config.patch) for _ in range(2)
         )
 
     def forward(self, images: Float[Tensor, "b v 3 h w"], references: int = 1) -> PointAnswer:
@@ -116,8 +116,8 @@ class MvDust3r(nn.Module):
     ) -> Float[Tensor, "b p v n c"]:
         """Last tokens of every path; ConfigError where the network has not these paths."""
         encoded = self.encoder(images.flatten(0, 1)).unflatten(0, images.shape[:2])
-        spin = self.encoder.spin(images[:, 0], self.aggregator.head_dim)
-        return self.aggregator(encoded, [[path] for path in range(references)], spin)
+        rope = self.encoder.rope(images[:, 0], self.aggregator.head_dim)
+        return self.aggregator(encoded, [[path] for path in range(references)], rope)
 
     def answer(
         self,
@@ -129,15 +129,15 @@ class MvDust3r(nn.Module):
         size_hw = (images.shape[-2], images.shape[-1])
         return answer_views(self.heads, self._choose(tokens, path), [path], size_hw, images)
 
-    def splat(
+    def predict_gaussians(
         self, tokens: Float[Tensor, "b p v n c"], size_hw: tuple[int, int], path: int = 0
-    ) -> Splats:
+    ) -> Gaussians:
         """Gaussians of a path, around the points of `answer`."""
         views = [
-            self.splats[0 if view == path else 1](seen, size_hw)
+            self.gaussians[0 if view == path else 1](seen, size_hw)
             for view, seen in enumerate(self._choose(tokens, path).unbind(1))
         ]
-        return Splats(
+        return Gaussians(
             *(
                 torch.stack([getattr(view, part) for view in views], 1)
                 for part in ("rgb", "opacity", "scale", "rotation")

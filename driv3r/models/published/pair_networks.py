@@ -1,4 +1,4 @@
-"""Networks of two images: DUSt3R and what was made of it, by configuration."""
+"""Two-image networks: DUSt3R and its descendants, by configuration."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,14 @@ from driv3r.models.layers.aggregators import PairCross
 from driv3r.models.layers.dpt import DptConfig
 from driv3r.models.layers.encoders import CroCo
 from driv3r.models.layers.point_heads import DescriptorPoints, DptPoints, LinearPoints, PointAnswer
-from driv3r.models.published.geometric_priors import Known, KnownPrior, PointPrior, chain
+from driv3r.models.published.geometric_priors import (
+    GeometricPrior,
+    GeometricPriorEmbedding,
+    PointPrior,
+    chain,
+)
 
-NOTHING = Known()
+NO_PRIOR = GeometricPrior()
 
 
 @dataclass(frozen=True)
@@ -20,8 +25,8 @@ class PairConfig:
     """Sizes of a two-image network; the defaults are ViT-L with the base decoder.
 
     `dpt` None means the linear head; `descriptors` are MASt3R's channels; `point_blocks` the
-    blocks of Align3R's point branch; `knows` gives Pow3R's inputs. With `landscape_only` answers
-    for portrait images are transposed (Spann3R).
+    blocks of Align3R's point branch; `use_priors` adds Pow3R's prior inputs. With
+    `transpose_portrait` predictions for portrait images are transposed (Spann3R).
     """
 
     width: int = 1024
@@ -35,13 +40,13 @@ class PairConfig:
     descriptors: int = 0
     descriptor_mlp_ratio: float = 4.0
     point_blocks: int | None = None
-    knows: bool = False
-    landscape_only: bool = False
+    use_priors: bool = False
+    transpose_portrait: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class PairTokens:
-    """What passes through the network: encoder tokens and every layer, of both images."""
+    """Encoder tokens and every decoder layer of both images."""
 
     encoded: tuple[Float[Tensor, "b n c"], Float[Tensor, "b n c"]]
     layers: tuple[list[Tensor], list[Tensor]]
@@ -63,32 +68,34 @@ class PairNet(nn.Module):
             self.prior = PointPrior(
                 config.cross_width, config.cross_heads, config.point_blocks, config.patch
             )
-        self.known = None
-        if config.knows:
-            self.known = KnownPrior(config.width, config.cross_width, config.patch)
+        self.prior_embedding = None
+        if config.use_priors:
+            self.prior_embedding = GeometricPriorEmbedding(
+                config.width, config.cross_width, config.patch
+            )
 
     def forward(
         self,
         first: Float[Tensor, "b 3 h w"],
         second: Float[Tensor, "b 3 h w"],
-        known: Known = NOTHING,
+        priors: GeometricPrior = NO_PRIOR,
     ) -> tuple[PointAnswer, PointAnswer]:
         """Answers for images in -1..1, both in the first camera's frame."""
-        return self.answer(self.see(first, second, known), (first.shape[-2], first.shape[-1]))
+        return self.answer(self.see(first, second, priors), (first.shape[-2], first.shape[-1]))
 
-    def see(self, first, second, known: Known = NOTHING) -> PairTokens:
+    def see(self, first, second, priors: GeometricPrior = NO_PRIOR) -> PairTokens:
         """Tokens of all layers."""
-        extra = None if self.known is None else self.known.embed(known)
+        extra = None if self.prior_embedding is None else self.prior_embedding.embed(priors)
         encoded = self.encoder(torch.cat([first, second]), extra).chunk(2)
-        return self.relate(encoded, first, second, known)
+        return self.relate(encoded, first, second, priors)
 
-    def relate(self, encoded, first, second, known: Known = NOTHING) -> PairTokens:
+    def relate(self, encoded, first, second, priors: GeometricPrior = NO_PRIOR) -> PairTokens:
         """Tokens of all layers from those of the encoder."""
         head_dim = self.config.cross_width // self.config.cross_heads
-        spins = (self.encoder.spin(first, head_dim), self.encoder.spin(second, head_dim))
-        points = None if self.prior is None else self.prior.enter(known, spins)
-        placed = None if self.known is None else self.known.place(known)
-        layers = self.aggregator(*encoded, spins, chain(points, placed))
+        ropes = (self.encoder.rope(first, head_dim), self.encoder.rope(second, head_dim))
+        points = None if self.prior is None else self.prior.layer_prior(priors, ropes)
+        pose = None if self.prior_embedding is None else self.prior_embedding.pose_prior(priors)
+        layers = self.aggregator(*encoded, ropes, chain(points, pose))
         return PairTokens((encoded[0], encoded[1]), layers)
 
     def answer(
@@ -98,24 +105,24 @@ class PairNet(nn.Module):
         first, second = (
             head(layers, size_hw) for head, layers in zip(self.heads, tokens.layers, strict=True)
         )
-        if self.config.landscape_only and size_hw[0] > size_hw[1]:
-            return lay_down(first), lay_down(second)
+        if self.config.transpose_portrait and size_hw[0] > size_hw[1]:
+            return transpose_answer(first), transpose_answer(second)
         return first, second
 
 
-def lay_down(answer: PointAnswer) -> PointAnswer:
-    """The answer with rows and columns swapped."""
-    descriptors, sureness = answer.descriptors, answer.descriptor_confidence
+def transpose_answer(answer: PointAnswer) -> PointAnswer:
+    """The prediction with rows and columns swapped."""
+    descriptors, descriptor_confidence = answer.descriptors, answer.descriptor_confidence
     return PointAnswer(
         answer.points.transpose(-3, -2),
         answer.confidence.mT,
         None if descriptors is None else descriptors.transpose(-3, -2),
-        None if sureness is None else sureness.mT,
+        None if descriptor_confidence is None else descriptor_confidence.mT,
     )
 
 
 def make_point_head(config: PairConfig) -> nn.Module:
-    """The head that the configuration asks for."""
+    """The point head of the configuration."""
     if config.dpt is None:
         return LinearPoints(config.cross_width, config.patch)
     widths = [config.cross_width if hook else config.width for hook in config.dpt.hooks]

@@ -1,4 +1,4 @@
-"""SLAM3R: windows of a video to points, and those into one world (Liu et al. 2025)."""
+"""SLAM3R: pointmaps of video windows, registered into one world (Liu et al. 2025)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from driv3r.models.layers.blocks import make_mlp
 from driv3r.models.layers.encoders import CroCo
 from driv3r.models.layers.multi_view_decoder import ReferenceSourceDecoder, answer_views
 from driv3r.models.layers.point_heads import LinearPoints, PointAnswer
-from driv3r.models.layers.rope import Spin, grid_positions, make_spin
+from driv3r.models.layers.rope import RopeCosSin, grid_positions, make_rope
 
 USED_BEFORE_WEIGHT = 0.05
 
@@ -21,7 +21,7 @@ USED_BEFORE_WEIGHT = 0.05
 class Slam3rConfig:
     """Sizes of both networks; the defaults are ViT-L with the base decoder.
 
-    `score_depth` are the blocks that two images pass before their correlation is judged.
+    `score_depth` is the number of decoder blocks before the correlation score.
     """
 
     width: int = 1024
@@ -34,8 +34,8 @@ class Slam3rConfig:
     score_depth: int = 2
 
 
-class StarNet(nn.Module):
-    """What both networks share: tokens of one encoder, each with its own norm, to points."""
+class ReferenceSourceNet(nn.Module):
+    """Shared base of both networks: one encoder's tokens, normed separately, to points."""
 
     def __init__(self, config: Slam3rConfig):
         super().__init__()
@@ -54,16 +54,16 @@ class StarNet(nn.Module):
         extra: Float[Tensor, "b v n c"] | None = None,
     ) -> PointAnswer:
         """Points of all views, from un-normed tokens of the encoder."""
-        spin = self.spin(tokens, size_hw)
-        seen = self.aggregator(self.norm(tokens), [references], spin, extra)[:, 0]
+        rope = self.rope(tokens, size_hw)
+        seen = self.aggregator(self.norm(tokens), [references], rope, extra)[:, 0]
         return answer_views(self.heads, seen, references, size_hw)
 
-    def spin(self, tokens: Float[Tensor, "b v n e"], size_hw: tuple[int, int]) -> Spin:
-        """Rotary places of each view's tokens."""
+    def rope(self, tokens: Float[Tensor, "b v n e"], size_hw: tuple[int, int]) -> RopeCosSin:
+        """Rotary position embedding of each view's tokens."""
         patch = self.config.patch
         grid = (size_hw[0] // patch, size_hw[1] // patch)
         places = grid_positions(grid, len(tokens), tokens.device)
-        return make_spin(places, self.aggregator.head_dim)
+        return make_rope(places, self.aggregator.head_dim)
 
 
 class ScoreHead(nn.Module):
@@ -79,7 +79,7 @@ class ScoreHead(nn.Module):
         return self.mlp(self.norm(x)).squeeze(-1)
 
 
-class ImagesToPoints(StarNet):
+class ImagesToPoints(ReferenceSourceNet):
     """A window's points in the frame of one of its views (I2P, inner-window reconstruction)."""
 
     def __init__(self, config: Slam3rConfig):
@@ -107,8 +107,8 @@ class ImagesToPoints(StarNet):
     ) -> Float[Tensor, "b s n"]:
         """Scores (above 1) of the other views' patches against the reference (retrieval).
 
-        `depth` are the blocks passed, the configuration's unless told. ConfigError where the
-        network has fewer, or the reference is not one of several views.
+        `depth` is the number of decoder blocks (default: the configuration's). ConfigError where
+        the network has fewer, or the reference is not one of several views.
         """
         depth = self.config.score_depth if depth is None else depth
         if not 1 <= depth <= self.config.cross_depth:
@@ -116,11 +116,11 @@ class ImagesToPoints(StarNet):
                 f"correlation after {depth} blocks; there are 1 to {self.config.cross_depth}"
             )
         self.aggregator.check([[reference]], tokens.shape[1])
-        spin = self.spin(tokens, size_hw)
+        rope = self.rope(tokens, size_hw)
         x = self.aggregator.project(self.norm(tokens))
         for layer in range(depth - 1):
-            x = self.aggregator.step(layer, x, [reference], spin)
-        sources = self.aggregator.step_sources(depth - 1, x, [reference], spin)
+            x = self.aggregator.step(layer, x, [reference], rope)
+        sources = self.aggregator.step_sources(depth - 1, x, [reference], rope)
         return 1 + self.score(sources).exp()
 
 
@@ -145,7 +145,7 @@ class PointTokens(nn.Module):
         return torch.where(is_void.flatten(2)[..., None], self.void, tokens)
 
 
-class LocalToWorld(StarNet):
+class LocalToWorld(ReferenceSourceNet):
     """Windows' points into the world of scene frames (L2W, inter-window registration).
 
     It has no encoder: it reads the tokens of ImagesToPoints.encode.
@@ -165,7 +165,7 @@ class LocalToWorld(StarNet):
         """Points of all views in the world of the references.
 
         References give `points` in that world, the others in their window's frame, all of a
-        length near one (`register` sees to it). Patches that are void have no points.
+        length near one (`register` normalises them). Patches that are void have no points.
         """
         size_hw = (points.shape[2], points.shape[3])
         return self.relate(tokens, references, size_hw, self.points(points, is_void))
@@ -206,9 +206,9 @@ def normalise_views(
     def measure(views: list[int]) -> Float[Tensor, "b"]:
         return measure_points(points[:, views], None if valid is None else valid[:, views])
 
-    common = measure(list(references))
+    reference_length = measure(list(references))
     views = range(points.shape[1])
-    lengths = torch.stack([common if v in references else measure([v]) for v in views], 1)
+    lengths = torch.stack([reference_length if v in references else measure([v]) for v in views], 1)
     scaled = points / lengths[:, :, None, None, None]
     return scaled if valid is None else scaled * valid[..., None], lengths
 

@@ -1,4 +1,4 @@
-"""Spann3R and Driv3R: a pair network that remembers, frame by frame (Wang and Agapito 2024)."""
+"""Spann3R and Driv3R: a pair network with a spatial memory (Wang and Agapito 2024)."""
 
 import itertools
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ Answers = tuple[PointAnswer, PointAnswer]
 
 @dataclass(frozen=True)
 class MemoryNetConfig:
-    """The pair network, the blocks that make memory values of its points, and the memory."""
+    """The pair network, the value encoder and the memory."""
 
-    pair: PairConfig = PairConfig(landscape_only=True)
+    pair: PairConfig = PairConfig(transpose_portrait=True)
     value_depth: int = 6
     value_heads: int = 16
     memory: MemoryConfig = MemoryConfig()
@@ -30,10 +30,10 @@ class MemoryNetConfig:
 
 @dataclass(frozen=True, eq=False)
 class MemoryState:
-    """What the next frame needs: the newest frame's tokens, its query, and what is remembered.
+    """What the next frame needs: the newest frame's tokens, its query, and the memory.
 
-    After the first frame there is nothing to ask and nothing to remember yet. It holds tensors and
-    numbers only, of bounded size, and is never written to.
+    After the first frame there is neither query nor memory. It holds tensors and numbers only, of
+    bounded size, and is never written to.
     """
 
     encoded: Float[Tensor, "b n c"]
@@ -44,23 +44,24 @@ class MemoryState:
 
 @dataclass(frozen=True, eq=False)
 class MemoryStep:
-    """What a frame brings, all in the first frame's camera.
+    """Predictions of one step, all in the first frame's camera.
 
-    `last` is the final answer for the frame before it, `now` a first one for itself. `stored` tells
-    whether the frame before went into the memory, `likeness` how much it is like its frames.
+    `last` is the final prediction of the frame before, `now` a first one of the frame itself.
+    `stored` tells whether the frame before was written to the memory, `similarity` its similarity
+    to the memory's frames.
     """
 
     last: PointAnswer
     now: PointAnswer
     stored: bool
-    likeness: Float[Tensor, "b f"] | None
+    similarity: Float[Tensor, "b f"] | None
 
 
 @dataclass(frozen=True, eq=False)
 class SetAnswer:
     """Points of a set of images in their own order, in the camera of image `order[0]`.
 
-    `order` is that in which they went through the network.
+    `order` is the order of processing.
     """
 
     answer: PointAnswer
@@ -68,7 +69,7 @@ class SetAnswer:
 
 
 class ValueEncoder(nn.Module):
-    """Pointmaps to what the memory tells of them; blocks without positions."""
+    """Encodes pointmaps as memory values; blocks without positions."""
 
     def __init__(self, width: int, depth: int, heads: int, patch: int):
         super().__init__()
@@ -108,7 +109,7 @@ class MemoryNet(nn.Module):
         return stack_answers([*(step.last for step in steps), steps[-1].now])
 
     def stream(self, images: Float[Tensor, "b f 3 h w"]) -> Iterator[MemoryStep]:
-        """A step for each frame after the first, as it comes."""
+        """Yield a step for each frame after the first."""
         check_count(images.shape[1])
         state = self.start(images[:, 0])
         for index in range(1, images.shape[1]):
@@ -116,53 +117,53 @@ class MemoryNet(nn.Module):
             yield step
 
     def start(self, image: Float[Tensor, "b 3 h w"]) -> MemoryState:
-        """The state after the first frame, whose points the second one brings."""
+        """The state after the first frame, whose points the second step predicts."""
         return MemoryState(self.pair.encoder(image), (image.shape[-2], image.shape[-1]))
 
     def step(
         self, image: Float[Tensor, "b 3 h w"], state: MemoryState
     ) -> tuple[MemoryStep, MemoryState]:
-        """Take in the next frame; ConfigError where it is not of the first one's size."""
+        """Process the next frame; ConfigError where its size differs from the first one's."""
         if (image.shape[-2], image.shape[-1]) != state.size_hw:
             raise ConfigError(
                 f"an image of {tuple(image.shape[-2:])} in a sequence of {state.size_hw}: give all "
-                "one size, or start anew"
+                "one size, or start a new sequence"
             )
-        heard, state = self.recall(state)
-        tokens, answers = self.meet(heard, self.pair.encoder(image), image)
-        return self.remember(state, tokens, answers)
+        memory_out, state = self.read_memory(state)
+        tokens, answers = self.decode_pair(memory_out, self.pair.encoder(image), image)
+        return self.write_memory(state, tokens, answers)
 
-    def recall(self, state: MemoryState) -> tuple[Float[Tensor, "b n c"], MemoryState]:
-        """What stands for the newest frame: its own tokens at first, then the memory's answer."""
+    def read_memory(self, state: MemoryState) -> tuple[Float[Tensor, "b n c"], MemoryState]:
+        """Tokens of the newest frame: its own at first, then the memory's output."""
         if state.query is None or state.memory is None:
             return state.encoded, state
-        heard, memory = self.memory.read(state.memory, state.query)
-        return heard, replace(state, memory=memory)
+        memory_out, memory = self.memory.read(state.memory, state.query)
+        return memory_out, replace(state, memory=memory)
 
-    def meet(
+    def decode_pair(
         self,
-        heard: Float[Tensor, "b n c"],
+        memory_out: Float[Tensor, "b n c"],
         encoded: Float[Tensor, "b n c"],
         image: Float[Tensor, "b 3 h w"],
     ) -> tuple[PairTokens, Answers]:
-        """The pair network on two frames' tokens; the image only gives their size."""
-        tokens = self.pair.relate((heard, encoded), image, image)
+        """Decode two frames' tokens with the pair network; the image only gives their size."""
+        tokens = self.pair.relate((memory_out, encoded), image, image)
         return tokens, self.pair.answer(tokens, (image.shape[-2], image.shape[-1]))
 
-    def remember(
+    def write_memory(
         self, state: MemoryState, tokens: PairTokens, answers: Answers
     ) -> tuple[MemoryStep, MemoryState]:
-        """Offer the older of two frames to the memory, and move on to the newer one."""
+        """Write the older of two frames to the memory and move on to the newer one."""
         older, newer = tokens.layers
-        # The older frame's key is of its image, not of what the memory said in its place.
+        # The older frame's key is computed from its image, not from the memory's output.
         key = self.key_first(torch.cat([state.encoded, older[-1]], dim=-1))
         query = self.key_second(torch.cat([tokens.encoded[1], newer[-1]], dim=-1))
-        # Of a portrait image laid down, value and key of a token are of different patches, as in
+        # Of a transposed portrait image, value and key of a token are of different patches, as in
         # the original (whose weights were trained on square images).
         value = self.value(answers[0].points) + key
-        offer = self.memory.add(state.memory, key, value)
-        step = MemoryStep(*answers, offer.stored, offer.likeness)
-        return step, MemoryState(tokens.encoded[1], state.size_hw, query, offer.memory)
+        written = self.memory.add(state.memory, key, value)
+        step = MemoryStep(*answers, written.stored, written.similarity)
+        return step, MemoryState(tokens.encoded[1], state.size_hw, query, written.memory)
 
 
 def run_set(
@@ -170,12 +171,12 @@ def run_set(
     images: Float[Tensor, "f 3 h w"],
     start: tuple[int, int] | None = None,
 ) -> SetAnswer:
-    """Points of images without an order (Spann3R's offline mode), which chooses one.
+    """Points of unordered images (Spann3R's offline mode), which chooses an order.
 
-    The `start` pair comes first, that of `choose_pair` unless told; then always the image of which
-    the network is surest given the memory. For f images the decoder is passed about f^2 times for
-    the first pair and f^2 / 2 times after it. ConfigError for fewer than two images and for a
-    start that is no pair of them.
+    The `start` pair comes first (default: `choose_pair`), then always the image of highest
+    confidence given the memory. For f images the decoder runs about f^2 times for the first pair
+    and f^2 / 2 times after it. ConfigError for fewer than two images and for a start that is no
+    pair of them.
     """
     check_count(len(images))
     size = images[:1]
@@ -187,10 +188,10 @@ def run_set(
     state, candidates = network.start(images[first][None]), [second]
     answers: list[PointAnswer] = []
     while left:
-        heard, state = network.recall(state)
-        best, tokens, met = _find_surest(network, heard, encoded, candidates, size)
-        _, state = network.remember(state, tokens, met)
-        answers[len(order) - 1 :] = met
+        memory_out, state = network.read_memory(state)
+        best, tokens, best_answers = _most_confident(network, memory_out, encoded, candidates, size)
+        _, state = network.write_memory(state, tokens, best_answers)
+        answers[len(order) - 1 :] = best_answers
         order.append(best)
         left.remove(best)
         candidates = left
@@ -201,31 +202,34 @@ def run_set(
 def choose_pair(
     network: MemoryNet, encoded: list[Tensor], image: Float[Tensor, "1 3 h w"]
 ) -> tuple[int, int]:
-    """The ordered pair of encoded frames of which the pair network by itself is surest."""
-    sureness = {
-        pair: rate_pair(*network.meet(encoded[pair[0]], encoded[pair[1]], image)[1])
+    """The ordered pair of encoded frames with the highest confidence of the pair network."""
+    confidences = {
+        pair: pair_confidence(*network.decode_pair(encoded[pair[0]], encoded[pair[1]], image)[1])
         for pair in itertools.permutations(range(len(encoded)), 2)
     }
-    return max(sureness, key=lambda pair: sureness[pair])
+    return max(confidences, key=lambda pair: confidences[pair])
 
 
-def _find_surest(
+def _most_confident(
     network: MemoryNet,
-    heard: Tensor,
+    memory_out: Tensor,
     encoded: list[Tensor],
     candidates: list[int],
     image: Tensor,
 ) -> tuple[int, PairTokens, Answers]:
-    best, met = candidates[0], network.meet(heard, encoded[candidates[0]], image)
+    best, best_answers = (
+        candidates[0],
+        network.decode_pair(memory_out, encoded[candidates[0]], image),
+    )
     for index in candidates[1:]:
-        other = network.meet(heard, encoded[index], image)
-        if rate_pair(*other[1]) > rate_pair(*met[1]):
-            best, met = index, other
-    return best, *met
+        other = network.decode_pair(memory_out, encoded[index], image)
+        if pair_confidence(*other[1]) > pair_confidence(*best_answers[1]):
+            best, best_answers = index, other
+    return best, *best_answers
 
 
-def rate_pair(first: PointAnswer, second: PointAnswer) -> float:
-    """How sure the network is of two views, 0 to 2: the sum of their means of (c - 1) / c."""
+def pair_confidence(first: PointAnswer, second: PointAnswer) -> float:
+    """Confidence of a pair, 0 to 2: the sum of both views' means of (c - 1) / c."""
     return sum(float((1 - 1 / answer.confidence).mean()) for answer in (first, second))
 
 
@@ -236,6 +240,6 @@ def stack_answers(answers: list[PointAnswer]) -> PointAnswer:
 
 
 def check_count(frames: int) -> None:
-    """ConfigError where there are no two frames, which is what the pair network needs."""
+    """ConfigError for fewer than two frames, the minimum of the pair network."""
     if frames < 2:
         raise ConfigError(f"{frames} frames; expected two or more: give more, or one image twice")

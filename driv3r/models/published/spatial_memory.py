@@ -14,20 +14,20 @@ GRACE_FRAMES = 5  # beyond the working memory, in which a token can not be prune
 
 @dataclass(frozen=True)
 class MemoryConfig:
-    """How much is kept, and what is not worth keeping.
+    """Capacity of the memory and thresholds for writing and reading.
 
     The newest `work_frames` frames are the working memory. Tokens that leave it are long-term; once
     these exceed `long_tokens`, the memory is pruned to `long_tokens` in all. With 0 there is no
-    long-term memory and old frames are dropped. Attention below `least_attention` counts as none.
+    long-term memory and old frames are dropped. Attention below `min_attention` counts as zero.
     A frame is not stored where its keys' cosine to a frame of the working memory exceeds
-    `most_alike`; 1 stores all. `frame_tokens` is the size that every frame must have (Driv3R); None
-    takes that of the first.
+    `max_similarity`; 1 stores all. `frame_tokens` is the required size of every frame (Driv3R);
+    None takes that of the first.
     """
 
     long_tokens: int = 4000
     work_frames: int = 5
-    least_attention: float = 5e-4
-    most_alike: float = 0.95
+    min_attention: float = 5e-4
+    max_similarity: float = 0.95
     frame_tokens: int | None = None
 
     def __post_init__(self):
@@ -36,9 +36,9 @@ class MemoryConfig:
                 f"memory of {self.long_tokens} long-term tokens and {self.work_frames} frames; "
                 "expected none or more tokens, and one frame or more"
             )
-        if not 0 <= self.least_attention < 1 or not -1 <= self.most_alike <= 1:
+        if not 0 <= self.min_attention < 1 or not -1 <= self.max_similarity <= 1:
             raise ConfigError(
-                f"memory: least_attention {self.least_attention}, most_alike {self.most_alike}; "
+                f"memory: least_attention {self.min_attention}, most_alike {self.max_similarity}; "
                 "expected 0 to below 1, and a cosine"
             )
 
@@ -47,7 +47,7 @@ class MemoryConfig:
 class TokenMemory:
     """Stored tokens, oldest first. The last `frames` frames of `frame_tokens` are working memory.
 
-    `attention` is what each token has received so far, `age` how many frames came after its own.
+    `attention` is the total attention each token has received, `age` its age in frames.
     """
 
     keys: Float[Tensor, "b m c"]
@@ -64,16 +64,16 @@ class TokenMemory:
 
 
 @dataclass(frozen=True, eq=False)
-class Offer:
-    """What became of a frame: the memory after it, its likeness to each working frame before."""
+class WriteResult:
+    """The memory after a write, whether the frame was stored, its similarity to working frames."""
 
     memory: TokenMemory
     stored: bool
-    likeness: Float[Tensor, "b f"] | None
+    similarity: Float[Tensor, "b f"] | None
 
 
 class SpatialMemory(nn.Module):
-    """How a TokenMemory is read and written; it holds weights, no state."""
+    """Reads and writes a TokenMemory; holds weights, no state."""
 
     def __init__(self, width: int, config: MemoryConfig):
         super().__init__()
@@ -83,40 +83,40 @@ class SpatialMemory(nn.Module):
     def read(
         self, memory: TokenMemory, query: Float[Tensor, "b n c"]
     ) -> tuple[Float[Tensor, "b n c"], TokenMemory]:
-        """The query with what it finds added, and the memory that knows what was read."""
+        """The query plus the values read, and the memory with updated attention counts."""
         keys = self.norm_key(memory.keys)
         logits = self.norm_query(query) @ keys.mT / query.shape[-1] ** 0.5
         weights = logits.softmax(dim=-1)
-        loud = torch.where(weights < self.config.least_attention, 0.0, weights)
-        total = loud.sum(-1, keepdim=True)
-        # In the original a query that hears only faint tokens divides zero by zero, which it can
-        # from 1 / least_attention tokens on. It gets the whole row here.
+        attended = torch.where(weights < self.config.min_attention, 0.0, weights)
+        total = attended.sum(-1, keepdim=True)
+        # In the original a query whose weights are all below the threshold divides zero by zero,
+        # possible from 1 / min_attention tokens on. It keeps its whole row here.
         least = torch.finfo(total.dtype).tiny
-        weights = torch.where(total > 0, loud / total.clamp(min=least), weights)
-        found = weights @ self.norm_value(memory.values)
+        weights = torch.where(total > 0, attended / total.clamp(min=least), weights)
+        read_out = weights @ self.norm_value(memory.values)
         read = replace(memory, attention=memory.attention + weights.sum(dim=1))
-        return query + found, read
+        return query + read_out, read
 
     def add(
         self,
         memory: TokenMemory | None,
         keys: Float[Tensor, "b n c"],
         values: Float[Tensor, "b n c"],
-    ) -> Offer:
-        """Store a frame, unless it is too much like one of the working memory.
+    ) -> WriteResult:
+        """Store a frame unless it is too similar to one of the working memory.
 
-        One decision holds for the whole batch: a frame that is known in one sample is stored in
-        none. Sequences that must not influence each other are each a batch of their own.
-        ConfigError where the frame's size does not fit the memory.
+        One decision holds for the whole batch: a frame too similar in one sample is stored in
+        none. Independent sequences must be separate batches. ConfigError where the frame's size
+        does not fit the memory.
         """
         self._check(memory, keys)
         blank = torch.zeros_like(keys[..., 0])
         if memory is None:
             first = TokenMemory(keys, values, blank, blank, 1, keys.shape[1])
-            return Offer(first, True, None)
-        likeness = compare_keys(memory, keys)
-        if self.config.most_alike < 1 and likeness.max() > self.config.most_alike:
-            return Offer(memory, False, likeness)
+            return WriteResult(first, True, None)
+        similarity = compare_keys(memory, keys)
+        if self.config.max_similarity < 1 and similarity.max() > self.config.max_similarity:
+            return WriteResult(memory, False, similarity)
         longer = replace(
             memory,
             keys=torch.cat([memory.keys, keys], dim=1),
@@ -125,7 +125,7 @@ class SpatialMemory(nn.Module):
             age=torch.cat([memory.age + 1, blank], dim=1),
             frames=min(memory.frames + 1, self.config.work_frames),
         )
-        return Offer(self._bound(longer), True, likeness)
+        return WriteResult(self._bound(longer), True, similarity)
 
     def _bound(self, memory: TokenMemory) -> TokenMemory:
         kept = self.config.long_tokens

@@ -11,7 +11,7 @@ from driv3r.errors import ConfigError
 from driv3r.models.layers.blocks import Block, BlockStyle
 from driv3r.models.layers.dinov2 import DinoV2
 from driv3r.models.layers.dpt import Dpt, DptConfig
-from driv3r.models.layers.rope import grid_positions, make_spin
+from driv3r.models.layers.rope import grid_positions, make_rope
 from driv3r.models.published.vggt_camera_head import CameraHead, decode_cameras, lift_views
 from driv3r.models.published.vggt_point_tracker import TrackAnswer, TrackerConfig, TrackHead
 
@@ -54,7 +54,7 @@ class VggtConfig:
 
 @dataclass(frozen=True, eq=False)
 class VggtAnswer:
-    """What is said of all views, in one unit of length; the frame of reference is the first's.
+    """Predictions of all views in one unit of length; the first view is the reference frame.
 
     `codes` are the cameras after each step (see camera_head). Confidences are above 1.
     """
@@ -66,13 +66,13 @@ class VggtAnswer:
     points_confidence: Float[Tensor, "b v h w"]
     tracks: TrackAnswer | None = None
 
-    def tell_cameras(self) -> tuple[Float[Tensor, "b v 4 4"], Float[Tensor, "b v 3 3"]]:
+    def cameras(self) -> tuple[Float[Tensor, "b v 4 4"], Float[Tensor, "b v 3 3"]]:
         """cam_T_ref and K after the last step."""
         return decode_cameras(self.codes[-1], (self.depth.shape[-2], self.depth.shape[-1]))
 
     def lift_depth(self) -> Float[Tensor, "b v h w 3"]:
         """Points in the frame of reference by depth and cameras, not by the head for points."""
-        cam_T_ref, K = self.tell_cameras()
+        cam_T_ref, K = self.cameras()
         return lift_views(self.depth, K, cam_T_ref)
 
 
@@ -91,7 +91,7 @@ class FrameGlobal(nn.Module):
         self.within = nn.ModuleList(Block(width, heads, 4, STYLE) for _ in range(depth))
         self.among = nn.ModuleList(Block(width, heads, 4, STYLE) for _ in range(depth))
 
-    def walk(
+    def iterate_layers(
         self, patches: Float[Tensor, "b v n c"], grid: tuple[int, int]
     ) -> Iterator[Float[Tensor, "b v m d"]]:
         """Each layer in turn: what both of its blocks answered, side by side."""
@@ -100,12 +100,12 @@ class FrameGlobal(nn.Module):
         specials = torch.cat([specials[:, :1], specials[:, 1:].expand(-1, v - 1, -1, -1)], dim=1)
         x = torch.cat([specials.expand(b, -1, -1, -1), patches], dim=2)
         places = grid_positions(grid, 1, patches.device) + 1
-        spin = make_spin(nn.functional.pad(places, (0, 0, self.specials, 0)), self.head_dim)
-        spin_within = spin.expand(-1, b * v, -1, -1, -1)
-        spin_among = spin.repeat(1, 1, 1, v, 1).expand(-1, b, -1, -1, -1)
+        rope = make_rope(nn.functional.pad(places, (0, 0, self.specials, 0)), self.head_dim)
+        rope_within = rope.expand(-1, b * v, -1, -1, -1)
+        rope_among = rope.repeat(1, 1, 1, v, 1).expand(-1, b, -1, -1, -1)
         for within, among in zip(self.within, self.among, strict=True):
-            seen = within(x.flatten(0, 1), spin=spin_within).unflatten(0, (b, v))
-            x = among(seen.flatten(1, 2), spin=spin_among).unflatten(1, (v, -1))
+            seen = within(x.flatten(0, 1), rope=rope_within).unflatten(0, (b, v))
+            x = among(seen.flatten(1, 2), rope=rope_among).unflatten(1, (v, -1))
             yield torch.cat([seen, x], dim=-1)
 
 
@@ -144,11 +144,11 @@ class Vggt(nn.Module):
         """
         layers = self.see(images)
         size_hw = (images.shape[-2], images.shape[-1])
-        tracks = None if queries_px is None else self.follow(layers, size_hw, queries_px)
+        tracks = None if queries_px is None else self.track(layers, size_hw, queries_px)
         return VggtAnswer(
-            self.find_cameras(layers),
-            *self.measure_depth(layers, size_hw),
-            *self.locate_points(layers, size_hw),
+            self.predict_cameras(layers),
+            *self.predict_depth(layers, size_hw),
+            *self.predict_points(layers, size_hw),
             tracks,
         )
 
@@ -164,29 +164,29 @@ class Vggt(nn.Module):
         )
         encoded = self.encoder(((images - mean) / deviation).flatten(0, 1))
         patches = encoded[:, self.encoder.specials :].unflatten(0, images.shape[:2])
-        walk = self.aggregator.walk(patches, (rows // patch, columns // patch))
-        return [layer for i, layer in enumerate(walk) if i in self.config.hooks]
+        layers = self.aggregator.iterate_layers(patches, (rows // patch, columns // patch))
+        return [layer for i, layer in enumerate(layers) if i in self.config.hooks]
 
-    def find_cameras(self, layers: list[Float[Tensor, "b v m d"]]) -> Float[Tensor, "s b v 9"]:
+    def predict_cameras(self, layers: list[Float[Tensor, "b v m d"]]) -> Float[Tensor, "s b v 9"]:
         """Cameras after each step, as codes."""
         with _exactly(layers):
             return self.camera(layers[-1][:, :, 0].float())
 
-    def measure_depth(
+    def predict_depth(
         self, layers: list[Float[Tensor, "b v m d"]], size_hw: tuple[int, int]
     ) -> tuple[Float[Tensor, "b v h w"], Float[Tensor, "b v h w"]]:
         """Depth and its confidence."""
         raw = self._decode(self.depth, layers, size_hw)
         return raw[:, :, 0].exp(), 1 + raw[:, :, 1].exp()
 
-    def locate_points(
+    def predict_points(
         self, layers: list[Float[Tensor, "b v m d"]], size_hw: tuple[int, int]
     ) -> tuple[Float[Tensor, "b v h w 3"], Float[Tensor, "b v h w"]]:
         """Points in the frame of reference and their confidence."""
         raw = self._decode(self.points, layers, size_hw)
         return expand_axes(raw[:, :, :3].movedim(2, -1)), 1 + raw[:, :, 3].exp()
 
-    def follow(
+    def track(
         self,
         layers: list[Float[Tensor, "b v m d"]],
         size_hw: tuple[int, int],

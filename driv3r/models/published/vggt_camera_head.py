@@ -1,4 +1,4 @@
-"""Cameras from tokens, step by step, and the nine numbers that tell a camera (VGGT)."""
+"""Camera head with iterative refinement, and VGGT's nine-number camera encoding."""
 
 import torch
 from jaxtyping import Float
@@ -69,7 +69,7 @@ def decode_cameras(
 def encode_cameras(
     cam_T_ref: Float[Tensor, "*b 4 4"], K: Float[Tensor, "*b 3 3"], size_hw: tuple[int, int]
 ) -> Float[Tensor, "*b 9"]:
-    """The code of cameras; a principal point off the centre is not told by it."""
+    """The code of cameras; it does not encode an off-centre principal point."""
     angles = [
         2 * torch.atan(size / 2 / K[..., axis, axis])
         for axis, size in ((1, size_hw[0]), (0, size_hw[1]))

@@ -1,4 +1,4 @@
-"""Points followed through views (VGGT's track head, after CoTracker2, Karaev et al. 2024)."""
+"""Point tracking through views (VGGT's track head, after CoTracker2, Karaev et al. 2024)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,13 +30,13 @@ class TrackerConfig:
     width: int = 384
     depth: int = 6
     heads: int = 8
-    carriers: int = 64
+    virtual_tracks: int = 64
     stride: int = 2
 
 
 @dataclass(frozen=True, eq=False)
 class TrackAnswer:
-    """Where queries of the first view are in every view, after each step; how sure that is.
+    """Tracks of the first view's queries in every view after each step, and their confidence.
 
     Pixel (0, 0) is the centre of the first pixel. `visibility` and `confidence` lie in 0..1.
     """
@@ -63,7 +63,7 @@ class TrackHead(nn.Module):
 
 
 class Tracker(nn.Module):
-    """Moves points, and what they look like, step by step to where features agree."""
+    """Refines point positions and features iteratively towards high feature correlation."""
 
     def __init__(self, features: int, config: TrackerConfig):
         super().__init__()
@@ -72,60 +72,63 @@ class Tracker(nn.Module):
         samples = config.levels * (2 * config.radius + 1) ** 2
         self.compare = make_mlp(samples, config.width, features)
         self.role = nn.Parameter(torch.zeros(1, 2, width))
-        self.former = PointExchange(width, features + 2, config)
+        self.former = SpaceTimeTransformer(width, features + 2, config)
         self.norm_map = nn.LayerNorm(features)
         self.norm_change = nn.LayerNorm(features)
         self.change = nn.Linear(features, features)
-        self.visible = nn.Linear(features, 1)
-        self.sure = nn.Linear(features, 1)
+        self.visibility_head = nn.Linear(features, 1)
+        self.confidence_head = nn.Linear(features, 1)
 
     def forward(
         self, maps: Float[Tensor, "b v c y x"], queries_px: Float[Tensor, "b n 2"]
     ) -> TrackAnswer:
-        """Follow (column, row) places of the first view."""
+        """Track (column, row) positions of the first view."""
         b, v, _, rows, columns = maps.shape
         maps = self.norm_map(maps.movedim(2, -1)).movedim(-1, 2)
         levels = [maps.flatten(0, 1)]
         for _ in range(self.config.levels - 1):
             levels.append(F.avg_pool2d(levels[-1], 2, 2))
         start = queries_px / self.config.stride
-        looks = sample(maps[:, 0], start, "border")[:, None].expand(-1, v, -1, -1)
+        point_features = sample(maps[:, 0], start, "border")[:, None].expand(-1, v, -1, -1)
         grid = embed_grid(self.role.shape[-1], (rows, columns)).to(maps)
         roles = torch.cat([self.role[:, :1], self.role[:, 1:].expand(-1, v - 1, -1)], dim=1)
         places = sample(grid.expand(b, -1, -1, -1), start, "border")[:, None] + roles[:, :, None]
         points = start[:, None].expand(-1, v, -1, -1)
         steps = []
         for _ in range(self.config.steps):
-            # As in RAFT, each step learns from the place that it begins at as from data.
+            # As in RAFT, each step's starting position is detached.
             points = points.detach()
-            change = self.former(self._describe(levels, looks, points) + places)
-            looks = F.gelu(self.change(self.norm_change(change[..., 2:]))) + looks
+            change = self.former(self._describe(levels, point_features, points) + places)
+            point_features = F.gelu(self.change(self.norm_change(change[..., 2:]))) + point_features
             moved = points[:, 1:] + change[:, 1:, :, :2]
             points = torch.cat([start[:, None], moved], dim=1)
             steps.append(points * self.config.stride)
-        sureness = [torch.sigmoid(layer(looks)).squeeze(-1) for layer in (self.visible, self.sure)]
-        return TrackAnswer(torch.stack(steps), *sureness)
+        scores = [
+            torch.sigmoid(layer(point_features)).squeeze(-1)
+            for layer in (self.visibility_head, self.confidence_head)
+        ]
+        return TrackAnswer(torch.stack(steps), *scores)
 
     def _describe(
         self,
         levels: Sequence[Float[Tensor, "m c _ _"]],
-        looks: Float[Tensor, "b v n c"],
+        point_features: Float[Tensor, "b v n c"],
         points: Float[Tensor, "b v n 2"],
     ) -> Float[Tensor, "b v n d"]:
-        """Displacement, agreement around the point, and look of each point in each view."""
+        """Displacement, local correlation and feature of each point in each view."""
         agreement = correlate(
-            levels, looks.flatten(0, 1), points.flatten(0, 1), self.config.radius
+            levels, point_features.flatten(0, 1), points.flatten(0, 1), self.config.radius
         ).unflatten(0, points.shape[:2])
         moved = points - points[:, :1]
         far = moved / SPAN_PX
-        waves = embed_moves(moved, looks.shape[-1] // 2)
-        return torch.cat([waves, far, far, self.compare(agreement), looks], dim=-1)
+        waves = embed_moves(moved, point_features.shape[-1] // 2)
+        return torch.cat([waves, far, far, self.compare(agreement), point_features], dim=-1)
 
 
-class PointExchange(nn.Module):
-    """Blocks over time, and over points by way of learned carriers, that everyone speaks to.
+class SpaceTimeTransformer(nn.Module):
+    """Attention over time, and over points by way of learned virtual tracks.
 
-    The carriers keep the cost linear in the points.
+    The virtual tracks keep the cost linear in the points.
     """
 
     def __init__(self, inputs: int, outputs: int, config: TrackerConfig):
@@ -137,26 +140,32 @@ class PointExchange(nn.Module):
 
         self.norm_in = nn.LayerNorm(inputs)
         self.project = nn.Linear(inputs, config.width)
-        self.carriers = nn.Parameter(torch.zeros(1, config.carriers, 1, config.width))
+        self.virtual_tracks = nn.Parameter(torch.zeros(1, config.virtual_tracks, 1, config.width))
         self.time = build(POINT_STYLE)
-        self.gather = build(EXCHANGE_STYLE)
-        self.carry = build(POINT_STYLE)
-        self.spread = build(EXCHANGE_STYLE)
+        self.virtual_from_point = build(EXCHANGE_STYLE)
+        self.virtual_self = build(POINT_STYLE)
+        self.point_from_virtual = build(EXCHANGE_STYLE)
         self.norm = nn.LayerNorm(config.width)
         self.out = nn.Linear(config.width, outputs)
 
     def forward(self, x: Float[Tensor, "b v n c"]) -> Float[Tensor, "b v n d"]:
-        """What to change about each point in each view."""
+        """The update of each point in each view."""
         b, v, n, _ = x.shape
         first = self.project(self.norm_in(x))
-        x = torch.cat([first, self.carriers.transpose(1, 2).expand(b, v, -1, -1)], dim=2)
-        stages = zip(self.time, self.gather, self.carry, self.spread, strict=True)
-        for time, gather, carry, spread in stages:
+        x = torch.cat([first, self.virtual_tracks.transpose(1, 2).expand(b, v, -1, -1)], dim=2)
+        stages = zip(
+            self.time,
+            self.virtual_from_point,
+            self.virtual_self,
+            self.point_from_virtual,
+            strict=True,
+        )
+        for time, virtual_from_point, virtual_self, point_from_virtual in stages:
             x = time(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (b, -1)).transpose(1, 2)
-            points, carriers = x.flatten(0, 1).tensor_split([n], dim=1)
-            carriers = carry(gather(carriers, points))
-            points = spread(points, carriers)
-            x = torch.cat([points, carriers], dim=1).unflatten(0, (b, v))
+            points, virtual_tracks = x.flatten(0, 1).tensor_split([n], dim=1)
+            virtual_tracks = virtual_self(virtual_from_point(virtual_tracks, points))
+            points = point_from_virtual(points, virtual_tracks)
+            x = torch.cat([points, virtual_tracks], dim=1).unflatten(0, (b, v))
         return self.out(self.norm(first + x[:, :, :n]))
 
 
@@ -172,13 +181,13 @@ def sample(
 
 def correlate(
     levels: Sequence[Float[Tensor, "m c _ _"]],
-    looks: Float[Tensor, "m n c"],
+    point_features: Float[Tensor, "m n c"],
     points: Float[Tensor, "m n 2"],
     radius: int,
 ) -> Float[Tensor, "m n s"]:
-    """Agreement of looks with a window of features around points, at each level (RAFT, Teed 2020).
+    """Correlation of point features with a window around each point, per level (RAFT, Teed 2020).
 
-    A window is listed column by column, and there is nothing beyond the image.
+    A window is listed column by column; features beyond the image are zero.
     """
     side = torch.arange(-radius, radius + 1, device=points.device).to(points)
     window = torch.cartesian_prod(side, side)
@@ -186,7 +195,9 @@ def correlate(
     for i, maps in enumerate(levels):
         places = (points / 2**i)[:, :, None] + window
         seen = sample(maps, places.flatten(1, 2), "zeros").unflatten(1, places.shape[1:3])
-        out.append(torch.einsum("mnsc,mnc->mns", seen, looks) / looks.shape[-1] ** 0.5)
+        out.append(
+            torch.einsum("mnsc,mnc->mns", seen, point_features) / point_features.shape[-1] ** 0.5
+        )
     return torch.cat(out, dim=-1)
 
 

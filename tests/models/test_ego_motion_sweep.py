@@ -13,7 +13,7 @@ from driv3r.models.driv3r.ego_motion_sweep import (
 )
 from driv3r.models.driv3r.losses import soft_ego_targets
 from driv3r.models.driv3r.reprojection import STRIDE, CellRays, drive, reproject
-from tests.models.made_lenses import SIZE_HW, make_lenses
+from tests.models.made_cameras import SIZE_HW, make_lenses
 
 
 def see(lenses: CellRays, depth_m: torch.Tensor, speed_mps: float, yaw_rate: float) -> torch.Tensor:

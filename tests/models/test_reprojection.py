@@ -14,7 +14,7 @@ from driv3r.models.driv3r.reprojection import (
     reproject,
     thin,
 )
-from tests.models.made_lenses import HALF_LEFT, LEFT, SIZE_HW, make_cameras, make_lenses
+from tests.models.made_cameras import HALF_LEFT, LEFT, SIZE_HW, make_cameras, make_lenses
 
 MOTION = drive(torch.tensor([[[6.0]]]), torch.tensor([[[0.3]]]), torch.tensor([[[0.5]]]))
 
