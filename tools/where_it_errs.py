@@ -27,7 +27,7 @@ from driv3r.models.driv3r.cost_volume import DEPTH_RANGE_LOG_M, NUM_DEPTHS, dept
 from driv3r.models.driv3r.inputs import Inputs
 from driv3r.models.driv3r.losses import ROAD_M, SKY_DEPTH_M, Targets
 from driv3r.models.driv3r.network import Driv3r
-from driv3r.models.driv3r.reprojection import around_middles, middle_log_depth
+from driv3r.models.driv3r.reprojection import around_cell_centers, cell_center_log_depth
 from driv3r.training.config import TrainConfig
 from driv3r.training.validation import validation_batches
 
@@ -68,7 +68,7 @@ def to_log(depth_m: Tensor) -> Tensor:
 
 def coarsen(log_depth: Float[Tensor, "b t v h w"], stride: int) -> Float[Tensor, "b t v h w"]:
     """Values at the middles of cells, made large again."""
-    return magnify(middle_log_depth(log_depth, stride=stride), log_depth.shape[-2:])
+    return magnify(cell_center_log_depth(log_depth, stride=stride), log_depth.shape[-2:])
 
 
 def magnify(maps: Float[Tensor, "b t v y x"], size: torch.Size) -> Float[Tensor, "b t v h w"]:
@@ -102,7 +102,7 @@ def tally_matches(
 def judge(model: Driv3r, inputs: Inputs, targets: Targets, depths: Sums, matches: Sums) -> None:
     """Run a clip and add to both tables."""
     given: list[tuple] = []
-    hook = model.ladder.register_forward_pre_hook(lambda _, arguments: given.append(arguments))
+    hook = model.depth_sweep.register_forward_pre_hook(lambda _, arguments: given.append(arguments))
     outputs, _ = model(inputs)
     hook.remove()
     kinds, truth = sort_pixels(inputs, targets), to_log(targets.depth_m)
@@ -113,7 +113,9 @@ def judge(model: Driv3r, inputs: Inputs, targets: Targets, depths: Sums, matches
         "truth at stride 8": coarsen(truth, 8),
     }
     tally_depths(depths, ways, kinds, targets.depth_m)
-    still = around_middles(kinds["still, inside"] | kinds["still, at edges"]).all(-3).flatten(-2)
+    still = (
+        around_cell_centers(kinds["still, inside"] | kinds["still, at edges"]).all(-3).flatten(-2)
+    )
     still[:, 0] = False  # a first frame has no last image
     costs, depths_log_m = given[0][1], depth_hypotheses(truth)
     names = ("correlation", "sweep_mean", "seen", "parallax")
@@ -127,9 +129,9 @@ def judge(model: Driv3r, inputs: Inputs, targets: Targets, depths: Sums, matches
         "sweep features alone": depths_log_m[swept.argmax(-1)],
         "depth sweep": depths_log_m[outputs.depth_log_prob.argmax(3).flatten(-2)],
         "before matching": outputs.coarse_log_depth.flatten(-2),
-        "answer": middle_log_depth(outputs.log_depth).flatten(-2),
+        "answer": cell_center_log_depth(outputs.log_depth).flatten(-2),
     }
-    tally_matches(matches, cells, middle_log_depth(truth).flatten(-2), parallax.sum(-1), still)
+    tally_matches(matches, cells, cell_center_log_depth(truth).flatten(-2), parallax.sum(-1), still)
 
 
 def make_table(sums: Sums, total: float) -> str:

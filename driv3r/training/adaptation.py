@@ -42,7 +42,7 @@ class AdaptConfig:
     minutes: float = 10.0
     learning_rate: float = 4e-4
     frames: int = 2
-    trained: tuple[str, ...] = ("dense", "ladder", "ego")
+    trained: tuple[str, ...] = ("dense", "depth_sweep", "ego")
     generated_share: float = 0.3
     pull_back: float = 0.02
     zoom: float = 1.6

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from driv3r.models.driv3r.inputs import Inputs, encode_ray_maps
 from driv3r.models.driv3r.losses import Targets, measure_height
-from driv3r.models.driv3r.reprojection import around_middles
+from driv3r.models.driv3r.reprojection import around_cell_centers
 from driv3r.training.augmentation import (
     DeviceRandom,
     crop_and_resize,
@@ -176,7 +176,10 @@ def _halve(depth_m: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     the mean inverse depth of those that have some, as that one has, which is exact on planes.
     """
     four = ((labels & VALID) > 0) & (depth_m > 0)
-    inverse, share = around_middles(torch.where(four, 1 / depth_m, 0.0), 2), around_middles(four, 2)
+    inverse, share = (
+        around_cell_centers(torch.where(four, 1 / depth_m, 0.0), 2),
+        around_cell_centers(four, 2),
+    )
     mean = share.sum(-3) / inverse.sum(-3).clamp(min=1e-6)
     one = (..., slice(1, None, 2), slice(1, None, 2))
     return torch.where(four[one], mean, depth_m[one]), labels[one]

@@ -207,13 +207,19 @@ def _fill(pool: ClipPool, source: ClipSource, count: int) -> None:
 def compile_parts(model: Driv3r) -> None:
     """Compile what costs most and does not depend on how frames are divided between clips."""
     torch._dynamo.config.suppress_errors = True  # a part that can not be compiled runs as it is
-    for part in (model.stem, model.fine.tower, model.costs, model.ego_sweep.votes, model.ladder):
+    for part in (
+        model.stem,
+        model.fine.encoder,
+        model.costs,
+        model.ego_sweep.score_hypotheses,
+        model.depth_sweep,
+    ):
         part.compile(dynamic=False)
     for module, name in (
         (model.matcher, "encode"),
         (model.sweep_features, "encode"),
-        (model.dense, "begin"),
-        (model.dense, "finish"),
+        (model.dense, "coarse_depth"),
+        (model.dense, "refine_depth"),
     ):
         setattr(module, name, torch.compile(getattr(module, name), dynamic=False))
 

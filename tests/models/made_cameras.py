@@ -30,7 +30,7 @@ def make_centres(stride: int) -> np.ndarray:
     return np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
 
 
-def make_lenses(*turns: np.ndarray) -> CellRays:
+def make_cell_rays(*turns: np.ndarray) -> CellRays:
     """Those cameras' cells; one ahead and one to the left unless told."""
     cameras = make_cameras(*(turns or (np.eye(3), LEFT)))
     rays = np.stack([unproject(c, make_centres(STRIDE)) for c in cameras])

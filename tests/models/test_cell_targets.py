@@ -9,7 +9,11 @@ from driv3r.geometry.transforms import from_rotvec
 from driv3r.models.driv3r.ego_motion_sweep import SPEEDS_MPS, YAW_RATES
 from driv3r.models.driv3r.inputs import Inputs, Outputs
 from driv3r.models.driv3r.losses import LossWeights, Targets, compute_losses, find_cell_targets
-from driv3r.models.driv3r.reprojection import around_middles, make_lenses, middle_log_depth
+from driv3r.models.driv3r.reprojection import (
+    around_cell_centers,
+    cell_center_log_depth,
+    make_cell_rays,
+)
 from driv3r.training.batches import Draw, assemble
 from driv3r.training.clip_pool import VALID, RawClip
 from driv3r.types import Camera
@@ -48,7 +52,7 @@ def inputs(camera) -> Inputs:
 @pytest.fixture(scope="module")
 def cells_m(camera, inputs) -> torch.Tensor:
     """Depth of the plane along the rays by which the network looks at it."""
-    rays_cam = make_lenses(inputs).rays_cam[0, 0].double().numpy()
+    rays_cam = make_cell_rays(inputs).rays_cam[0, 0].double().numpy()
     down = (rays_cam @ camera.ego_T_cam[:3, :3].T)[:, 2]
     return torch.from_numpy(-HEIGHT_M / down).reshape(1, 1, 1, SIZE_HW[0] // 8, SIZE_HW[1] // 8)
 
@@ -68,10 +72,10 @@ def test_an_answer_that_is_right_on_the_rays_costs_nothing(road_m, cells_m):
     """By way of the whole loss, of a coarse depth whose scale is one."""
     coarse = cells_m.log().float()
     bins = torch.zeros(1, 1, 1, 64, *coarse.shape[-2:])
-    chances = torch.zeros(1, 1, len(SPEEDS_MPS) * len(YAW_RATES))
+    log_prob = torch.zeros(1, 1, len(SPEEDS_MPS) * len(YAW_RATES))
     outputs = Outputs(
         road_m.log(), torch.zeros_like(road_m), torch.zeros_like(road_m), torch.zeros(1, 1, 6),
-        coarse, torch.zeros_like(coarse), bins, bins, bins, chances,
+        coarse, torch.zeros_like(coarse), bins, bins, bins, log_prob,
     )  # fmt: skip
     targets = Targets(
         road_m, ALONE, torch.zeros_like(road_m), ~ALONE, ALONE, torch.zeros(1, 1, 6),
@@ -114,16 +118,16 @@ def test_four_pixels_lie_around_each_middle():
     rows, columns = torch.meshgrid(torch.arange(16.0), torch.arange(24.0), indexing="ij")
     for stride in (2, 4, 8):
         middles = torch.arange(16 // stride) * stride + stride / 2
-        four = around_middles(rows + 0.5, stride)
+        four = around_cell_centers(rows + 0.5, stride)
         torch.testing.assert_close(four.mean(0), middles[:, None].expand(-1, 24 // stride))
         assert (four - middles[:, None]).abs().max() == 0.5
-        assert around_middles(columns, stride).shape == (4, 16 // stride, 24 // stride)
+        assert around_cell_centers(columns, stride).shape == (4, 16 // stride, 24 // stride)
 
 
 def test_the_tool_looks_where_the_rays_go_through(load_tool, road_m, cells_m):
     tool = load_tool("where_it_errs")
     torch.testing.assert_close(
-        middle_log_depth(tool.to_log(road_m)).exp().double(), cells_m, rtol=1e-3, atol=0
+        cell_center_log_depth(tool.to_log(road_m)).exp().double(), cells_m, rtol=1e-3, atol=0
     )
     large = tool.coarsen(road_m.log(), 8).exp()
     near = (..., slice(64, -8), slice(8, -8))

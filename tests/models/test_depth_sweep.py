@@ -12,13 +12,13 @@ from driv3r.geometry.transforms import apply
 from driv3r.models.driv3r.cost_volume import (
     NUM_DEPTHS,
     MatchingCosts,
-    Views,
+    MatchingInputs,
     build_cost_volume,
     depth_hypotheses,
 )
 from driv3r.models.driv3r.depth_sweep import PlaneSweepDepth, convex_upsample, soft_bin_targets
 from driv3r.models.driv3r.matcher import centre, correlate
-from driv3r.models.driv3r.reprojection import STRIDE, drive, read_volume
+from driv3r.models.driv3r.reprojection import STRIDE, planar_motion, read_volume
 from driv3r.models.driv3r.sampled_correlation import correlate_at
 from driv3r.models.driv3r.xfeat import pool
 from tests.models.made_cameras import (
@@ -26,14 +26,14 @@ from tests.models.made_cameras import (
     LEFT,
     SIZE_HW,
     make_cameras,
+    make_cell_rays,
     make_centres,
-    make_lenses,
 )
 
 TURNS = (HALF_LEFT, LEFT)
 DEPTH_M = torch.full((1, 1, 2, 384), 14.0)
 WALL_M = 14.0  # ahead of the car at first, and to its left
-STEP = drive(torch.tensor([[5.0]]), torch.tensor([[0.1]]), torch.tensor([[0.5]]))
+STEP = planar_motion(torch.tensor([[5.0]]), torch.tensor([[0.1]]), torch.tensor([[0.5]]))
 
 
 def cast(world_T_ego: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +64,7 @@ def look_of(points: np.ndarray) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def world() -> tuple[Views, torch.Tensor]:
+def world() -> tuple[MatchingInputs, torch.Tensor]:
     """Views of now, half a second on, and the true log depth of their cells."""
     now, last = np.array(STEP[0, 0], np.float64), np.eye(4)
     seen = torch.ones(1, 1, 2, dtype=torch.bool)
@@ -73,10 +73,10 @@ def world() -> tuple[Views, torch.Tensor]:
     return make_views(*fine, seen, seen), depth_m.log()
 
 
-def make_views(now: torch.Tensor, last: torch.Tensor, known, last_known) -> Views:
+def make_views(now: torch.Tensor, last: torch.Tensor, known, last_known) -> MatchingInputs:
     """With a matcher and sweep features that are the same ones."""
     maps = (pool(now), pool(last), now, last, now, last)
-    return Views(make_lenses(*TURNS), *maps, known[:, 0], known, last_known)
+    return MatchingInputs(make_cell_rays(*TURNS), *maps, known[:, 0], known, last_known)
 
 
 def at_truth(curve: torch.Tensor, log_depth: torch.Tensor) -> torch.Tensor:

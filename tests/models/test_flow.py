@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from driv3r.alignment.motion_segmentation import explain_flow
 from driv3r.models.checkpoints import SHIPPED, load_weights
-from driv3r.models.driv3r.matcher_flow import REACH, MatcherFlow, find_matches
+from driv3r.models.driv3r.matcher_flow import SEARCH_CELLS, MatcherFlow, find_matches
 from driv3r.simulator.export.clips import render_frame
 from driv3r.simulator.rendering.renderer import Renderer
 from driv3r.simulator.scene.camera_rig import make_rig
@@ -15,7 +15,7 @@ from driv3r.simulator.scene.world import make_world
 
 
 @settings(deadline=None, max_examples=20)
-@given(st.integers(-REACH, REACH), st.integers(-REACH, REACH))
+@given(st.integers(-SEARCH_CELLS, SEARCH_CELLS), st.integers(-SEARCH_CELLS, SEARCH_CELLS))
 def test_a_picture_that_moves_as_a_whole_is_followed_by_whole_cells(right, down):
     rows, columns = 9, 12
     marks = torch.nn.functional.normalize(

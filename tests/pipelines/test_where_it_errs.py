@@ -87,4 +87,4 @@ def test_a_whole_run_gives_both_tables(tool, batch):
         ]
         assert len({count for _, count in shares}) == 1
         assert all(0 <= near <= count for near, count in shares)
-    assert not network.ladder._forward_pre_hooks
+    assert not network.depth_sweep._forward_pre_hooks

@@ -1,9 +1,9 @@
-"""Matching costs for depth: every cell at every depth hypothesis, compared with other images.
+"""Cost volume: the correlation of every cell with source images at every depth hypothesis.
 
-A cell of known depth was, or is, at a known place of the camera's previous image and of its
-neighbours' previous and present ones; where the depth is right they look alike (plane sweep,
-Collins 1996). Source features are sampled at those places (as MVSNet, Yao et al. 2018, warps them),
-so the all-pairs correlation is never held in memory.
+A depth hypothesis places a cell in the camera's previous image and in its neighbours' previous and
+present ones; at the true depth their features correlate (plane sweep, Collins 1996). Source
+features are sampled at those places (as MVSNet, Yao et al. 2018, warps them), so the all-pairs
+correlation is never held in memory.
 """
 
 import math
@@ -18,9 +18,9 @@ from driv3r.models.driv3r.matcher import centre, correlate
 from driv3r.models.driv3r.reprojection import (
     STRIDE,
     CellRays,
-    exact,
     find_neighbours,
     lies_inside,
+    no_autocast,
     reproject,
     take_views,
 )
@@ -39,39 +39,38 @@ def depth_hypotheses(like: Tensor) -> Float[Tensor, "r"]:
 
 
 @dataclass(frozen=True, eq=False)
-class Views:
-    """What cells may be compared with.
+class MatchingInputs:
+    """Cells' rays and features, and those of the source images.
 
-    Our matcher's features of now, sharpened, and of the frame before (stride 8); pretrained
-    (`now`, `last`) and sweep features of both (stride 4).
-    `told` are cameras whose calibration is known, `known` those of their images that are there.
+    The matcher's features of the present frame, sharpened, and of the previous one (stride 8);
+    pretrained (`now`, `last`) and sweep features of both (stride 4). `calibrated` are cameras of
+    known calibration, `known` those of their images that are present.
     """
 
-    lenses: CellRays
+    cell_rays: CellRays
     features: Float[Tensor, "b t v d y x"]
     last_features: Float[Tensor, "b t v d y x"]
     now: Float[Tensor, "b t v c yy xx"]
     last: Float[Tensor, "b t v c yy xx"]
     sweep_now: Float[Tensor, "b t v e yy xx"]
     sweep_last: Float[Tensor, "b t v e yy xx"]
-    told: Bool[Tensor, "b v"]
+    calibrated: Bool[Tensor, "b v"]
     known: Bool[Tensor, "b t v"]
     last_known: Bool[Tensor, "b t v"]
 
 
 @dataclass(frozen=True, eq=False)
 class MatchingCosts:
-    """What the images say of each cell at each depth hypothesis; 0 where nothing is seen.
+    """Matching costs of each cell at each depth hypothesis; 0 where no source sees it.
 
     `correlation` is the mean over the source images of the pretrained features' correlation, and
     `seen` the share of the sources in which the hypothesis lies. `prev_correlation` is that of our
     matcher with the camera's previous image; `parallax` is how far apart hypotheses lie there, in
     cells. `sweep_mean`, `sweep_best` and `sweep_prev` are the trained sweep features' correlation:
     mean and maximum over the sources, and with the camera's own previous image.
-    `best_match_offset` is of each cell's best match anywhere in the previous image, which is not of
-    a static thing where it beats all hypotheses or lies far away: its correlation, by how much
-    that exceeds the hypotheses', and how many cells right and down it is from where the expected
-    depth has it (signed log1p).
+    `best_match_offset` describes each cell's unconstrained best match in the previous image, a cue
+    of independent motion: its correlation, its margin over the best hypothesis, and its offset in
+    cells right and down of the position at the expected depth (signed log1p).
     """
 
     correlation: Float[Tensor, "b t v n r"]
@@ -86,12 +85,12 @@ class MatchingCosts:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Images that each camera's cells are looked for in, and the ego frame's motion to them.
+    """Source images of each camera, and the ego frame's motion to them.
 
     Features are centred.
     """
 
-    lenses: CellRays
+    cell_rays: CellRays
     pretrained: Float[Tensor, "b t v c y x"]
     sweep: Float[Tensor, "b t v e y x"]
     known: Bool[Tensor, "b t v"]
@@ -100,7 +99,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class SourceCosts:
-    """One source's correlations with all cells at all hypotheses, and where those lie in it."""
+    """One source's correlations with all cells at all hypotheses, and their pixels in it."""
 
     pretrained: Float[Tensor, "b t v n r"]
     sweep: Float[Tensor, "b t v n r"]
@@ -109,7 +108,7 @@ class SourceCosts:
 
 
 class CostVolume(nn.Module):
-    """Costs of all cells; gradients reach the trained features. It has no parameters."""
+    """Matching costs of all cells, differentiable in the trained features; no parameters."""
 
     def __init__(self, neighbours: int = NEIGHBOURS):
         super().__init__()
@@ -117,17 +116,17 @@ class CostVolume(nn.Module):
 
     def forward(
         self,
-        views: Views,
+        views: MatchingInputs,
         depth_m: Float[Tensor, "b t v n"],
         prev_T_curr: Float[Tensor, "b t 4 4"],
     ) -> MatchingCosts:
-        """Costs of cells that are expected at `depth_m`."""
-        with exact(depth_m):
+        """Costs of cells with expected depth `depth_m`."""
+        with no_autocast(depth_m):
             return build_cost_volume(views, depth_m, prev_T_curr, self.neighbours)
 
 
 def build_cost_volume(
-    views: Views,
+    views: MatchingInputs,
     depth_m: Float[Tensor, "b t v n"],
     prev_T_curr: Float[Tensor, "b t 4 4"],
     neighbours: int = NEIGHBOURS,
@@ -136,30 +135,32 @@ def build_cost_volume(
     cells = pool(views.now), pool(views.sweep_now)
     sources = list_sources(views, prev_T_curr[:, :, None], neighbours)
     costs = [correlate_source(cells, source, views) for source in sources]
-    own, total = costs[0], torch.stack([cost.seen for cost in costs]).sum(0).float()
+    previous, total = costs[0], torch.stack([cost.seen for cost in costs]).sum(0).float()
     seen = total.clamp(min=1)
     hidden = [cost.sweep.masked_fill(~cost.seen, -1.0) for cost in costs]
     best = torch.stack(hidden).amax(0) * (total > 0)
     before = centre(views.last_features)
-    prev = correlate_at(views.features, before, own.pixels, views.lenses.size_hw)
+    prev = correlate_at(views.features, before, previous.pixels, views.cell_rays.size_hw)
     return MatchingCosts(
         correlation=torch.stack([cost.pretrained for cost in costs]).sum(0) / seen,
         seen=total / len(costs),
         prev_correlation=prev * (views.known & views.last_known)[..., None, None],
-        parallax=_measure_parallax(own),
-        best_match_offset=_match_anywhere(cells[0], own, views, prev_T_curr, depth_m),
+        parallax=_parallax_px(previous),
+        best_match_offset=_match_anywhere(cells[0], previous, views, prev_T_curr, depth_m),
         sweep_mean=torch.stack([cost.sweep for cost in costs]).sum(0) / seen,
         sweep_best=best,
-        sweep_prev=own.sweep,
+        sweep_prev=previous.sweep,
     )
 
 
-def correlate_source(cells: tuple[Tensor, Tensor], source: Source, views: Views) -> SourceCosts:
+def correlate_source(
+    cells: tuple[Tensor, Tensor], source: Source, views: MatchingInputs
+) -> SourceCosts:
     """Each cell's correlations with one source at each depth hypothesis."""
-    size_hw = views.lenses.size_hw
+    size_hw = views.cell_rays.size_hw
     hypotheses_m = depth_hypotheses(cells[0]).exp()
     depth_m = hypotheses_m.expand(*cells[0].shape[:3], cells[0].shape[-2:].numel(), -1)
-    pixels = reproject(source.lenses, views.lenses, source.source_T_ego, depth_m)
+    pixels = reproject(source.cell_rays, views.cell_rays, source.source_T_ego, depth_m)
     seen = lies_inside(pixels, size_hw) & (views.known & source.known)[..., None, None]
     with torch.no_grad():
         pretrained = correlate_at(cells[0], source.pretrained, pixels, size_hw) * seen
@@ -167,21 +168,27 @@ def correlate_source(cells: tuple[Tensor, Tensor], source: Source, views: Views)
     return SourceCosts(pretrained, sweep, seen, pixels)
 
 
-def _measure_parallax(own: SourceCosts) -> Float[Tensor, "b t v n r"]:
-    step = own.pixels[..., 1:, :] - own.pixels[..., :-1, :]
+def _parallax_px(previous: SourceCosts) -> Float[Tensor, "b t v n r"]:
+    step = previous.pixels[..., 1:, :] - previous.pixels[..., :-1, :]
     cells = step[..., 0].hypot(step[..., 1]) / STRIDE
-    return F.pad(cells.clamp(max=20), (0, 1)) * own.seen.any(-1, keepdim=True)
+    return F.pad(cells.clamp(max=20), (0, 1)) * previous.seen.any(-1, keepdim=True)
 
 
 @torch.no_grad()
 def _match_anywhere(
-    cells: Tensor, own: SourceCosts, views: Views, prev_T_curr: Tensor, expected_m: Tensor
+    cells: Tensor,
+    previous: SourceCosts,
+    views: MatchingInputs,
+    prev_T_curr: Tensor,
+    expected_m: Tensor,
 ) -> Float[Tensor, "b t v n 4"]:
-    lenses = views.lenses
-    expected = reproject(lenses, lenses, prev_T_curr[:, :, None], expected_m[..., None])[..., 0, :]
-    there = lies_inside(expected, lenses.size_hw) & (views.known & views.last_known)[..., None]
+    cell_rays = views.cell_rays
+    expected = reproject(cell_rays, cell_rays, prev_T_curr[:, :, None], expected_m[..., None])[
+        ..., 0, :
+    ]
+    there = lies_inside(expected, cell_rays.size_hw) & (views.known & views.last_known)[..., None]
     volume = correlate(cells, pool(views.last))
-    return find_best_match(volume, own.pretrained.amax(-1), expected) * there[..., None]
+    return find_best_match(volume, previous.pretrained.amax(-1), expected) * there[..., None]
 
 
 def find_best_match(
@@ -203,19 +210,19 @@ def find_best_match(
 
 
 def list_sources(
-    views: Views, prev_T_curr: Float[Tensor, "b t 1 4 4"], neighbours: int
+    views: MatchingInputs, prev_T_curr: Float[Tensor, "b t 1 4 4"], neighbours: int
 ) -> list[Source]:
     """The camera's own previous image, then each neighbour's previous and present ones."""
     still = torch.eye(4, device=prev_T_curr.device).expand_as(prev_T_curr)
     maps = (views.last, views.sweep_last, views.now, views.sweep_now)
     last, sweep_last, now, sweep_now = (centre(x) for x in maps)
-    sources = [Source(views.lenses, last, sweep_last, views.last_known, prev_T_curr)]
-    for index in find_neighbours(views.lenses.ego_T_cam, views.told, neighbours):
-        lenses = views.lenses.take(index)
+    sources = [Source(views.cell_rays, last, sweep_last, views.last_known, prev_T_curr)]
+    for index in find_neighbours(views.cell_rays.ego_T_cam, views.calibrated, neighbours):
+        cell_rays = views.cell_rays.take(index)
         for pretrained, sweep, known, motion in (
             (last, sweep_last, views.last_known, prev_T_curr),
             (now, sweep_now, views.known, still),
         ):
             pretrained, sweep, known = (take_views(x, index, 2) for x in (pretrained, sweep, known))
-            sources.append(Source(lenses, pretrained, sweep, known, motion))
+            sources.append(Source(cell_rays, pretrained, sweep, known, motion))
     return sources

@@ -1,7 +1,7 @@
-"""Depth from matching costs: a distribution over depth hypotheses, cell by cell.
+"""Plane-sweep depth: a distribution over depth hypotheses per cell.
 
-From what the images say of each hypothesis (cost_volume.py) and what the tokens expect comes a
-distribution over the hypotheses, and its mean at full resolution.
+Matching costs (cost_volume.py) and a prior from the tokens give a distribution over the hypotheses,
+and its mean at full resolution.
 """
 
 from dataclasses import dataclass, fields
@@ -25,10 +25,10 @@ DILATIONS = (2, 4)
 
 @dataclass(frozen=True, eq=False)
 class SweptDepth:
-    """`features` with the evidence worked in, log probabilities of the depth hypotheses, and their
-    mean log depth at full resolution: a convex combination of the cells around (RAFT, Teed & Deng
-    2020, section 3.3). `matching_log_prob` is of the sweep features' correlation alone, which
-    training supervises, `seen` the share of the sources in which a hypothesis lies.
+    """Updated `features`, log probabilities of the depth hypotheses, and their mean log depth at
+    full resolution: a convex combination of the cells around (RAFT, Teed & Deng 2020, section 3.3).
+    `matching_log_prob` is that of the sweep features' correlation alone, which training supervises,
+    `seen` the share of the sources in which a hypothesis lies.
     """
 
     features: Float[Tensor, "b c y x"]
@@ -39,7 +39,7 @@ class SweptDepth:
 
 
 class PlaneSweepDepth(nn.Module):
-    """Log probabilities of depth hypotheses: what the costs and surroundings say, times a prior."""
+    """Log probabilities of depth hypotheses from costs, context and a prior."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -48,13 +48,13 @@ class PlaneSweepDepth(nn.Module):
         )
         added = nn.Conv2d(channels, channels, 3, padding=1)
         self.sweep = nn.Sequential(ConvBlock(channels + 3 * NUM_DEPTHS, channels), added)
-        self.settle = nn.Sequential(*(Residual(channels, dilation) for dilation in DILATIONS))
+        self.context = nn.Sequential(*(Residual(channels, dilation) for dilation in DILATIONS))
         self.out = nn.Conv2d(channels, channels, 3, padding=1)
-        self.judge = nn.Conv2d(channels, NUM_DEPTHS, 3, padding=1)
-        self.spread = nn.Conv2d(channels, 9 * STRIDE**2, 1)
-        self.trust = nn.Parameter(torch.tensor([2.0, -1.0]))
+        self.logits = nn.Conv2d(channels, NUM_DEPTHS, 3, padding=1)
+        self.upsample_mask = nn.Conv2d(channels, 9 * STRIDE**2, 1)
+        self.log_evidence_weight = nn.Parameter(torch.tensor([2.0, -1.0]))
         self.sharpness = nn.Parameter(torch.tensor([2.3, 1.0]))
-        zero_init(added, self.out, self.judge, self.spread)
+        zero_init(added, self.out, self.logits, self.upsample_mask)
 
     def forward(
         self,
@@ -74,16 +74,16 @@ class PlaneSweepDepth(nn.Module):
         matched, swept = (
             torch.cat([x, *(m.to(x.dtype) for m in cues)], 1) for cues in (matched, swept)
         )
-        mixed = self.settle(self.mix(matched) + self.sweep(swept))
-        trust, sharpness = self.trust.exp(), self.sharpness.exp()
-        evidence = trust[0] * maps["correlation"] + trust[1] * maps["prev_correlation"]
+        mixed = self.context(self.mix(matched) + self.sweep(swept))
+        weight, sharpness = self.log_evidence_weight.exp(), self.sharpness.exp()
+        evidence = weight[0] * maps["correlation"] + weight[1] * maps["prev_correlation"]
         evidence = evidence + sharpness[1] * maps["sweep_mean"]
-        log_prob = (self.judge(mixed).float() + evidence + prior).log_softmax(1)
+        log_prob = (self.logits(mixed).float() + evidence + prior).log_softmax(1)
         mean = (log_prob.exp() * depths).sum(1)
         return SweptDepth(
             x + self.out(mixed),
             log_prob,
-            convex_upsample(mean, self.spread(mixed).float()),
+            convex_upsample(mean, self.upsample_mask(mixed).float()),
             (sharpness[0] * maps["sweep_mean"]).log_softmax(1),
             maps["seen"],
         )
@@ -97,7 +97,7 @@ def to_maps(cost: Float[Tensor, "b t v n k"], like: Tensor) -> Float[Tensor, "_ 
 def convex_upsample(
     coarse: Float[Tensor, "b y x"], logits: Float[Tensor, "b k y x"]
 ) -> Float[Tensor, "b h w"]:
-    """Full resolution: every pixel its own convex mix of the 3 x 3 cells around."""
+    """Convex upsampling to full resolution from the 3 x 3 cells around each pixel."""
     padded = F.pad(coarse[:, None], (1, 1, 1, 1), mode="replicate")
     around = F.unfold(padded, 3).unflatten(-1, coarse.shape[-2:])[:, :, None]
     shares = logits.unflatten(1, (9, STRIDE**2)).softmax(1)
@@ -107,7 +107,7 @@ def convex_upsample(
 def soft_bin_targets(
     log_depth: Float[Tensor, "*s"],
 ) -> tuple[Int[Tensor, "*s"], Float[Tensor, "*s"]]:
-    """The hypothesis below a log depth, and the share of the one above; ends hold the rest."""
+    """The hypothesis below a log depth and the share of the one above, clamped at the ends."""
     low, high = DEPTH_RANGE_LOG_M
     at = ((log_depth - low) / (high - low) * (NUM_DEPTHS - 1)).clamp(0, NUM_DEPTHS - 1 - 1e-4)
     below = at.floor()

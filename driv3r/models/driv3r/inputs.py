@@ -1,4 +1,4 @@
-"""What a network sees of a clip, and what it answers, as tensors."""
+"""Inputs and outputs of the network as tensors."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ RAY_CHANNELS = 5
 class Inputs:
     """A batch of clips. `dt_s` is the time since the previous frame, 0 on a log's first.
 
-    Of a camera that is not `calibrated`, a network must not use `rays`, `K` and `ego_T_cam`.
+    `rays`, `K` and `ego_T_cam` of a camera that is not `calibrated` must not be used.
     """
 
     images: Float[Tensor, "b t v 3 h w"]
@@ -34,10 +34,10 @@ class Outputs:
     """Per pixel: log of depth in metres, log of its Laplace scale, logit of motion.
 
     `ego_rate` is the motion of the ego frame since the previous frame, in that frame, as velocity
-    (m/s) and rotation rate (rad/s). Intermediate answers that training supervises too: the coarse
-    depth and its scale, log probabilities of the depth hypotheses, those of the sweep features'
+    (m/s) and rotation rate (rad/s). Intermediate outputs with their own losses: the coarse depth
+    and its scale, log probabilities of the depth hypotheses, those of the sweep features'
     correlation alone and the share of the sources that see each (all at stride 8), and log
-    probabilities of the ego hypotheses.
+    probabilities of the ego motion hypotheses.
     """
 
     log_depth: Float[Tensor, "b t v h w"]
@@ -49,11 +49,11 @@ class Outputs:
     depth_log_prob: Float[Tensor, "b t v r y x"]
     matching_log_prob: Float[Tensor, "b t v r y x"]
     matching_seen: Float[Tensor, "b t v r y x"]
-    sweep_log_chance: Float[Tensor, "b t k"]
+    ego_log_prob: Float[Tensor, "b t k"]
 
 
 def encode_rays(camera: Camera) -> Float32[np.ndarray, "5 h w"]:
-    """Where each pixel looks, in the ego frame: unit direction, inverse depth of the flat ground.
+    """Ray encoding of each pixel in the ego frame: unit direction, inverse flat-ground depth.
 
     The last two channels are metric: the inverse depth (1/m, times 10) at which the ray meets the
     plane z = 0 of the ego frame, 0 above the horizon, and the camera's height. Inverse depth is

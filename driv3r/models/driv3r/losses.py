@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""Training losses."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from torch.nn import functional as F
 
 from driv3r.models.driv3r.depth_sweep import soft_bin_targets
 from driv3r.models.driv3r.ego_motion_sweep import SPEEDS_MPS, YAW_RATES
-from driv3r.models.driv3r.heads import RATE_UNITS, START
+from driv3r.models.driv3r.heads import OUTPUT_BIAS_INIT, RATE_SCALE
 from driv3r.models.driv3r.inputs import Outputs
-from driv3r.models.driv3r.reprojection import around_middles, middle_log_depth
+from driv3r.models.driv3r.reprojection import around_cell_centers, cell_center_log_depth
 
 SKY_DEPTH_M = 200.0
 NEAREST_M = 0.5
 NEAR_M, ROAD_M = 20.0, 0.3
-CONFIDENCE_ALPHA = 0.2  # what DUSt3R pays for doubt
+CONFIDENCE_ALPHA = 0.2  # DUSt3R's confidence regularisation
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ def measure_height(
     K: Float[Tensor, "b v 3 3"],
     ego_T_cam: Float[Tensor, "b v 4 4"],
 ) -> Float[Tensor, "b t v h w"]:
-    """Metres over the plane z = 0 of the ego frame of what each pixel shows."""
+    """Height (m) of each pixel's surface over the plane z = 0 of the ego frame."""
     h, w = depth_m.shape[-2:]
     rows = torch.arange(h, device=depth_m.device) + 0.5
     columns = torch.arange(w, device=depth_m.device) + 0.5
@@ -97,7 +97,7 @@ def compute_losses(
 
 @dataclass(frozen=True, eq=False)
 class CellTargets:
-    """Truth where the rays of cells go through: log depth, its weight, whether all there stands."""
+    """Truth at the rays of cells: log depth, its weight, whether all pixels there are static."""
 
     log_depth: Float[Tensor, "b t v y x"]
     weight: Float[Tensor, "b t v y x"]
@@ -111,18 +111,18 @@ def find_cell_targets(
     sky: Bool[Tensor, "b t v h w"],
     moving: Bool[Tensor, "b t v h w"],
 ) -> CellTargets:
-    """Targets of cells by the pixels around their middles, of which those that are `seen` count.
+    """Targets of cells from the `seen` pixels around their centres.
 
-    Where these are of sky and of things there is no depth between, and the weight is 0.
+    The weight is 0 where these are both of sky and of surfaces.
     """
-    there = around_middles(seen)
+    there = around_cell_centers(seen)
 
     def agree(mask: Tensor) -> Tensor:
-        return (around_middles(mask) | ~there).all(-3) & there.any(-3)
+        return (around_cell_centers(mask) | ~there).all(-3) & there.any(-3)
 
-    mean = (around_middles(weight) * there).sum(-3) / there.sum(-3).clamp(min=1)
+    mean = (around_cell_centers(weight) * there).sum(-3) / there.sum(-3).clamp(min=1)
     return CellTargets(
-        middle_log_depth(log_depth, seen),
+        cell_center_log_depth(log_depth, seen),
         mean * (agree(sky) | agree(~sky)),
         agree(~sky & ~moving),
     )
@@ -134,7 +134,7 @@ def _depth_terms(
     off, count = outputs.log_depth - truth, weight.sum().clamp(min=1)
     relative = off.clamp(-3.0, 1.5).expm1().abs()
     log_b = outputs.log_sigma.clamp(-4.5, 1.0)
-    log_b = log_b if weights.sigma else torch.full_like(log_b, START[1])
+    log_b = log_b if weights.sigma else torch.full_like(log_b, OUTPUT_BIAS_INIT[1])
     laplace = off.abs() * (-log_b).exp() + log_b
     return {
         "depth": weights.depth * (laplace * weight).sum() / count,
@@ -174,9 +174,9 @@ def _sweep_terms(outputs: Outputs, cells: CellTargets, weights: LossWeights) -> 
 
 def _ego_terms(outputs: Outputs, targets: Targets, weights: LossWeights) -> dict[str, Tensor]:
     has_last, moves = targets.has_last, targets.has_last.sum().clamp(min=1)
-    unit = outputs.ego_rate.new_tensor(RATE_UNITS)
+    unit = outputs.ego_rate.new_tensor(RATE_SCALE)
     ego = ((outputs.ego_rate - targets.ego_rate).abs() / unit).mean(-1) * has_last
-    sweep = -(outputs.sweep_log_chance * soft_ego_targets(targets.ego_rate)).sum(-1) * has_last
+    sweep = -(outputs.ego_log_prob * soft_ego_targets(targets.ego_rate)).sum(-1) * has_last
     return {
         "ego": weights.ego * ego.sum() / moves,
         "ego_sweep": weights.ego_sweep * sweep.sum() / moves,
@@ -214,7 +214,7 @@ def compute_point_loss(
 
 
 def soft_ego_targets(ego_rate: Float[Tensor, "b t 6"]) -> Float[Tensor, "b t k"]:
-    """Chances over the ego hypotheses whose mean is the truth: the nearest two of each axis."""
+    """Target probabilities of the ego hypotheses with the truth as mean: linear on each axis."""
     speed = linear_interp_targets(ego_rate[..., 0], SPEEDS_MPS)
     yaw_rate = linear_interp_targets(ego_rate[..., 5], YAW_RATES)
     return (speed[..., :, None] * yaw_rate[..., None, :]).flatten(-2)
@@ -223,7 +223,7 @@ def soft_ego_targets(ego_rate: Float[Tensor, "b t 6"]) -> Float[Tensor, "b t k"]
 def linear_interp_targets(
     x: Float[Tensor, "*s"], knots: tuple[float, ...]
 ) -> Float[Tensor, "*s k"]:
-    """Linear interpolation weights; ends hold what lies outside."""
+    """Linear interpolation weights, clamped at the ends."""
     at = x.new_tensor(knots)
     x = x.clamp(knots[0], knots[-1]).contiguous()
     right = torch.searchsorted(at, x).clamp(1, len(knots) - 1)

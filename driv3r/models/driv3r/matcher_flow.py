@@ -1,4 +1,4 @@
-"""Dense flow between two images of a camera by our network's matcher."""
+"""Dense optical flow between two images of a camera by the network's matching features."""
 
 import cv2
 import numpy as np
@@ -11,17 +11,17 @@ from driv3r.models.driv3r.matcher import correlate
 from driv3r.models.driv3r.network import Driv3r, normalise
 from driv3r.models.driv3r.reprojection import STRIDE
 
-REACH = 8  # cells that a match is searched for on each side, up, down, left and right
-OUTSIDE = -3.0  # as unlikely as the worst match inside of an image
-AGREE = 5  # cells of a square that move alike: their correlations are averaged
+SEARCH_CELLS = 8  # search radius of a match in cells
+OUTSIDE = -3.0  # correlation beyond the image, as low as the worst match inside
+SMOOTH_CELLS = 5  # side of the square of cells whose correlations are averaged
 
 
 class MatcherFlow:
     """Flow (u, v) in pixels from a first image to a second one of the same size.
 
-    The displacement that each cell's surroundings correlate best with, refined to a mean over its
-    neighbours, at a stride of 8 pixels; between cells it is linear. Where a thing is hidden in the
-    second image, or has moved farther than REACH, the flow is arbitrary.
+    The displacement with the highest correlation averaged around each cell, refined to a softmax
+    mean over its neighbours, at a stride of 8 pixels and interpolated linearly. Flow is arbitrary
+    at occlusions and for displacements beyond SEARCH_CELLS.
     """
 
     def __init__(self, model: Driv3r, device: torch.device):
@@ -49,17 +49,17 @@ class MatcherFlow:
 def find_matches(volume: Float[Tensor, "n y x"]) -> Float[Tensor, "y x 2"]:
     """Flow (u, v) in pixels at the working size of n = y * x cells from their correlations."""
     y, x = volume.shape[-2:]
-    side = 2 * REACH + 1
-    moved = gather_around(volume, torch.arange(len(volume), device=volume.device), REACH)
+    side = 2 * SEARCH_CELLS + 1
+    moved = gather_around(volume, torch.arange(len(volume), device=volume.device), SEARCH_CELLS)
     moved = moved.flatten(1).T.unflatten(1, (y, x))[None]
-    margin = AGREE // 2
-    alike = F.avg_pool2d(F.pad(moved, (margin,) * 4, mode="replicate"), AGREE, 1)
-    alike = alike[0].flatten(1).T.unflatten(1, (side, side))
-    best = alike.flatten(1).argmax(1)
-    chance = gather_around(alike, best, 1).flatten(1).softmax(1).unflatten(1, (3, 3))
+    margin = SMOOTH_CELLS // 2
+    smoothed = F.avg_pool2d(F.pad(moved, (margin,) * 4, mode="replicate"), SMOOTH_CELLS, 1)
+    smoothed = smoothed[0].flatten(1).T.unflatten(1, (side, side))
+    best = smoothed.flatten(1).argmax(1)
+    weight = gather_around(smoothed, best, 1).flatten(1).softmax(1).unflatten(1, (3, 3))
     offset = torch.arange(-1, 2, device=volume.device, dtype=volume.dtype)
-    right = best % side - REACH + (chance.sum(1) * offset).sum(1)
-    down = best // side - REACH + (chance.sum(2) * offset).sum(1)
+    right = best % side - SEARCH_CELLS + (weight.sum(1) * offset).sum(1)
+    down = best // side - SEARCH_CELLS + (weight.sum(2) * offset).sum(1)
     return (torch.stack([right, down], -1) * STRIDE).unflatten(0, (y, x))
 
 

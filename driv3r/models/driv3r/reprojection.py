@@ -1,4 +1,4 @@
-"""Where the cells of cameras look, and where in another image what they may see would be."""
+"""Rays of cells, and their reprojection into source images at hypothesised depths."""
 
 from dataclasses import dataclass
 
@@ -16,16 +16,16 @@ OUTSIDE = -1e4  # pixel of what lies behind a camera
 
 @dataclass(frozen=True, eq=False)
 class CellRays:
-    """Cells of every camera: rays with z = 1, in the camera's frame, and what places them."""
+    """Cells of every camera: rays with z = 1 in the camera's frame, intrinsics and extrinsics."""
 
     rays_cam: Float[Tensor, "b v n 3"]
     K: Float[Tensor, "b v 3 3"]
     ego_T_cam: Float[Tensor, "b v 4 4"]
     size_hw: tuple[int, int]
 
-    def thin(self, step: int) -> "CellRays":
+    def subsample(self, step: int) -> "CellRays":
         """Every `step`-th cell of every `step`-th row."""
-        rays_cam = thin(self.rays_cam, self.size_hw, step, -2)
+        rays_cam = subsample(self.rays_cam, self.size_hw, step, -2)
         return CellRays(rays_cam, self.K, self.ego_T_cam, self.size_hw)
 
     def repeat(self, frames: int) -> "CellRays":
@@ -35,7 +35,7 @@ class CellRays:
         return CellRays(rays_cam, K, ego_T_cam, self.size_hw)
 
     def take(self, index: Int[Tensor, "b v"]) -> "CellRays":
-        """Another camera in each one's place."""
+        """Cameras reordered by index, each sample in its own order."""
         rays_cam, K, ego_T_cam = (
             take_views(x, index, 1) for x in (self.rays_cam, self.K, self.ego_T_cam)
         )
@@ -48,7 +48,7 @@ def take_views(x: Tensor, index: Int[Tensor, "b v"], axis: int) -> Tensor:
     return torch.stack(rows)
 
 
-def thin(x: Tensor, size_hw: tuple[int, int], step: int, axis: int) -> Tensor:
+def subsample(x: Tensor, size_hw: tuple[int, int], step: int, axis: int) -> Tensor:
     """Every `step`-th cell and row of the flattened grid along a negative `axis`."""
     cells = x.unflatten(axis, (size_hw[0] // STRIDE, size_hw[1] // STRIDE))
     rows, columns = axis - 1, axis
@@ -57,34 +57,34 @@ def thin(x: Tensor, size_hw: tuple[int, int], step: int, axis: int) -> Tensor:
     return picked.flatten(rows, columns)
 
 
-def around_middles(maps: Tensor, stride: int = STRIDE) -> Tensor:
-    """The four pixels [*b 4 y x] of full-size maps [*b h w] around the middle of each cell.
+def around_cell_centers(maps: Tensor, stride: int = STRIDE) -> Tensor:
+    """The four pixels [*b 4 y x] of full-size maps [*b h w] around the centre of each cell.
 
     Rays of cells go through the corner that the four share, not through any of their centres.
     """
     first = stride // 2 - 1
-    near = [maps[..., first + i :: stride, first + j :: stride] for i in (0, 1) for j in (0, 1)]
-    return torch.stack(near, -3)
+    around = [maps[..., first + i :: stride, first + j :: stride] for i in (0, 1) for j in (0, 1)]
+    return torch.stack(around, -3)
 
 
-def middle_log_depth(
+def cell_center_log_depth(
     log_depth: Tensor, known: Tensor | None = None, stride: int = STRIDE
 ) -> Tensor:
-    """Log depth [*b y x] where the rays of cells go through, of a full-size map [*b h w].
+    """Log depth [*b y x] at the rays of cells, of a full-size map [*b h w].
 
-    It is that of the mean inverse depth around, which is exact on planes: their inverse depth is
-    affine in the pixel. Pixels that are not `known` count only where none is.
+    It averages the inverse depth around, which is exact on planes (inverse depth is affine in the
+    pixel). Pixels that are not `known` count only where none is.
     """
-    inverse = (-around_middles(log_depth, stride)).exp()
+    inverse = (-around_cell_centers(log_depth, stride)).exp()
     mean = inverse.mean(-3)
     if known is not None:
-        share = around_middles(known, stride).to(inverse.dtype)
+        share = around_cell_centers(known, stride).to(inverse.dtype)
         count = share.sum(-3)
         mean = torch.where(count > 0, (inverse * share).sum(-3) / count.clamp(min=1), mean)
     return -mean.log()
 
 
-def make_lenses(inputs: Inputs) -> CellRays:
+def make_cell_rays(inputs: Inputs) -> CellRays:
     """Rays through the centres of the cells at stride 8."""
     h, w = inputs.images.shape[-2:]
     K = inputs.K
@@ -100,23 +100,25 @@ def make_lenses(inputs: Inputs) -> CellRays:
 
 
 def find_neighbours(
-    ego_T_cam: Float[Tensor, "b v 4 4"], told: Bool[Tensor, "b v"], count: int
+    ego_T_cam: Float[Tensor, "b v 4 4"], calibrated: Bool[Tensor, "b v"], count: int
 ) -> list[Int[Tensor, "b v"]]:
-    """For each camera the others that look most nearly its way, nearest first.
+    """For each camera the others of most similar viewing direction, nearest first.
 
-    Those whose calibration is not told come last, whatever it is.
+    Uncalibrated cameras come last.
     """
     forward = ego_T_cam[..., :3, 2]
-    alike = forward @ forward.transpose(-1, -2)
-    views = alike.shape[-1]
-    alike = torch.where(told[:, None], alike, -2.0) - 9 * torch.eye(views, device=alike.device)
-    return list(alike.topk(min(count, views - 1)).indices.unbind(-1))
+    cosine = forward @ forward.transpose(-1, -2)
+    views = cosine.shape[-1]
+    cosine = torch.where(calibrated[:, None], cosine, -2.0) - 9 * torch.eye(
+        views, device=cosine.device
+    )
+    return list(cosine.topk(min(count, views - 1)).indices.unbind(-1))
 
 
-def drive(
+def planar_motion(
     speed_mps: Float[Tensor, "*s"], yaw_rate: Float[Tensor, "*s"], dt_s: Float[Tensor, "*s"]
 ) -> Float[Tensor, "*s 4 4"]:
-    """prev_T_curr of a car on a circle: the chord lies at half of the turn."""
+    """prev_T_curr of a car on a circular arc: the chord lies at half of the turn."""
     angle, chord_m = yaw_rate * dt_s, speed_mps * dt_s
     zero, one = torch.zeros_like(angle), torch.ones_like(angle)
     cos, sin = angle.cos(), angle.sin()
@@ -131,17 +133,17 @@ def drive(
 
 def reproject(
     source: CellRays,
-    lenses: CellRays,
+    cell_rays: CellRays,
     source_T_ego: Float[Tensor, "b t #k 4 4"],
     depth_m: Float[Tensor, "b t v n #k"],
 ) -> Float[Tensor, "b t v n k 2"]:
     """Pixel (u, v) in each view's source image of its cells at each of k motions or depths.
 
     `source_T_ego` turns the ego frame of the cells' time into that of the source's time. Motions
-    and depths go in pairs, or one motion with k depths, or k motions with one depth. What lies
-    behind the source's camera goes far outside of the image.
+    and depths go in pairs, or one motion with k depths, or k motions with one depth. Points behind
+    the source's camera map to OUTSIDE.
     """
-    ego_T_cam = lenses.ego_T_cam[:, None, :, None]
+    ego_T_cam = cell_rays.ego_T_cam[:, None, :, None]
     ego_T_source = source.ego_T_cam[:, None, :, None]
     motion = source_T_ego[:, :, None]
     back = ego_T_source[..., :3, :3].transpose(-1, -2)
@@ -149,7 +151,7 @@ def reproject(
     moved_m = (motion[..., :3, :3] @ ego_T_cam[..., :3, 3, None])[..., 0] + motion[..., :3, 3]
     shift_m = back @ (moved_m - ego_T_source[..., :3, 3])[..., None]
     K = source.K[:, None, :, None]
-    rays = torch.einsum("btvkij,bvnj->btvnki", K @ source_R_cam, lenses.rays_cam)
+    rays = torch.einsum("btvkij,bvnj->btvnki", K @ source_R_cam, cell_rays.rays_cam)
     points = rays * depth_m[..., None] + (K @ shift_m)[..., 0][:, :, :, None]
     z = points[..., 2:]
     return torch.where(z > NEAREST_M, points[..., :2] / z.clamp(min=NEAREST_M), OUTSIDE)
@@ -173,6 +175,6 @@ def read_volume(
     return read[:, 0, 0].unflatten(0, volume.shape[:4])
 
 
-def exact(like: Tensor) -> torch.autocast:
-    """No autocast: half a pixel is lost where places are reckoned in bf16."""
+def no_autocast(like: Tensor) -> torch.autocast:
+    """Disable autocast: pixel positions in bf16 are off by up to half a pixel."""
     return torch.autocast(like.device.type, enabled=False)

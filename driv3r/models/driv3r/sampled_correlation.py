@@ -1,7 +1,7 @@
 """Correlation of cells with another image's features at given pixels.
 
-On CPUs without gradients a compiled kernel takes the place of sampling and multiplying, which write
-and read all sampled features: each dot product is taken where the features lie.
+On CPUs without gradients a compiled kernel computes each dot product directly on the feature map;
+sampling and multiplying would write and read all sampled features.
 """
 
 from concurrent.futures import ThreadPoolExecutor

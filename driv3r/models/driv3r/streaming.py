@@ -1,4 +1,4 @@
-"""A trained network run over a log, one surround frame at a time."""
+"""Streaming inference: a trained network over a log, one surround frame at a time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ def fast_bf16(device: torch.device) -> bool:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of a name; ConfigError where it is not to be had."""
+    """The device of a name; ConfigError where it is not available."""
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -39,9 +39,9 @@ def choose_device(name: str) -> torch.device:
 
 @dataclass(frozen=True, eq=False)
 class StreamFrame:
-    """One surround frame at the working size; None for a camera that gave nothing.
+    """One surround frame at the working size; None for a camera without an image.
 
-    `world_T_cam` is where each camera was at its own time, where that is known beforehand.
+    `world_T_cam` are the cameras' poses at their own times, where given.
     """
 
     images: Sequence[UInt8[np.ndarray, "h w 3"] | None]
@@ -53,7 +53,7 @@ class Streamer:
     """Feeds frames to a network and keeps its bounded memory. Cameras of `rig` have its size.
 
     `sigma_scale` is the factor on sigma that was fitted on held-out worlds. If not `calibrated` the
-    network is not told where the rig's cameras are and how they see.
+    network does not use the rig's calibration.
     """
 
     def __init__(
@@ -69,15 +69,14 @@ class Streamer:
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.cameras, self.road_T_ego = rig.cameras, np.eye(4)
         self.road_T_ego[2, 3] = -rig.ground_z_m
-        rig = place_on_road(rig)  # as the network has learned it
+        rig = place_on_road(rig)  # as in training
         rays = np.stack([encode_rays(camera) for camera in rig.cameras])
         self.rays = torch.from_numpy(rays)[None].to(self.device)
         self.K = self._stack([camera.K for camera in rig.cameras])
         self.ego_T_cam = self._stack([camera.ego_T_cam for camera in rig.cameras])
         self.bf16 = precision == "bf16" or (precision == "auto" and fast_bf16(self.device))
         self.sigma_scale = sigma_scale
-        told = torch.full((1, len(rig.cameras)), calibrated)
-        self.calibrated = told.to(self.device)
+        self.calibrated = torch.full((1, len(rig.cameras)), calibrated).to(self.device)
         self.state: StreamState | None = None
 
     def _stack(self, matrices: list[np.ndarray]) -> Float[torch.Tensor, "1 v _ _"]:
@@ -85,7 +84,7 @@ class Streamer:
 
     @torch.no_grad()
     def step(self, frame: StreamFrame) -> Prediction:
-        """Answer one frame. The first of a log has no ego motion."""
+        """Predict one frame. The first of a log has no ego motion."""
         size_hw = self.model.config.size_hw
         blank = np.zeros((*size_hw, 3), np.uint8)
         stack = np.stack([blank if image is None else image for image in frame.images])
@@ -117,7 +116,7 @@ class Streamer:
         return Prediction(self.cameras, *maps, prev_T_curr=motion)
 
     def _to_ego(self, last_T_road: Transform) -> Transform:
-        """A motion of the frame on the road, as one of the ego frame above it."""
+        """A motion of the road frame as one of the ego frame above it."""
         if self.road_T_ego[2, 3] == 0.0:
             return last_T_road
         return invert(self.road_T_ego) @ last_T_road @ self.road_T_ego
@@ -131,7 +130,7 @@ class Streamer:
         return {name: tensor.float().cpu().numpy() for name, tensor in tensors.items()}
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take up the memory of `save_state`."""
+        """Restore the memory of `save_state`."""
         if not arrays:
             self.state = None
             return

@@ -13,8 +13,8 @@ SWEEP_CHANNELS = 32
 class SweepFeatures(nn.Module):
     """Unit features of single images at stride 4, trained so that true depths correlate.
 
-    They see the image and features that were pretrained on photographs: these carry context and
-    do not depend on a generated world's look, the image adds the detail that they lost.
+    Inputs are the image and pretrained features: these carry context and transfer from generated to
+    real images, the image adds lost detail.
     """
 
     def __init__(self, pretrained_channels: int, channels: int = SWEEP_CHANNELS):

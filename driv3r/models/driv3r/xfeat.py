@@ -67,7 +67,7 @@ class FineFeatures(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.tower = XFeat.pretrained()
+        self.encoder = XFeat.pretrained()
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "b t v 3 h w"]) -> Float[Tensor, "b t v c y x"]:
@@ -75,7 +75,7 @@ class FineFeatures(nn.Module):
         larger = F.interpolate(
             images.flatten(0, 2), scale_factor=2, mode="bilinear", align_corners=False
         )
-        maps = self.tower(larger).float()
+        maps = self.encoder(larger).float()
         return F.normalize(maps, dim=1).unflatten(0, images.shape[:3])
 
 
