@@ -1,4 +1,4 @@
-"""A camera's last images put together by an alignment of their pairs instead of by PnP."""
+"""Global alignment adapter: a camera's last images aligned by their pairs instead of by PnP."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from driv3r.alignment.video_terms import Video
 from driv3r.errors import GeometryError
 from driv3r.geometry.transforms import invert
 from driv3r.inference.optical_flow import Flow
-from driv3r.inference.published import MOVES_SHARE
+from driv3r.inference.published import FLOW_THRESHOLD
 from driv3r.inference.window_adapters import (
-    NOWHERE,
+    UNKNOWN_POSE,
     MonocularPointmaps,
     PairwiseAdapter,
-    find_camera,
+    pose_from_points,
     to_numpy,
 )
 from driv3r.models.layers.point_heads import PointAnswer
@@ -34,7 +34,7 @@ from driv3r.types import Camera, Rig
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """n images of one camera, newest first, and what a network says of every ordered two."""
+    """n images of one camera, newest first, and the predictions of every ordered pair."""
 
     images: UInt8[np.ndarray, "n h w 3"]
     camera: Camera
@@ -43,7 +43,7 @@ class Window:
 
     @cached_property
     def pairs(self) -> PairPoints:
-        """The answers as an aligner takes them."""
+        """The predictions as an aligner's input."""
         return PairPoints(
             np.array(list(self.answers)), self.gather("points"), self.gather("confidence")
         )
@@ -59,45 +59,45 @@ class Window:
         """The calibration; where the camera was is to be found."""
         return Given(K=np.stack([self.camera.K] * len(self.images)))
 
-    def watch(self) -> Video:
+    def video_terms(self) -> Video:
         """The order of the images, and their flow where it is that of still things."""
         steps = [(i, i + 1) for i in range(len(self.images) - 1)]
         both_ways = [pair for step in steps for pair in (step, step[::-1])]
-        flows, still = zip(*(self._see_flow(i, j) for i, j in both_ways), strict=True)
+        flows, still = zip(*(self._static_flow(i, j) for i, j in both_ways), strict=True)
         return Video(np.array(steps), np.array(both_ways), np.stack(flows), np.stack(still))
 
-    def _see_flow(self, first: int, second: int) -> tuple[np.ndarray, np.ndarray]:
+    def _static_flow(self, first: int, second: int) -> tuple[np.ndarray, np.ndarray]:
         """Flow from one image to another, and where depth and camera motion explain it."""
         flow_px = self.flow(self.images[first], self.images[second]).astype(np.float64)
         one, two = self.answers[first, second]
-        first_T_second = find_camera(
+        first_T_second = pose_from_points(
             to_numpy(two.points[0]), to_numpy(two.confidence[0]), self.camera
         )
         depth = to_numpy(one.points[0, ..., 2])
         off_px = score_motion(self.camera, depth, np.eye(4), first_T_second, flow_px)
-        return flow_px, off_px < MOVES_SHARE * self.camera.size_hw[1]
+        return flow_px, off_px < FLOW_THRESHOLD * self.camera.size_hw[1]
 
 
-def by_pairs(window: Window) -> Alignment:
+def align_pairwise(window: Window) -> Alignment:
     """DUSt3R's global alignment."""
     return align_pairs(window.pairs, window.given).views
 
 
-def by_pairs_and_flow(window: Window) -> Alignment:
+def align_with_flow(window: Window) -> Alignment:
     """MonST3R's: also smooth motion, and flow."""
-    return align_pairs(window.pairs, window.given, window.watch()).views
+    return align_pairs(window.pairs, window.given, window.video_terms()).views
 
 
-def by_matches(window: Window) -> Alignment:
+def align_matches(window: Window) -> Alignment:
     """MASt3R's sparse alignment over reciprocal matches of descriptors."""
     matches = match_pairs(window.gather("descriptors"), window.gather("descriptor_confidence"))
     return align_sparse(window.pairs, matches, window.given)
 
 
 ALIGN: dict[Aligner, Callable[[Window], Alignment]] = {
-    "pairwise": by_pairs,
-    "pairwise-flow": by_pairs_and_flow,
-    "sparse": by_matches,
+    "pairwise": align_pairwise,
+    "pairwise-flow": align_with_flow,
+    "sparse": align_matches,
 }
 
 
@@ -118,13 +118,13 @@ class GlobalAlignmentAdapter(PairwiseAdapter):
         super().__init__(network, rig, device, mono)
         self.align, self.flow = align, flow
 
-    def _look_at(self, v: int, image: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _predict_view(self, v: int, image: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Depth, confidence, and the camera's motion since its last image."""
         images = torch.stack([image, *self.windows[v]])
         if len(images) == 1:
-            return super()._look_at(v, image)
+            return super()._predict_view(v, image)
         answers = {
-            (i, j): self.ask_pair(v, 2 * images - 1, i, j)
+            (i, j): self.predict_pair(v, 2 * images - 1, i, j)
             for i, j in permutations(range(len(images)), 2)
         }
         pixels = (images.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
@@ -133,6 +133,6 @@ class GlobalAlignmentAdapter(PairwiseAdapter):
                 found = self.align(Window(pixels, self.rig.cameras[v], answers, self.flow))
         except GeometryError:  # nothing to align: depth as the newest pair has it, motion unknown
             newest = answers[0, 1][0]
-            return to_numpy(newest.points[0, ..., 2]), to_numpy(newest.confidence[0]), NOWHERE
+            return to_numpy(newest.points[0, ..., 2]), to_numpy(newest.confidence[0]), UNKNOWN_POSE
         last_T_cam = invert(found.world_T_cam[1]) @ found.world_T_cam[0]
         return found.depth[0], found.confidence[0], last_T_cam

@@ -1,4 +1,4 @@
-"""A loaded system as a library sees it: full-size images in, predictions with their cameras out."""
+"""Library interface of a loaded system: full-size images to predictions with their cameras."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ NOT_OF_MODELS = {"dataset": "images", "root": Path()}
 
 
 class Model:
-    """A network with its weights, and what it is refined and put into metres by."""
+    """A network with its weights, refinement and metric scale."""
 
     def __init__(self, settings: Settings, system: System):
         self.settings, self.system = settings, system
@@ -34,16 +34,16 @@ class Model:
         return self.system.size_hw
 
     def stream(self, rig: Rig, frames: Iterable[tuple[int, Images]]) -> Iterator[Prediction]:
-        """Answer a drive's surround frames one after another, with memory of those before.
+        """Predict a log's surround frames in order, with memory of earlier ones.
 
         Each frame is its time in microseconds and its images in the rig's order, None for a camera
-        that gave nothing. Images have their cameras' full size; crop, resize and the crop's
-        intrinsics are seen to, and `Prediction.cameras` are those of the maps. ConfigError for
-        images that do not fit the rig, and times that do not increase.
+        without an image. Images have their cameras' full size; they are cropped and resized, and
+        `Prediction.cameras` are the cameras of the maps. ConfigError for images that do not fit the
+        rig, and times that do not increase.
         """
         work = prepare_rig(rig, self.size_hw)
         predictor = self.system.stream(work.rig, self.settings)
-        fine = FrameRefiner(work, self.settings.refine, self.settings.ego_poses)
+        refiner = FrameRefiner(work, self.settings.refine, self.settings.ego_poses)
         last_us: int | None = None
         for time_us, images in frames:
             if last_us is not None and time_us <= last_us:
@@ -51,10 +51,10 @@ class Model:
             dt_s = 0.0 if last_us is None else (time_us - last_us) * 1e-6
             frame, last_us = make_frame(rig, time_us, images), time_us
             prediction = predictor.step(StreamFrame(prepare_images(frame, work), dt_s))
-            yield fine.look(frame, prediction, dt_s, None)[0]
+            yield refiner.refine(frame, prediction, dt_s, None)[0]
 
     def infer(self, images: Images, rig: Rig) -> Prediction:
-        """Answer a single surround frame, without any before it; it has no ego motion."""
+        """Predict a single surround frame without history; it has no ego motion."""
         return next(self.stream(rig, [(0, images)]))
 
 
@@ -71,11 +71,11 @@ def load_model(name: str = "driv3r-s", weights: str | Path | None = None, **opti
 
 
 def make_frame(rig: Rig, time_us: int, images: Images) -> Frame:
-    """Images as a frame of a log whose poses nobody knows."""
+    """Images as a frame of a log without poses."""
     if len(images) != len(rig.cameras):
         raise ConfigError(
             f"{len(images)} images for a rig of {len(rig.cameras)} cameras; give one each, in the "
-            "rig's order, None for a camera that gave nothing"
+            "rig's order, None for a camera without an image"
         )
     views = tuple(
         None if image is None else View(to_pixels(image, camera), time_us, camera.ego_T_cam)

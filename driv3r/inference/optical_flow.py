@@ -1,4 +1,4 @@
-"""Dense image flow by name: the part that RAFT plays in the published systems."""
+"""Dense optical flow by name, in place of the published systems' RAFT."""
 
 from collections.abc import Callable
 from functools import partial

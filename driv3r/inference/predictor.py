@@ -1,4 +1,4 @@
-"""What every system is to the pipeline: it answers a log's frames one after another."""
+"""The predictor interface of the pipeline: a log's frames in order."""
 
 from typing import Protocol, runtime_checkable
 
@@ -10,16 +10,16 @@ from driv3r.types import Prediction
 
 @runtime_checkable
 class Predictor(Protocol):
-    """A system that answers a log's surround frames one after another."""
+    """A system that predicts a log's surround frames in order."""
 
     def step(self, frame: StreamFrame) -> Prediction:
-        """Answer the next frame."""
+        """Predict the next frame."""
         ...
 
     def save_state(self) -> dict[str, np.ndarray]:
-        """What the next frame will need, exactly; empty before the first."""
+        """The exact state that the next frame needs; empty before the first."""
         ...
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take up what `save_state` gave."""
+        """Restore the state of `save_state`."""
         ...

@@ -1,4 +1,4 @@
-"""What looks at images finer than the network's: refinement by tracks, and odometry."""
+"""Track-based refinement and odometry on images finer than the network's."""
 
 import math
 
@@ -15,15 +15,15 @@ MULTIPLE = 32
 
 def choose_fine_size(size_hw: tuple[int, int]) -> tuple[int, int]:
     """About FINE_PIXELS in nearly the aspect ratio of `size_hw`, sides multiples of MULTIPLE."""
-    enlarge = math.sqrt(FINE_PIXELS / (size_hw[0] * size_hw[1]))
-    h, w = (max(1, round(n * enlarge / MULTIPLE)) * MULTIPLE for n in size_hw)
+    scale = math.sqrt(FINE_PIXELS / (size_hw[0] * size_hw[1]))
+    h, w = (max(1, round(n * scale / MULTIPLE)) * MULTIPLE for n in size_hw)
     return h, w
 
 
 class FrameRefiner:
-    """Refines a log's predictions and measures its motion, where either is asked for.
+    """Refines a log's predictions and estimates its motion, as configured.
 
-    `work` is what the predictions are of: the finer images are the same crops of the recorded ones.
+    The finer images are the same crops of the recorded ones as `work`.
     """
 
     def __init__(self, work: WorkRig, refine: Refine, ego_poses: EgoPoses):
@@ -31,12 +31,12 @@ class FrameRefiner:
         self.refiner = TrackRefiner(self.work.rig) if refine == "tracks" else None
         self.odometry = RigOdometry(self.work.rig) if ego_poses == "odometry" else None
 
-    def look(
+    def refine(
         self, frame: Frame, prediction: Prediction, dt_s: float, known: Transform | None
     ) -> tuple[Prediction, Transform | None]:
-        """The prediction, and the prev_T_curr to go by: odometry's where it finds one it trusts.
+        """The refined prediction, and prev_T_curr: odometry's where it succeeds.
 
-        `known` is prev_T_curr where the dataset's own is to be used.
+        `known` is the dataset's own prev_T_curr, where that is used.
         """
         if self.refiner is None and self.odometry is None:
             return prediction, prediction.prev_T_curr
@@ -49,7 +49,7 @@ class FrameRefiner:
         return prediction, prediction.prev_T_curr if found is None else found
 
     def save_state(self) -> dict[str, np.ndarray]:
-        """What the next frame needs as arrays, exactly."""
+        """The exact state that the next frame needs."""
         parts = {"refiner": self.refiner, "odometry": self.odometry}
         return {
             f"{name}.{key}": array
@@ -59,7 +59,7 @@ class FrameRefiner:
         }
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take up what `save_state` gave."""
+        """Restore the state of `save_state`."""
         for name, part in (("refiner", self.refiner), ("odometry", self.odometry)):
             if part is not None:
                 own = {k.split(".", 1)[1]: v for k, v in arrays.items() if k.startswith(f"{name}.")}

@@ -35,14 +35,14 @@ from driv3r.models.registry import Aligner, ModelCard, get_aligner, get_model
 from driv3r.settings import Settings
 from driv3r.types import Rig
 
-MANY = 4  # references of MV-DUSt3R+, of which the first one's answer is taken
-OURS = "learned from metric depth; ray and ground channels carry the rig's height"
-OURS_BLIND = "learned from metric depth; neither rays nor the rig's height were told"
+MVDUST3R_REFERENCES = 4  # references of MV-DUSt3R+, of which the first one's answer is taken
+SCALE_SOURCE = "learned from metric depth; ray and ground channels carry the rig's height"
+SCALE_SOURCE_UNCALIBRATED = "learned from metric depth; without rays and the rig's height"
 
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """A loaded network and what a log's header tells of it; `companion` runs beside it."""
+    """A loaded network with its scale source and aligner; `companion` is a second network."""
 
     network: nn.Module
     size_hw: tuple[int, int]
@@ -55,13 +55,15 @@ class System:
         """A fresh run of it over a log with this rig (of `size_hw`)."""
         if isinstance(self.network, Driv3r):
             device, precision = settings.device, settings.precision
-            told = settings.calibration == "given"
-            return Streamer(self.network, rig, device, precision, self.sigma_scale, told)
+            calibrated = settings.calibration == "given"
+            return Streamer(self.network, rig, device, precision, self.sigma_scale, calibrated)
         device = choose_device(settings.device)
         flow = choose_flow(settings.flow, device)
-        looker = make_adapter(self, rig, settings, flow)
-        ruler = choose_scale_estimator(self.aligner)(rig)
-        return PublishedModelStreamer(looker, rig, device, ruler, FlowMotionSegmenter(rig, flow))
+        adapter = make_adapter(self, rig, settings, flow)
+        scale_estimator = choose_scale_estimator(self.aligner)(rig)
+        return PublishedModelStreamer(
+            adapter, rig, device, scale_estimator, FlowMotionSegmenter(rig, flow)
+        )
 
 
 def default_weights(model: str) -> Path:
@@ -73,18 +75,18 @@ def default_weights(model: str) -> Path:
 
 
 def choose_scale_estimator(aligner: Aligner) -> type[ScaleEstimator]:
-    """What finds the metres of a published system's answers."""
+    """The scale estimator of an aligner."""
     return RigScaleEstimator if aligner == "rig" else ScaleEstimator
 
 
 def describe_scale(settings: Settings) -> str:
-    """Where a system's metres come from, for report and store; ConfigError for a wrong aligner.
+    """The source of metric scale, for report and store; ConfigError for a wrong aligner.
 
-    And for a hidden calibration where metres come from it.
+    And for a hidden calibration where the scale depends on it.
     """
     aligner = get_aligner(settings.model, settings.aligner)
     if get_model(settings.model).network is Driv3r:
-        return OURS if settings.calibration == "given" else OURS_BLIND
+        return SCALE_SOURCE if settings.calibration == "given" else SCALE_SOURCE_UNCALIBRATED
     if settings.calibration == "hidden":
         raise ConfigError(
             f"--calibration hidden: {settings.model} takes its metres from the rig; only our own "
@@ -94,20 +96,20 @@ def describe_scale(settings: Settings) -> str:
 
 
 def resolve_refinement(settings: Settings) -> bool:
-    """Whether predictions are held against tracked features; ConfigError where that can not be."""
+    """Whether track-based refinement runs; ConfigError where it is impossible."""
     if settings.refine == "own":
         ours = get_model(settings.model).network is Driv3r
         return ours and settings.calibration == "given"
     if settings.refine == "tracks" and settings.calibration == "hidden":
         raise ConfigError(
-            "--refine tracks needs the calibration that --calibration hidden does not tell; leave "
+            "--refine tracks needs the calibration that --calibration hidden withholds; leave "
             "one of them out"
         )
     return settings.refine == "tracks"
 
 
 def resolve_companion_model(settings: Settings) -> ModelCard | None:
-    """The second network's entry where weights for one are given; ConfigError where none fits."""
+    """The companion network's card where its weights are given; ConfigError where none fits."""
     if settings.second_weights is None:
         return None
     companion = get_model(settings.model).companion
@@ -126,14 +128,14 @@ def load_system(settings: Settings) -> System:
         factor = float(card.get("sigma_scale", 1.0))
         return System(network, network.config.size_hw, source, aligner, factor)
     network, companion = load_official(model_card, weights), None
-    beside = resolve_companion_model(settings)
-    if beside is not None and settings.second_weights is not None:
-        companion = load_official(beside, settings.second_weights)
+    companion_card = resolve_companion_model(settings)
+    if companion_card is not None and settings.second_weights is not None:
+        companion = load_official(companion_card, settings.second_weights)
     return System(network, model_card.size_hw, source, aligner, companion=companion)
 
 
 def make_adapter(system: System, rig: Rig, settings: Settings, flow: Flow) -> ModelAdapter:
-    """How this system's family sees surround frames."""
+    """The adapter of a system's family."""
     adapt = get_model(settings.model).adapt
     if adapt is not None:
         return adapt(system.network, rig, choose_device(settings.device))
@@ -171,7 +173,7 @@ def _adapt_slam3r(system: System, rig: Rig, settings: Settings, flow: Flow) -> M
 def _adapt_mvdust3r(system: System, rig: Rig, settings: Settings, flow: Flow) -> ModelAdapter:
     network = system.network
     assert isinstance(network, MvDust3r)
-    references = MANY if network.config.across else 1
+    references = MVDUST3R_REFERENCES if network.config.across else 1
     return MvDust3rAdapter(network, rig, choose_device(settings.device), references)
 
 
@@ -197,12 +199,11 @@ ADAPTERS: dict[type[nn.Module], Callable[[System, Rig, Settings, Flow], ModelAda
 def resolve_model(settings: Settings, here: bool = True) -> Settings:
     """Settings whose "own", "auto" and default are decided, as far as the model goes.
 
-    ConfigError names what can not be. Where the work is not done `here` but on a cluster, the
-    device is looked for there.
+    ConfigError names impossible combinations. On a cluster (not `here`) the device is not checked.
     """
     if settings.calibration == "hidden" and settings.ego_poses == "odometry":
         raise ConfigError(
-            "--ego-poses odometry needs the calibration that --calibration hidden does not tell; "
+            "--ego-poses odometry needs the calibration that --calibration hidden withholds; "
             "leave one of them out"
         )
     resolve_companion_model(settings)

@@ -1,4 +1,4 @@
-"""Systems that take each camera as a sequence of its own with a memory (Spann3R, Driv3R)."""
+"""Spann3R and Driv3R adapter: each camera is a separate sequence with a memory."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from driv3r.geometry.transforms import invert
 from driv3r.inference.metric_scale import UnscaledPrediction
-from driv3r.inference.window_adapters import NOWHERE, find_camera, to_numpy
+from driv3r.inference.window_adapters import UNKNOWN_POSE, pose_from_points, to_numpy
 from driv3r.models.published.spann3r import MemoryNet, MemoryState
 from driv3r.models.published.spatial_memory import TokenMemory
 from driv3r.types import Camera, Rig
@@ -31,12 +31,12 @@ class Spann3rAdapter:
         self.side = min(rows, columns)
         self.states: dict[tuple[int, int], MemoryState] = {}
 
-    def look(
+    def predict(
         self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], dt_s: float
     ) -> UnscaledPrediction:
-        """Answer the next frame; a camera that gave nothing begins a new sequence after it."""
+        """Predict the next frame; a camera without an image starts a new sequence after it."""
         blank = np.full(images.shape[-2:], np.nan)
-        views: list[Part] = [(blank, blank, NOWHERE)] * len(images)
+        views: list[Part] = [(blank, blank, UNKNOWN_POSE)] * len(images)
         for v, here in enumerate(present):
             if here:
                 views[v] = self._join([self._step(v, x0, images[v]) for x0 in self.starts])
@@ -53,11 +53,11 @@ class Spann3rAdapter:
         if state is None:
             self.states[v, x0] = self.network.start(square)
             alone = self.network.step(square, self.states[v, x0])[0].last
-            return to_numpy(alone.points[0, ..., 2]), to_numpy(alone.confidence[0]), NOWHERE
+            return to_numpy(alone.points[0, ..., 2]), to_numpy(alone.confidence[0]), UNKNOWN_POSE
         step, self.states[v, x0] = self.network.step(square, state)
         camera = cut(self.rig.cameras[v], x0, self.side)
         ref_T_last, ref_T_cam = (
-            find_camera(to_numpy(a.points[0]), to_numpy(a.confidence[0]), camera)
+            pose_from_points(to_numpy(a.points[0]), to_numpy(a.confidence[0]), camera)
             for a in (step.last, step.now)
         )
         points_ref = to_numpy(step.now.points[0])
@@ -96,7 +96,7 @@ class Spann3rAdapter:
         return arrays
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take up what `save_state` gave."""
+        """Restore the state of `save_state`."""
         self.states = {}
         for name in arrays:
             v, x0, what = name.split(".")

@@ -1,4 +1,4 @@
-"""How VGGT looks at a surround frame."""
+"""VGGT adapter."""
 
 import numpy as np
 import torch
@@ -16,24 +16,24 @@ from driv3r.types import Rig
 class VggtAdapter(LastImages):
     """All cameras' images and their last ones at once, in one unit of length.
 
-    Depth and motion are the network's own; it is told nothing of the rig.
+    Depth and motion are the network's own; the rig's calibration is not used.
     """
 
     def __init__(self, network: Vggt, rig: Rig, device: torch.device):
         super().__init__(device)
         self.network = network.to(device)
 
-    def look(
+    def predict(
         self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], dt_s: float
     ) -> UnscaledPrediction:
-        """Answer the next frame; ConfigError where images are no multiples of the patch."""
+        """Predict the next frame; ConfigError where images are no multiples of the patch."""
         here = np.flatnonzero(present).tolist()
         depth, confidence = np.full((2, len(images), *images.shape[-2:]), np.nan)
         last_T_cam, ref_T_cam = np.full((2, len(images), 4, 4), np.nan)
         if here:
             before = [v for v in here if v in self.last]
             window = torch.stack([images[v] for v in here] + [self.last[v] for v in before])
-            found = self._ask(window, len(here))
+            found = self._predict_window(window, len(here))
             depth[here], confidence[here], cam_T_ref = found
             ref_T_cam[here] = invert(cam_T_ref[: len(here)])
             now, then = cam_T_ref[: len(here)], cam_T_ref[len(here) :]
@@ -43,7 +43,7 @@ class VggtAdapter(LastImages):
         return UnscaledPrediction(depth, confidence, last_T_cam, True, ref_T_cam)
 
     @torch.no_grad()
-    def _ask(
+    def _predict_window(
         self, window: Float[Tensor, "k 3 h w"], now: int
     ) -> tuple[Float[np.ndarray, "n h w"], Float[np.ndarray, "n h w"], Float[np.ndarray, "k 4 4"]]:
         """Depth and confidence of the first `now` images, and the cameras of all."""

@@ -1,4 +1,4 @@
-"""How each family of systems looks at a surround frame."""
+"""Adapters that run window-based systems over surround frames."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ from driv3r.models.published.pair_networks import PairNet
 from driv3r.models.published.slam3r import ImagesToPoints
 from driv3r.types import Camera, Rig
 
-NOWHERE = np.full((4, 4), np.nan)
+UNKNOWN_POSE = np.full((4, 4), np.nan)
 
 
 class MonocularPointmaps:
@@ -43,7 +43,7 @@ class MonocularPointmaps:
             cameras.append(replace(camera, K=K, size_hw=size_hw))
         return Rig(tuple(cameras), rig.ego_T_lidar)
 
-    def look(
+    def predict(
         self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], dt_s: float
     ) -> Float32[np.ndarray, "v h w 3"]:
         """Points (m) in each camera's frame; zeros for a camera without input."""
@@ -60,10 +60,10 @@ class MonocularPointmaps:
 
 
 class SlidingWindowAdapter:
-    """Each camera by itself: its image and up to `past` earlier ones, newest first.
+    """Each camera separately: its image and up to `past` earlier ones, newest first.
 
     Depth is that of the first's points, motion comes by PnP from the second's. A camera's first
-    image is paired with itself. Children say how their network answers a window.
+    image is paired with itself. Subclasses run their network on a window.
     """
 
     past = 1
@@ -72,30 +72,32 @@ class SlidingWindowAdapter:
         self.rig, self.device = rig, device
         self.windows: list[list[Float[Tensor, "3 h w"]]] = [[] for _ in rig.cameras]
 
-    def ask(self, v: int, window: Float[Tensor, "k 3 h w"]) -> PointAnswer:
+    def predict_window(self, v: int, window: Float[Tensor, "k 3 h w"]) -> PointAnswer:
         """Points and confidence of a camera's window, in the first image's camera."""
         raise NotImplementedError
 
-    def look(
+    def predict(
         self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], dt_s: float
     ) -> UnscaledPrediction:
-        """Answer the next frame."""
+        """Predict the next frame."""
         blank = np.full(images.shape[-2:], np.nan)
-        views = [(blank, blank, NOWHERE)] * len(images)
+        views = [(blank, blank, UNKNOWN_POSE)] * len(images)
         for v in np.flatnonzero(present):
-            views[v] = self._look_at(int(v), images[v])
+            views[v] = self._predict_view(int(v), images[v])
         for v, image in enumerate(images):
             self.windows[v] = [image, *self.windows[v]][: self.past] if present[v] else []
         depth, confidence, last_T_cam = (np.stack(part) for part in zip(*views, strict=True))
         return UnscaledPrediction(depth, confidence, last_T_cam)
 
-    def _look_at(self, v: int, image: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _predict_view(self, v: int, image: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Depth, confidence, and the camera's motion since its last image."""
         earlier = self.windows[v]
-        answer = self.ask(v, 2 * torch.stack([image, *(earlier or [image])]) - 1)
-        last_T_cam = NOWHERE
+        answer = self.predict_window(v, 2 * torch.stack([image, *(earlier or [image])]) - 1)
+        last_T_cam = UNKNOWN_POSE
         if earlier:
-            last_T_cam = place_last(answer.points[1], answer.confidence[1], self.rig.cameras[v])
+            last_T_cam = last_pose_from_points(
+                answer.points[1], answer.confidence[1], self.rig.cameras[v]
+            )
         return to_numpy(answer.points[0, ..., 2]), to_numpy(answer.confidence[0]), last_T_cam
 
     def save_state(self) -> dict[str, np.ndarray]:
@@ -107,14 +109,14 @@ class SlidingWindowAdapter:
         }
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take up what `save_state` gave."""
+        """Restore the state of `save_state`."""
         for v in range(len(self.windows)):
             kept = torch.from_numpy(arrays.get(f"window_{v}", np.zeros((0, 3, 1, 1), np.float32)))
             self.windows[v] = list(kept.to(self.device))
 
 
 class PairwiseAdapter(SlidingWindowAdapter):
-    """DUSt3R's family. Pow3R is told the rays, Align3R the points of monocular depth."""
+    """DUSt3R's family. Pow3R gets the rays as prior, Align3R the points of monocular depth."""
 
     def __init__(
         self, network: PairNet, rig: Rig, device: torch.device, mono: MonocularPointmaps | None
@@ -125,27 +127,27 @@ class PairwiseAdapter(SlidingWindowAdapter):
         self.rays = F.normalize(rays.float().movedim(-1, 1), dim=1).to(device)
         self.points: list[Float32[np.ndarray, "v h w 3"]] = []
 
-    def look(
+    def predict(
         self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], dt_s: float
     ) -> UnscaledPrediction:
-        """Answer the next frame."""
+        """Predict the next frame."""
         if self.mono is not None:
-            points = self.mono.look(images, present, dt_s)
+            points = self.mono.predict(images, present, dt_s)
             self.points = [points, *self.points][: self.past + 1]
-        return super().look(images, present, dt_s)
+        return super().predict(images, present, dt_s)
 
-    def ask(self, v: int, window: Float[Tensor, "k 3 h w"]) -> PointAnswer:
+    def predict_window(self, v: int, window: Float[Tensor, "k 3 h w"]) -> PointAnswer:
         """Both newest images' points in the first camera."""
-        answers = self.ask_pair(v, window, 0, 1)
+        answers = self.predict_pair(v, window, 0, 1)
         return PointAnswer(
             torch.cat([answer.points for answer in answers]),
             torch.cat([answer.confidence for answer in answers]),
         )
 
-    def ask_pair(
+    def predict_pair(
         self, v: int, window: Float[Tensor, "k 3 h w"], first: int, second: int
     ) -> tuple[PointAnswer, PointAnswer]:
-        """What the network says of two images of a camera's window."""
+        """Predictions of two images of a camera's window."""
         rays = (self.rays[v : v + 1], self.rays[v : v + 1])
         mono = None
         if self.points:
@@ -158,7 +160,7 @@ class PairwiseAdapter(SlidingWindowAdapter):
         return self.network(window[first : first + 1], window[second : second + 1], priors)
 
     def save_state(self) -> dict[str, np.ndarray]:
-        """Also the last monocular points and what gave them."""
+        """Also the last monocular points and the state of their network."""
         state = super().save_state()
         if self.mono is not None and self.points:
             state["points"] = np.stack(self.points)
@@ -166,7 +168,7 @@ class PairwiseAdapter(SlidingWindowAdapter):
         return state
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take up what `save_state` gave."""
+        """Restore the state of `save_state`."""
         super().load_state(arrays)
         self.points = list(arrays.get("points", []))
         if self.mono is not None:
@@ -183,7 +185,7 @@ class Slam3rWindowAdapter(SlidingWindowAdapter):
         super().__init__(rig, device)
         self.network = network.to(device)
 
-    def ask(self, v: int, window: Float[Tensor, "k 3 h w"]) -> PointAnswer:
+    def predict_window(self, v: int, window: Float[Tensor, "k 3 h w"]) -> PointAnswer:
         """All images' points in the newest's camera."""
         answer = self.network(window[None], 0)
         return PointAnswer(answer.points[0], answer.confidence[0])
@@ -201,7 +203,7 @@ class LastImages:
         return {f"last_{v}": image.cpu().numpy() for v, image in self.last.items()}
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take up what `save_state` gave."""
+        """Restore the state of `save_state`."""
         self.last = {
             int(name.removeprefix("last_")): torch.from_numpy(image).to(self.device)
             for name, image in arrays.items()
@@ -218,10 +220,10 @@ class MvDust3rAdapter(LastImages):
         super().__init__(device)
         self.network, self.rig, self.references = network.to(device), rig, references
 
-    def look(
+    def predict(
         self, images: Float[Tensor, "v 3 h w"], present: Bool[np.ndarray, "v"], dt_s: float
     ) -> UnscaledPrediction:
-        """Answer the next frame."""
+        """Predict the next frame."""
         here = np.flatnonzero(present).tolist()
         depth, confidence = (np.full((len(images), *images.shape[-2:]), np.nan) for _ in "dc")
         last_T_cam, ref_T_cam = np.full((2, len(images), 4, 4), np.nan)
@@ -245,27 +247,27 @@ class MvDust3rAdapter(LastImages):
         out = []
         for points, sure, v in zip(answer.points[0], answer.confidence[0], cameras, strict=False):
             points_ref = to_numpy(points)
-            ref_T_cam = find_camera(points_ref, to_numpy(sure), self.rig.cameras[v])
+            ref_T_cam = pose_from_points(points_ref, to_numpy(sure), self.rig.cameras[v])
             points_cam = points_ref @ ref_T_cam[:3, :3] - ref_T_cam[:3, 3] @ ref_T_cam[:3, :3]
             out.append((points_cam[..., 2], to_numpy(sure), ref_T_cam))
         return out
 
 
-def place_last(
+def last_pose_from_points(
     points_now: Float[Tensor, "h w 3"], confidence: Float[Tensor, "h w"], camera: Camera
 ) -> Float[np.ndarray, "4 4"]:
     """last_T_cam by PnP of the last image's pixels with their points in the present camera."""
-    return invert(find_camera(to_numpy(points_now), to_numpy(confidence), camera))
+    return invert(pose_from_points(to_numpy(points_now), to_numpy(confidence), camera))
 
 
-def find_camera(
+def pose_from_points(
     points_ref: Float[np.ndarray, "h w 3"], confidence: Float[np.ndarray, "h w"], camera: Camera
 ) -> Float[np.ndarray, "4 4"]:
     """ref_T_cam of the camera that took the pixels of these points; NaN where it is not found."""
     try:
         return solve_pnp(points_ref, camera.K, confidence).ref_T_cam
     except GeometryError:
-        return NOWHERE
+        return UNKNOWN_POSE
 
 
 def to_numpy(x: Tensor) -> np.ndarray:

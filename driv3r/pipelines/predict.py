@@ -29,11 +29,11 @@ def predict_frames(
     writer: LogWriter,
     predictor: Predictor,
     settings: Settings,
-    report: Callable[[int, int], None],
+    on_progress: Callable[[int, int], None],
 ) -> None:
     """Predict and write every frame that is not yet written, in order of time."""
-    fine, path = FrameRefiner(work, settings.refine, settings.ego_poses), EgoPath()
-    for index in range(_resume(writer, predictor, fine, path), len(scene.frames)):
+    refiner, path = FrameRefiner(work, settings.refine, settings.ego_poses), EgoPath()
+    for index in range(_resume(writer, predictor, refiner, path), len(scene.frames)):
         since = time.monotonic()
         frame = scene.frames[index]
         images, dt_s = prepare_images(frame, work), path.dt_s(frame.time_us)
@@ -41,7 +41,7 @@ def predict_frames(
             _given_poses(frame, work, path) if settings.ego_poses == "given" else (None, None)
         )
         prediction = predictor.step(StreamFrame(images, dt_s, cameras))
-        prediction, prev_T_curr = fine.look(frame, prediction, dt_s, known)
+        prediction, prev_T_curr = refiner.refine(frame, prediction, dt_s, known)
         place = _estimate_ego_pose(frame, work, path, settings.ego_poses, prev_T_curr)
         record = FrameRecord(
             prediction=prediction,
@@ -59,8 +59,8 @@ def predict_frames(
         )
         writer.write_frame(index, record)
         if (index + 1) % SAVE_STATE_EVERY == 0:
-            _save(writer, predictor, fine, path, index)
-        report(index + 1, len(scene.frames))
+            _save(writer, predictor, refiner, path, index)
+        on_progress(index + 1, len(scene.frames))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ def _estimate_ego_pose(
 
 
 def find_image(scene: Scene) -> None:
-    """DatasetError unless a log has an image at all, so that nothing is told of what is unseen."""
+    """DatasetError unless a log has at least one image."""
     for frame in scene.frames:
         if any(view is not None for view in frame.views):
             return
@@ -109,7 +109,7 @@ def find_image(scene: Scene) -> None:
 
 
 def frame_status(frame: Frame, extrapolated: bool = False) -> Status:
-    """How whole a frame's input and the answer to it were."""
+    """Completeness of a frame's input and prediction."""
     if all(view is None for view in frame.views):
         return "quarantined"
     if any(view is None for view in frame.views):
@@ -118,7 +118,7 @@ def frame_status(frame: Frame, extrapolated: bool = False) -> Status:
 
 
 def hash_images(images: Images) -> str:
-    """sha256 of what the network saw."""
+    """sha256 of the network's input images."""
     digest = hashlib.sha256()
     for image in images:
         digest.update(b"none" if image is None else image.tobytes())
@@ -126,25 +126,25 @@ def hash_images(images: Images) -> str:
 
 
 def _save(
-    writer: LogWriter, predictor: Predictor, fine: FrameRefiner, path: EgoPath, index: int
+    writer: LogWriter, predictor: Predictor, refiner: FrameRefiner, path: EgoPath, index: int
 ) -> None:
     arrays = {f"network/{k}": v for k, v in predictor.save_state().items()}
-    arrays |= {f"fine/{k}": v for k, v in fine.save_state().items()}
+    arrays |= {f"refiner/{k}": v for k, v in refiner.save_state().items()}
     arrays |= {f"path/{k}": v for k, v in path.save_state().items()}
     writer.save_state(index, arrays)
 
 
-def _resume(writer: LogWriter, predictor: Predictor, fine: FrameRefiner, path: EgoPath) -> int:
-    """Take up the state of a killed run; the first frame that is still to be predicted."""
+def _resume(writer: LogWriter, predictor: Predictor, refiner: FrameRefiner, path: EgoPath) -> int:
+    """Restore the state of a killed run; returns the first frame still to be predicted."""
     saved = writer.load_state()
     if saved is None or not set(range(saved[0] + 1)) <= writer.written():
         return 0
     index, arrays = saved
-    rooms: dict[str, dict[str, np.ndarray]] = {"network": {}, "fine": {}, "path": {}}
+    sections: dict[str, dict[str, np.ndarray]] = {"network": {}, "refiner": {}, "path": {}}
     for name, array in arrays.items():
-        room, leaf = name.split("/", 1)
-        rooms[room][leaf] = array
-    predictor.load_state(rooms["network"])
-    fine.load_state(rooms["fine"])
-    path.load_state(rooms["path"])
+        section, leaf = name.split("/", 1)
+        sections[section][leaf] = array
+    predictor.load_state(sections["network"])
+    refiner.load_state(sections["refiner"])
+    path.load_state(sections["path"])
     return index + 1

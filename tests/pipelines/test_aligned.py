@@ -122,9 +122,9 @@ class WindowOracle(Oracle, ImagesToPoints):
 
     def relate(self, tokens, references, size_hw, extra=None):
         numbers, unit = [int(k) for k in tokens[0, :, 0, 0]], self.rng.uniform(0.05, 0.2)
-        told = [self.tell(k, numbers[references[0]], unit) for k in numbers]
+        answers = [self.tell(k, numbers[references[0]], unit) for k in numbers]
         points, sure = (
-            torch.from_numpy(np.stack(p)[None]).float() for p in zip(*told, strict=True)
+            torch.from_numpy(np.stack(p)[None]).float() for p in zip(*answers, strict=True)
         )
         return PointAnswer(points, sure)
 
@@ -157,55 +157,55 @@ def make_adapter(street: Street, name: str):
     return Slam3rAdapter(WindowOracle(street), world, street.rig, CPU)
 
 
-def assert_right(street: Street, sight: UnscaledPrediction, t: int, share: float) -> None:
+def assert_right(street: Street, raw: UnscaledPrediction, t: int, share: float) -> None:
     """Depth within a share in the median, motion in 0.6 degrees and 10 %, up to a camera's unit."""
     truth = street.last_T_cam(t)
     for v in range(2):
         seen = np.isfinite(street.depth_m[t, v]) & street.still[t, v]
-        ratio = sight.depth[v][seen] / street.depth_m[t, v][seen]
+        ratio = raw.depth[v][seen] / street.depth_m[t, v][seen]
         unit = np.median(ratio)
         assert np.median(np.abs(ratio / unit - 1)) < share
-        assert np.degrees(angle_rad(invert(truth[v]) @ sight.last_T_cam[v])) < 0.6
+        assert np.degrees(angle_rad(invert(truth[v]) @ raw.last_T_cam[v])) < 0.6
         moved_m = np.linalg.norm(truth[v][:3, 3])
-        off_m = np.linalg.norm(sight.last_T_cam[v][:3, 3] / unit - truth[v][:3, 3])
+        off_m = np.linalg.norm(raw.last_T_cam[v][:3, 3] / unit - truth[v][:3, 3])
         assert off_m < 0.1 * moved_m + 0.02
 
 
 @pytest.mark.parametrize("name", [*ALIGN, "pnp", "register", "register, two networks"])
 def test_depth_and_motion_are_found_up_to_a_unit(street, name):
-    looker = make_adapter(street, name)
-    first = looker.look(street.images[0], EVERYONE, 0.0)
+    adapter = make_adapter(street, name)
+    first = adapter.predict(street.images[0], EVERYONE, 0.0)
     assert np.isnan(first.last_T_cam).all()
     share = 0.06 if name == "sparse" else 0.03  # it bends depth by matches, cell by cell
     for t in (1, 2):
-        assert_right(street, looker.look(street.images[t], EVERYONE, 0.4), t, share)
+        assert_right(street, adapter.predict(street.images[t], EVERYONE, 0.4), t, share)
 
 
 @pytest.mark.parametrize("name", ["register", "register, two networks"])
 def test_a_scene_keeps_its_unit_and_a_camera_that_was_gone_begins_a_new_one(street, name):
-    looker = make_adapter(street, name)
+    adapter = make_adapter(street, name)
     units = []
     for t in range(3):
-        sight = looker.look(street.images[t], EVERYONE, 0.4 * (t > 0))
-        units.append(np.nanmedian(sight.depth[0] / street.depth_m[t, 0]))
+        raw = adapter.predict(street.images[t], EVERYONE, 0.4 * (t > 0))
+        units.append(np.nanmedian(raw.depth[0] / street.depth_m[t, 0]))
     np.testing.assert_allclose(units, units[0], rtol=0.03)
-    looker.look(street.images[2], np.array([False, True]), 0.4)
-    back = looker.look(street.images[3], EVERYONE, 0.4)
+    adapter.predict(street.images[2], np.array([False, True]), 0.4)
+    back = adapter.predict(street.images[3], EVERYONE, 0.4)
     assert np.isnan(back.last_T_cam[0]).all()
     assert np.isfinite(back.last_T_cam[1]).all()
     assert np.isfinite(back.depth).all()
 
 
 def test_a_window_that_fits_no_alignment_leaves_motion_unknown(street):
-    looker = make_adapter(street, "pairwise")
-    looker.network.tell = lambda k, reference, unit: (
+    adapter = make_adapter(street, "pairwise")
+    adapter.network.tell = lambda k, reference, unit: (
         np.full((*SIZE_HW, 3), 5.0),
         np.ones(SIZE_HW),  # as unsure as can be
     )
-    looker.look(street.images[0], EVERYONE, 0.0)
-    sight = looker.look(street.images[1], EVERYONE, 0.4)
-    assert np.isnan(sight.last_T_cam).all()
-    assert (sight.depth == 5.0).all()
+    adapter.predict(street.images[0], EVERYONE, 0.0)
+    raw = adapter.predict(street.images[1], EVERYONE, 0.4)
+    assert np.isnan(raw.last_T_cam).all()
+    assert (raw.depth == 5.0).all()
 
 
 UNITS = np.array([3.0, 0.4])  # metres in a unit of each camera
@@ -220,24 +220,24 @@ def see(street: Street, t: int) -> UnscaledPrediction:
 
 
 def test_known_baselines_give_every_cameras_metres(street):
-    ruler = RigScaleEstimator(street.rig)
-    ruler.measure(see(street, 1), street.world_T_cam[1])
-    metres = ruler.measure(see(street, 2), street.world_T_cam[2])
+    scale_estimator = RigScaleEstimator(street.rig)
+    scale_estimator.update(see(street, 1), street.world_T_cam[1])
+    metres = scale_estimator.update(see(street, 2), street.world_T_cam[2])
     np.testing.assert_allclose(metres, UNITS, rtol=0.05)
     again = RigScaleEstimator(street.rig)
-    again.load_state(ruler.save_state())
-    sight = see(street, 3)
-    expected = ruler.measure(sight, street.world_T_cam[3])
-    np.testing.assert_array_equal(again.measure(sight, street.world_T_cam[3]), expected)
+    again.load_state(scale_estimator.save_state())
+    raw = see(street, 3)
+    expected = scale_estimator.update(raw, street.world_T_cam[3])
+    np.testing.assert_array_equal(again.update(raw, street.world_T_cam[3]), expected)
 
 
 def test_a_camera_that_sees_no_road_gets_its_metres_from_its_neighbour(street):
-    sight = see(street, 1)
+    raw = see(street, 1)
     plain, tied = ScaleEstimator(street.rig), RigScaleEstimator(street.rig)
-    depth = sight.depth.copy()
+    depth = raw.depth.copy()
     depth[1][plain.on_road[1]] = np.nan
-    blind = replace(sight, depth=depth)
-    alone, together = plain.measure(blind, None), tied.measure(blind, None)
+    blind = replace(raw, depth=depth)
+    alone, together = plain.update(blind, None), tied.update(blind, None)
     assert np.isfinite(alone[0])
     assert np.isnan(alone[1])  # another camera's unit is not its own
     np.testing.assert_allclose(together, UNITS, rtol=0.15)
@@ -250,10 +250,12 @@ def test_a_rig_that_is_placed_as_it_is_shows_the_unit_and_another_does_not(off_m
     ref_T_cam = from_rotvec(np.array([0.3, -0.2, 1.0]), np.array([4.0, 5, 6])) @ ego_T_cam
     rng = np.random.default_rng(0)
     ref_T_cam[:, :3, 3] = (ref_T_cam[:, :3, 3] + rng.normal(0, off_m, (6, 3))) / 7
-    ruler = ScaleEstimator(rig)
-    depth = np.where(ruler.on_road, ruler.road_m / 5, np.nan)  # the road tells another unit
-    sight = UnscaledPrediction(depth, depth, np.full((6, 4, 4), np.nan), True, ref_T_cam)
-    np.testing.assert_allclose(ruler.measure(sight, None), 5 if off_m else 7, rtol=1e-6)
+    scale_estimator = ScaleEstimator(rig)
+    depth = np.where(
+        scale_estimator.on_road, scale_estimator.road_m / 5, np.nan
+    )  # the road tells another unit
+    raw = UnscaledPrediction(depth, depth, np.full((6, 4, 4), np.nan), True, ref_T_cam)
+    np.testing.assert_allclose(scale_estimator.update(raw, None), 5 if off_m else 7, rtol=1e-6)
 
 
 def test_focal_lengths_are_found_from_rendered_points_with_noise(street):

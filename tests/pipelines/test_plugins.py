@@ -43,7 +43,7 @@ class Adapter:
         self.unit = network.unit.item()
         self.depth = predict_ground_plane(rig) / self.unit
 
-    def look(self, images, present, dt_s):
+    def predict(self, images, present, dt_s):
         nowhere = np.full((len(present), 4, 4), np.nan)
         return UnscaledPrediction(self.depth, np.ones_like(self.depth), nowhere)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from run_settings import settings_for
 from safetensors.torch import save_file
-from test_vggt_looker import TINY as TINY_VGGT
+from test_vggt_adapter import TINY as TINY_VGGT
 
 from driv3r.geometry.cameras import crop_resize, rays_of
 from driv3r.geometry.transforms import from_rotvec, invert, make_transform
@@ -98,9 +98,9 @@ def make_frame(seed: int, given: bool = False) -> StreamFrame:
 @pytest.mark.parametrize("given", [True, False])
 def test_units_become_metres_and_the_cars_motion_is_found(given):
     rig = make_rig()
-    looker = PairwiseAdapter(Oracle(rig), rig, torch.device("cpu"), None)
+    adapter = PairwiseAdapter(Oracle(rig), rig, torch.device("cpu"), None)
     streamer = PublishedModelStreamer(
-        looker, rig, torch.device("cpu"), ScaleEstimator(rig), FlowMotionSegmenter(rig, DIS)
+        adapter, rig, torch.device("cpu"), ScaleEstimator(rig), FlowMotionSegmenter(rig, DIS)
     )
     first = streamer.step(make_frame(0, given))
     assert first.prev_T_curr is None
@@ -116,9 +116,9 @@ def test_a_missing_camera_is_left_out_and_the_state_restores_exactly():
     rig = make_rig()
 
     def start():
-        looker = PairwiseAdapter(Oracle(rig), rig, torch.device("cpu"), None)
+        adapter = PairwiseAdapter(Oracle(rig), rig, torch.device("cpu"), None)
         return PublishedModelStreamer(
-            looker, rig, torch.device("cpu"), ScaleEstimator(rig), FlowMotionSegmenter(rig, DIS)
+            adapter, rig, torch.device("cpu"), ScaleEstimator(rig), FlowMotionSegmenter(rig, DIS)
         )
 
     one, two = start(), start()
@@ -159,10 +159,10 @@ def test_a_square_that_moves_by_itself_is_told_from_a_wall_that_only_seems_to():
     patch = texture[150:180, 10:40]
     last[40:70, 50:80], now[32:62, 45:75] = patch, patch
     last_T_cam = make_transform(np.eye(3), np.array([0.2, 0, 0]))[None]
-    judge = FlowMotionSegmenter(Rig((camera,)), DIS)
+    segmenter = FlowMotionSegmenter(Rig((camera,)), DIS)
     depth_m = np.full((1, 96, 128), 4.0)
-    assert not judge.judge([last], depth_m, last_T_cam).any()
-    motion = judge.judge([now], depth_m, last_T_cam)[0]
+    assert not segmenter.segment([last], depth_m, last_T_cam).any()
+    motion = segmenter.segment([now], depth_m, last_T_cam)[0]
     assert motion[38:56, 51:69].mean() > 0.8
     assert motion[8:24, 20:100].mean() < 0.35
 

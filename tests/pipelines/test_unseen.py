@@ -161,20 +161,20 @@ def test_depth_without_a_scale_is_none_and_says_so(tmp_path):
 
 def test_a_camera_of_which_nothing_tells_is_not_given_anothers_unit():
     rig = make_rig(SIZE_HW)
-    ruler = ScaleEstimator(rig)
-    depth = np.where(ruler.on_road, ruler.road_m / 5, np.nan)
+    scale_estimator = ScaleEstimator(rig)
+    depth = np.where(scale_estimator.on_road, scale_estimator.road_m / 5, np.nan)
     depth[3] = np.nan
     nowhere = np.full((6, 4, 4), np.nan)
-    apart = ruler.measure(UnscaledPrediction(depth, depth, nowhere), None)
+    apart = scale_estimator.update(UnscaledPrediction(depth, depth, nowhere), None)
     assert np.isnan(apart[3])
     np.testing.assert_allclose(np.delete(apart, 3), 5.0)
-    shared = ScaleEstimator(rig).measure(
+    shared = ScaleEstimator(rig).update(
         UnscaledPrediction(depth, depth, nowhere, shared_scale=True), None
     )
     np.testing.assert_allclose(shared, 5.0)
     nothing = np.full_like(depth, np.nan)
     for shared_scale in (True, False):
-        untold = ScaleEstimator(rig).measure(
+        untold = ScaleEstimator(rig).update(
             UnscaledPrediction(nothing, nothing, nowhere, shared_scale), None
         )
         assert np.isnan(untold).all()
@@ -198,11 +198,11 @@ def test_exact_depth_of_any_crop_is_exact_at_tracked_features(size_hw):
     fine = FrameRefiner(work, "tracks", "odometry").work
     assert fine.crops == work.crops
     tracker = RigTracker(fine.rig, TrackerConfig())
-    glance = tracker.make_frame(prepare_images(frame, fine), exact)
+    tracker_frame = tracker.make_frame(prepare_images(frame, fine), exact)
     at_fine = [view.depth_m for view, _ in render_frame(renderer, fine.rig, 0.3)]
     off = []
     for view, camera in enumerate(fine.rig.cameras):
-        found = tracker.find_features(glance, view)
+        found = tracker.find_features(tracker_frame, view)
         depth = apply(invert(camera.ego_T_cam), found.points_src)[:, 2]
         column, row = found.corners.astype(int).T
         true_m = at_fine[view][row, column]

@@ -120,8 +120,12 @@ class Driv3r(nn.Module):
         depth, sigma, motion = (y.unflatten(0, shape) for y in answers.unbind(1))
         ego_rate = self.ego(tokens.flatten(2, 3), swept)
         steps = (matched.log_prob, matched.matching_log_prob, matched.seen)
-        coarse_and_sweep = (y.unflatten(0, shape) for y in (*coarse.unbind(1), *steps))
-        outputs = Outputs(depth, sigma, motion, ego_rate, *coarse_and_sweep, ego_log_prob)
+        first, scale, log_prob, matching, seen = (
+            y.unflatten(0, shape) for y in (*coarse.unbind(1), *steps)
+        )
+        outputs = Outputs(
+            depth, sigma, motion, ego_rate, first, scale, log_prob, matching, seen, ego_log_prob
+        )
         images, features, fine, sweep = (y[:, -1] for y in (images, features, fine, sweep))
         return outputs, StreamState(memory, images, features, fine, sweep, prev_rate)
 

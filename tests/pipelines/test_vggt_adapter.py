@@ -74,41 +74,41 @@ def make_images(seed: int) -> torch.Tensor:
 
 
 def test_all_cameras_are_answered_and_motion_needs_a_last_image(network):
-    looker = start(network)
-    assert isinstance(looker, ModelAdapter)
-    first = looker.look(make_images(0), EVERYONE, 0.0)
-    second = looker.look(make_images(1), EVERYONE, 0.5)
+    adapter = start(network)
+    assert isinstance(adapter, ModelAdapter)
+    first = adapter.predict(make_images(0), EVERYONE, 0.0)
+    second = adapter.predict(make_images(1), EVERYONE, 0.5)
     assert first.shared_scale
     assert np.isnan(first.last_T_cam).all()
-    for sight in (first, second):
-        assert sight.depth.shape == sight.confidence.shape == (3, *SIZE_HW)
-        assert (sight.depth > 0).all()
-        assert (sight.confidence > 1).all()
+    for raw in (first, second):
+        assert raw.depth.shape == raw.confidence.shape == (3, *SIZE_HW)
+        assert (raw.depth > 0).all()
+        assert (raw.confidence > 1).all()
     turns = second.last_T_cam[:, :3, :3]
     np.testing.assert_allclose(turns @ turns.swapaxes(-1, -2), np.stack([np.eye(3)] * 3), atol=1e-9)
     assert np.isfinite(second.last_T_cam).all()
 
 
 def test_a_missing_camera_has_no_depth_and_begins_anew(network):
-    looker = start(network)
-    looker.look(make_images(0), EVERYONE, 0.0)
-    gone = looker.look(make_images(1), np.array([False, True, True]), 0.5)
-    back = looker.look(make_images(2), EVERYONE, 0.5)
+    adapter = start(network)
+    adapter.predict(make_images(0), EVERYONE, 0.0)
+    gone = adapter.predict(make_images(1), np.array([False, True, True]), 0.5)
+    back = adapter.predict(make_images(2), EVERYONE, 0.5)
     assert np.isnan(gone.depth[0]).all()
     assert np.isnan(gone.confidence[0]).all()
     assert np.isfinite(gone.depth[1:]).all()
     assert np.isnan(gone.last_T_cam[0]).all()
     assert np.isnan(back.last_T_cam[0]).all()
     assert np.isfinite(back.last_T_cam[1:]).all()
-    nobody = looker.look(make_images(3), ~EVERYONE, 0.5)
+    nobody = adapter.predict(make_images(3), ~EVERYONE, 0.5)
     assert np.isnan(nobody.depth).all()
 
 
 def test_the_state_restores_exactly(network):
     one, two = start(network), start(network)
-    one.look(make_images(0), EVERYONE, 0.0)
+    one.predict(make_images(0), EVERYONE, 0.0)
     two.load_state(one.save_state())
-    a, b = (looker.look(make_images(1), EVERYONE, 0.5) for looker in (one, two))
+    a, b = (adapter.predict(make_images(1), EVERYONE, 0.5) for adapter in (one, two))
     np.testing.assert_array_equal(a.depth, b.depth)
     np.testing.assert_array_equal(a.confidence, b.confidence)
     np.testing.assert_array_equal(a.last_T_cam, b.last_T_cam)
@@ -131,10 +131,10 @@ class Knowing(Vggt):
 def test_motion_is_that_between_the_cameras_that_the_network_places():
     rng = np.random.default_rng(0)
     now_then = from_rotvec(rng.normal(0, 0.3, (6, 3)), rng.normal(0, 1, (6, 3)))
-    looker = start(Knowing(now_then).eval())
-    looker.look(make_images(0), EVERYONE, 0.0)
-    sight = looker.look(make_images(1), EVERYONE, 0.5)
-    np.testing.assert_allclose(sight.last_T_cam, invert(now_then[3:]) @ now_then[:3], atol=1e-5)
+    adapter = start(Knowing(now_then).eval())
+    adapter.predict(make_images(0), EVERYONE, 0.0)
+    raw = adapter.predict(make_images(1), EVERYONE, 0.5)
+    np.testing.assert_allclose(raw.last_T_cam, invert(now_then[3:]) @ now_then[:3], atol=1e-5)
 
 
 def test_it_runs_behind_the_interface_of_our_own_network(network):
@@ -161,6 +161,6 @@ def test_weights_under_the_systems_name_are_run_by_it(monkeypatch, tmp_path, net
     assert system.size_hw == SIZE_HW
     streamer = system.stream(make_rig(), settings)
     assert isinstance(streamer, PublishedModelStreamer)
-    sight = streamer.looker.look(make_images(0), EVERYONE, 0.0)
-    expected = start(network).look(make_images(0), EVERYONE, 0.0)
-    np.testing.assert_array_equal(sight.depth, expected.depth)
+    raw = streamer.adapter.predict(make_images(0), EVERYONE, 0.0)
+    expected = start(network).predict(make_images(0), EVERYONE, 0.0)
+    np.testing.assert_array_equal(raw.depth, expected.depth)
