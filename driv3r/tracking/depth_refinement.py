@@ -1,9 +1,8 @@
-"""A second look: a network's ego motion and depth held against features tracked in finer images.
+"""Track-based refinement: ego motion and depth corrected by features tracked in finer images.
 
-Features of still surfaces are tracked into each camera's last image. By them the rig's motion is
-found, with it their depth by triangulation; and as a network's errors are smooth, from what they
-show to be wrong follows what is wrong around them (predicted depth held against what a moving
-camera sees: CNN-SLAM, Tateno et al. 2017).
+Features of static surfaces are tracked into each camera's last image. They give the rig's motion
+and, by triangulation, their depth; a Gaussian process spreads the measured depth errors over the
+image (cf. CNN-SLAM, Tateno et al. 2017).
 """
 
 from dataclasses import dataclass, replace
@@ -20,15 +19,15 @@ from driv3r.tracking.rig_pnp import RigObservations
 from driv3r.tracking.triangulation import (
     NEAREST_M,
     NO_LANDMARKS,
+    DepthErrors,
     Landmarks,
-    Measured,
     TriangulationConfig,
-    carry_on,
-    choose_best,
-    find_again,
-    gather,
-    remember,
+    best_per_cell,
+    propagate,
+    prune,
+    reobserve,
     triangulate,
+    triangulated_landmarks,
 )
 from driv3r.types import Camera, Images, Prediction, Rig, Transform
 
@@ -39,9 +38,10 @@ STEP = 2  # pixels between places where the error is reckoned
 
 @dataclass(frozen=True)
 class RefineConfig:
-    """The parts' settings. Of what kriging says of the variance, `believed` counts.
+    """Configuration of all parts. The Gaussian process' variance reduction counts
+    `variance_discount` times.
 
-    `common` is what all of a frame's triangulated depths may be off by together, as speed is.
+    `shared_sigma` is the error that all of a frame's triangulated depths share, as speed's is.
     """
 
     tracker: TrackerConfig = TrackerConfig(
@@ -50,8 +50,8 @@ class RefineConfig:
     motion: MotionConfig = MotionConfig()
     triangulation: TriangulationConfig = TriangulationConfig()
     errors: ErrorModel = ErrorModel()
-    common: float = 0.05
-    believed: float = 0.7
+    shared_sigma: float = 0.05
+    variance_discount: float = 0.7
 
 
 class TrackRefiner:
@@ -65,7 +65,7 @@ class TrackRefiner:
         self.tracker = RigTracker(rig, self.config.tracker)
         self.motion = MotionFilter(self.config.motion)
         self._last: TrackerFrame | None = None
-        self._marks: Landmarks = NO_LANDMARKS
+        self._landmarks: Landmarks = NO_LANDMARKS
 
     def step(
         self,
@@ -74,14 +74,14 @@ class TrackRefiner:
         dt_s: float,
         known_prev_T_curr: Transform | None = None,
     ) -> Prediction:
-        """The prediction with better depth, sigma and ego motion; a log's first frame as it is.
+        """The prediction with refined depth, sigma and ego motion; a log's first frame unchanged.
 
-        Where the motion is known it is not looked for. GeometryError for what does not fit the rig.
+        A known motion is not estimated. GeometryError for inputs that do not fit the rig.
         """
         now = self.tracker.make_frame(images, prediction)
         last, self._last = self._last, now
         if last is None or prediction.prev_T_curr is None or dt_s <= 0:
-            self._marks = NO_LANDMARKS  # where they are now is not known
+            self._landmarks = NO_LANDMARKS  # where they are now is not known
             return prediction
         features = self._find_features(now, last)
         if known_prev_T_curr is None:
@@ -89,25 +89,32 @@ class TrackRefiner:
             prediction = replace(prediction, prev_T_curr=prev_T_curr)
         else:
             prev_T_curr = known_prev_T_curr
-        seen = self.tracker.track(features, now, last, prev_T_curr)
-        return self._correct_depth(prediction, now, seen, prev_T_curr, dt_s)
+        observations = self.tracker.track(features, now, last, prev_T_curr)
+        return self._correct_depth(prediction, now, observations, prev_T_curr, dt_s)
 
     def save_state(self) -> dict[str, np.ndarray]:
         """What the next frame needs as arrays, exactly; empty before a frame."""
         if self._last is None:
             return {}
-        marks = {"mark_points": self._marks.points_ego, "mark_noise": self._marks.noise}
-        return self.tracker.pack(self._last) | self.motion.save_state() | marks
+        landmarks = {
+            "landmark_points": self._landmarks.points_ego,
+            "landmark_noise": self._landmarks.noise,
+        }
+        return self.tracker.pack(self._last) | self.motion.save_state() | landmarks
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take up what `save_state` gave; GeometryError where it is of another rig."""
+        """Restore the state of `save_state`; GeometryError where it is of another rig."""
         self._last = self.tracker.unpack(arrays) if arrays else None
         self.motion.load_state(arrays)
-        marks = Landmarks(arrays["mark_points"], arrays["mark_noise"]) if arrays else NO_LANDMARKS
-        self._marks = marks
+        landmarks = (
+            Landmarks(arrays["landmark_points"], arrays["landmark_noise"])
+            if arrays
+            else NO_LANDMARKS
+        )
+        self._landmarks = landmarks
 
     def _find_features(self, now: TrackerFrame, last: TrackerFrame) -> list[Features]:
-        """Of the ground and of all else apart: the ground's are weak, and tell the speed."""
+        """Separately of the ground and of the rest: weak ground features determine the speed."""
         features = []
         for view in map(int, np.flatnonzero(last.present & now.present)):
             heights_m = self.tracker.heights_m(now, view)
@@ -123,48 +130,48 @@ class TrackRefiner:
         prev_T_curr: Transform,
         dt_s: float,
     ) -> Transform:
-        """prev_T_curr by the features and what is believed beforehand."""
-        belief = found = self.motion.expect(prev_T_curr, dt_s)
+        """prev_T_curr by the features and the prior."""
+        prior = found = self.motion.predict(prev_T_curr, dt_s)
         for _ in range(PASSES):
-            seen = self.tracker.track(features, now, last, found.prev_T_curr)
-            found = self.motion.measure(self.tracker.rig, seen, belief)
-        self.motion.keep(found, dt_s)
+            observations = self.tracker.track(features, now, last, found.prev_T_curr)
+            found = self.motion.update(self.tracker.rig, observations, prior)
+        self.motion.commit(found, dt_s)
         return found.prev_T_curr
 
     def _correct_depth(
         self,
         prediction: Prediction,
         now: TrackerFrame,
-        seen: RigObservations,
+        observations: RigObservations,
         prev_T_curr: Transform,
         dt_s: float,
     ) -> Prediction:
-        """Depth and sigma of all cameras; the points that showed it are remembered."""
+        """Corrected depth and sigma of all cameras; new landmarks are kept."""
         config = self.config.triangulation
-        marks = carry_on(self._marks, prev_T_curr, dt_s, config)
+        landmarks = propagate(self._landmarks, prev_T_curr, dt_s, config)
         fresh: list[Landmarks] = []
         depth_m, sigma = prediction.depth_m.copy(), prediction.sigma.copy()
         for view in map(int, np.flatnonzero(now.present)):
             camera = self.tracker.rig.cameras[view]
-            new = triangulate(camera, seen.of_camera(view), prev_T_curr, config)
-            old = find_again(camera, marks, now, view, config)
-            best = choose_best(camera, (new, old), config.cells)
+            new = triangulate(camera, observations.of_camera(view), prev_T_curr, config)
+            old = reobserve(camera, landmarks, now, view, config)
+            best = best_per_cell(camera, (new, old), config.cells)
             if len(best.error) >= MIN_MEASURED:
                 depth_m[view], sigma[view] = self._correct_camera(
                     camera, best, now.depth_m[view], now.sigma[view]
                 )
-            fresh.append(remember(camera, new))
-        self._marks = gather([*fresh, marks], config)
+            fresh.append(triangulated_landmarks(camera, new))
+        self._landmarks = prune([*fresh, landmarks], config)
         return replace(prediction, depth_m=depth_m, sigma=sigma)
 
     def _correct_camera(
         self,
         camera: Camera,
-        measured: Measured,
+        measured: DepthErrors,
         depth_m: Float32[np.ndarray, "h w"],
         sigma: Float32[np.ndarray, "h w"],
     ) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
-        """Depth and sigma after kriging of the measured errors."""
+        """Depth and sigma after Gaussian process regression of the measured errors."""
         h, w = depth_m.shape
         uv, there_m, _ = project(camera, measured.points_cam)
         uv = uv * np.array([w / camera.size_hw[1], h / camera.size_hw[0]])
@@ -172,13 +179,18 @@ class TrackRefiner:
         rows, columns = np.mgrid[:h:STEP, :w:STEP].reshape(2, -1)
         middles = (np.stack([columns, rows], 1) + 0.5 * STEP) / w
         log_depth = np.log(_average_blocks(depth_m)).astype(np.float64)
-        asked = PixelSet(middles, log_depth.ravel(), np.ones(len(rows)))
+        queries = PixelSet(middles, log_depth.ravel(), np.ones(len(rows)))
         maps = gp_regress(
-            self.config.errors, where, measured.error, measured.noise, self.config.common, asked
+            self.config.errors,
+            where,
+            measured.error,
+            measured.noise,
+            self.config.shared_sigma,
+            queries,
         )
         coarse_hw = (-(-h // STEP), -(-w // STEP))
         by_sigma, left = (cv2.resize(x.reshape(coarse_hw).astype(np.float32), (w, h)) for x in maps)
-        shrink = np.sqrt(1 - np.float32(self.config.believed) * (1 - left))
+        shrink = np.sqrt(1 - np.float32(self.config.variance_discount) * (1 - left))
         return depth_m * np.exp(by_sigma * sigma), sigma * shrink
 
 

@@ -1,8 +1,8 @@
-"""Corners of one surround frame found again in another, though the car moved far between.
+"""Feature tracking between surround frames under large motion.
 
-The other image is drawn as the first one's camera would have seen it, had the car moved as guessed
-(by the first frame's depth). Features then move by a few pixels only: neither speed nor turning nor
-the growth of things ahead is in the tracker's way. What they still move by corrects the guess.
+The other image is warped into the first one's camera by the first frame's depth and a guessed
+motion. Features then move by a few pixels only, at any speed, turn or change of scale; the residual
+motion corrects the guess.
 """
 
 import dataclasses
@@ -144,21 +144,21 @@ class RigTracker:
             *(np.concatenate([getattr(p, n) for p in (empty, *parts)]) for n in names)
         )
 
-    def pack(self, glance: TrackerFrame) -> dict[str, np.ndarray]:
+    def pack(self, frame: TrackerFrame) -> dict[str, np.ndarray]:
         """A frame as arrays, exactly, so that a killed log can go on."""
         return {
-            field.name: getattr(glance, field.name) for field in dataclasses.fields(TrackerFrame)
+            field.name: getattr(frame, field.name) for field in dataclasses.fields(TrackerFrame)
         }
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> TrackerFrame:
-        """Take up what `pack` gave; GeometryError where it is of another rig."""
+        """Restore the output of `pack`; GeometryError where it is of another rig."""
         names = {field.name for field in dataclasses.fields(TrackerFrame)}
         shape = (len(self.rig.cameras), *self.rig.cameras[0].size_hw)
         if not names <= set(arrays) or arrays["grey"].shape != shape:
             given = {name: array.shape for name, array in arrays.items()}
             raise GeometryError(
                 f"tracking state holds {given}; expected {sorted(names)} with grey of {shape}: "
-                "start the log anew"
+                "restart the log"
             )
         return TrackerFrame(**{name: arrays[name] for name in names})
 

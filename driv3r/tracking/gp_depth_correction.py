@@ -1,9 +1,9 @@
-"""What a depth map errs by, from a few places where that is known.
+"""Gaussian process correction of a depth map from errors measured at a few pixels.
 
-A network's errors of log depth are smooth: what it has wrong here it has wrong beside, on the same
-surface, too. Told as a Gaussian process in units of the stated sigma, the errors measured at a few
-pixels give the most probable error at all others, and what is left of its variance (kriging; see
-Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, section 2.2).
+A network's errors of log depth are smooth on a surface. They are modelled as a Gaussian process in
+units of the predicted sigma; errors measured at a few pixels give the posterior mean and variance
+at all others (kriging; see Rasmussen & Williams 2006, Gaussian Processes for Machine Learning,
+section 2.2).
 """
 
 from dataclasses import dataclass, fields
@@ -17,22 +17,22 @@ STUDENT = 2.0  # a measurement this many squared noises off counts half
 
 @dataclass(frozen=True)
 class ErrorModel:
-    """How errors go together, in units of sigma^2 (of a Laplace distribution, whose variance is 2).
+    """Covariance of errors in units of sigma^2 (of a Laplace distribution, whose variance is 2).
 
-    A part `everywhere` is the same for all of an image, a part `beside` fades over `reach` (a share
-    of the image's width) and over `depth_reach` of log depth, and a part `alone` is each pixel's.
+    `global_var` is common to an image, `local_var` decays over `reach` (a share of the image's
+    width) and over `depth_reach` of log depth, `nugget` is independent per pixel.
     """
 
-    everywhere: float = 0.1
-    beside: float = 1.6
-    alone: float = 0.6
+    global_var: float = 0.1
+    local_var: float = 1.6
+    nugget: float = 0.6
     reach: float = 0.25
     depth_reach: float = 1.2
 
     @property
     def variance(self) -> float:
         """Of the error of any one pixel."""
-        return self.everywhere + self.beside + self.alone
+        return self.global_var + self.local_var + self.nugget
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,32 +53,34 @@ def gp_regress(
     measured: PixelSet,
     error: Float[np.ndarray, "n"],
     noise: Float[np.ndarray, "n"],
-    common: float,
-    asked: PixelSet,
+    shared_sigma: float,
+    queries: PixelSet,
 ) -> tuple[Float[np.ndarray, "m"], Float[np.ndarray, "m"]]:
-    """Most probable error of log depth at the places asked for, and the share of variance left.
+    """Posterior mean error of log depth at the query pixels, and the share of variance left.
 
-    `error` was measured with standard deviations `noise`; all measurements may be off by one number
-    of standard deviation `common`. Outliers lose weight (Student's t, by repeated reweighting).
+    `error` was measured with standard deviations `noise`; all measurements share one error of
+    standard deviation `shared_sigma`. Outliers lose weight (Student's t, iteratively reweighted).
     """
-    smooth = covary(model, measured, measured) * np.outer(measured.sigma, measured.sigma)
-    own = noise**2 + model.alone * measured.sigma**2
-    shared = smooth + common**2
-    slack = own * (1 + error**2 / (np.diag(shared) + own) / STUDENT)
+    smooth = covariance(model, measured, measured) * np.outer(measured.sigma, measured.sigma)
+    noise_var = noise**2 + model.nugget * measured.sigma**2
+    shared = smooth + shared_sigma**2
+    slack = noise_var * (1 + error**2 / (np.diag(shared) + noise_var) / STUDENT)
     for _ in range(ROUNDS):
-        left = slack * np.linalg.solve(shared + np.diag(slack), error)
-        slack = own * (1 + left**2 / own / STUDENT)
+        residual = slack * np.linalg.solve(shared + np.diag(slack), error)
+        slack = noise_var * (1 + residual**2 / noise_var / STUDENT)
     inverse = np.linalg.inv(shared + np.diag(slack))
-    # many places are asked for: single precision, which is enough once the inverse is there
-    towards = covary(model, asked.single(), measured.single()) * measured.sigma.astype(np.float32)
-    known = np.einsum("mn,mn->m", towards @ inverse.astype(np.float32), towards)
-    mean = asked.sigma * (towards @ (inverse @ error).astype(np.float32))
-    return mean, np.clip(1 - known.astype(np.float64) / model.variance, 0.0, 1.0)
+    # many queries: single precision, which is enough once the inverse is computed
+    cross = covariance(model, queries.single(), measured.single()) * measured.sigma.astype(
+        np.float32
+    )
+    explained = np.einsum("mn,mn->m", cross @ inverse.astype(np.float32), cross)
+    mean = queries.sigma * (cross @ (inverse @ error).astype(np.float32))
+    return mean, np.clip(1 - explained.astype(np.float64) / model.variance, 0.0, 1.0)
 
 
-def covary(model: ErrorModel, a: PixelSet, b: PixelSet) -> Float[np.ndarray, "n m"]:
-    """Covariance of the errors of different pixels in units of sigma^2, without `alone`."""
+def covariance(model: ErrorModel, a: PixelSet, b: PixelSet) -> Float[np.ndarray, "n m"]:
+    """Covariance of the errors of different pixels in units of sigma^2, without `nugget`."""
     square = (a.uv**2).sum(1)[:, None] + (b.uv**2).sum(1) - 2 * (a.uv @ b.uv.T)
-    apart = np.sqrt(square.clip(min=0)) / model.reach
-    apart += np.abs(a.log_depth[:, None] - b.log_depth) / model.depth_reach
-    return model.everywhere + model.beside * np.exp(-apart)
+    distance = np.sqrt(square.clip(min=0)) / model.reach
+    distance += np.abs(a.log_depth[:, None] - b.log_depth) / model.depth_reach
+    return model.global_var + model.local_var * np.exp(-distance)

@@ -21,7 +21,7 @@ from driv3r.tracking.rig_pnp import find_inliers, ransac_hypotheses, refine_moti
 from driv3r.types import Images, Prediction, Rig, Transform
 
 PASSES = 2  # after a poor guess, track again in images drawn with the first answer
-START_MPS = (0.0, 3.0, 6.0, 10.0, 15.0, 22.0, 32.0)  # tried where nothing is known
+INITIAL_SPEEDS_MPS = (0.0, 3.0, 6.0, 10.0, 15.0, 22.0, 32.0)  # tried where nothing is known
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class RigOdometry:
 
         None on the first frame, and where too few features support a motion: nothing in sight,
         no texture, no depth, or a guess too far off. The guess is `prior`, else the last answer's
-        speed kept up; with neither, START_MPS are tried and the best supported answer counts.
+        speed; with neither, INITIAL_SPEEDS_MPS are tried and the result of most inliers counts.
         GeometryError for what does not fit the rig.
         """
         _check(dt_s, prior)
@@ -79,8 +79,8 @@ class RigOdometry:
         features = [self.tracker.find_features(last, int(view)) for view in views]
         guesses = _guess_motions(prior, rate, dt_s)
         answers = [self._solve(features, last, now, invert(guess)) for guess in guesses]
-        ego_T_last, support = max(answers, key=lambda answer: answer[1])
-        if support == 0:
+        ego_T_last, inlier_count = max(answers, key=lambda answer: answer[1])
+        if inlier_count == 0:
             return None
         prev_T_curr = invert(ego_T_last)
         if dt_s > 0:
@@ -113,10 +113,10 @@ class RigOdometry:
         for _ in range(PASSES):
             seen = self.tracker.track(features, last, now, ego_T_last)
             hypotheses = [ego_T_last, *ransac_hypotheses(rig, seen, px, config.seed)]
-            support = [np.count_nonzero(find_inliers(rig, seen, T, px)) for T in hypotheses]
-            ego_T_last = refine_motion(rig, seen, hypotheses[int(np.argmax(support))], px)
+            inlier_count = [np.count_nonzero(find_inliers(rig, seen, T, px)) for T in hypotheses]
+            ego_T_last = refine_motion(rig, seen, hypotheses[int(np.argmax(inlier_count))], px)
             inliers = find_inliers(rig, seen, ego_T_last, px)
-            if support[0] >= 0.5 * len(inliers):  # the guess was near: nothing to gain
+            if inlier_count[0] >= 0.5 * len(inliers):  # the guess was near: nothing to gain
                 break
         count = int(np.count_nonzero(inliers))
         enough = count >= max(config.min_inliers, config.min_share * len(inliers))
@@ -138,4 +138,4 @@ def _guess_motions(
     if rate is not None:
         return [from_rotvec(rate[:3] * dt_s, rate[3:] * dt_s)]
     ahead = np.array([1.0, 0.0, 0.0])
-    return [from_rotvec(np.zeros(3), ahead * mps * dt_s) for mps in START_MPS]
+    return [from_rotvec(np.zeros(3), ahead * mps * dt_s) for mps in INITIAL_SPEEDS_MPS]

@@ -12,7 +12,7 @@ from driv3r.types import Rig, Transform
 NOISE_PX = 0.5  # of a tracked feature, against which depth errors are weighed
 NEAREST_M = 0.1
 MIN_POINTS = 6  # of one camera, for a hypothesis of its own
-INDEPENDENT = 0.5  # share of a point that counts against what is believed beforehand
+EFFECTIVE_SAMPLE_FRACTION = 0.5  # weight of a point relative to the motion prior
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,20 +73,22 @@ def refine_motion(
 
     Gauss-Newton on the whitened errors under Cauchy weights of scale NOISE_PX, over points within
     three times `reprojection_px`. Returned as given where fewer than three points are.
-    `information` (rad, m; inverse covariance of the given motion, on its left) makes it the most
-    probable motion; as depths err together, each point then counts as INDEPENDENT of one.
+    `information` (rad, m; inverse covariance of the given motion, on its left) makes it the MAP
+    estimate; as depth errors correlate, a point then counts as EFFECTIVE_SAMPLE_FRACTION of one.
     """
     src_T_given = invert(dst_T_src)
     for _ in range(steps):
-        sums = _sum_up(rig, seen, dst_T_src, reprojection_px)
+        sums = normal_equations(rig, seen, dst_T_src, reprojection_px)
         if sums is None:
             break
         normal, slope = sums
         if information is not None:
-            off = dst_T_src @ src_T_given
-            pull = information * (NOISE_PX**2 / INDEPENDENT)
-            normal = normal + pull
-            slope = slope + pull @ np.concatenate([to_rotvec(off), off[:3, 3]])
+            residual = dst_T_src @ src_T_given
+            prior_information = information * (NOISE_PX**2 / EFFECTIVE_SAMPLE_FRACTION)
+            normal = normal + prior_information
+            slope = slope + prior_information @ np.concatenate(
+                [to_rotvec(residual), residual[:3, 3]]
+            )
         damping = 1e-9 * np.trace(normal) * np.eye(6)
         step = -np.linalg.solve(normal + damping, slope)
         dst_T_src = from_rotvec(step[:3], step[3:]) @ dst_T_src
@@ -98,12 +100,12 @@ def refine_motion(
 def information_matrix(
     rig: Rig, seen: RigObservations, dst_T_src: Transform, reprojection_px: float
 ) -> Float[np.ndarray, "6 6"]:
-    """What the sightings tell of a motion: inverse covariance (rad, m), each as INDEPENDENT."""
-    sums = _sum_up(rig, seen, dst_T_src, reprojection_px)
-    return np.zeros((6, 6)) if sums is None else sums[0] * (INDEPENDENT / NOISE_PX**2)
+    """Inverse covariance (rad, m) of a motion by its observations, in effective samples."""
+    sums = normal_equations(rig, seen, dst_T_src, reprojection_px)
+    return np.zeros((6, 6)) if sums is None else sums[0] * (EFFECTIVE_SAMPLE_FRACTION / NOISE_PX**2)
 
 
-def _sum_up(
+def normal_equations(
     rig: Rig, seen: RigObservations, dst_T_src: Transform, reprojection_px: float
 ) -> tuple[Float[np.ndarray, "6 6"], Float[np.ndarray, "6"]] | None:
     """Normal matrix and slope of the robust errors; None of fewer than three points."""

@@ -1,4 +1,4 @@
-"""Depth of tracked features by triangulation, and the points that are remembered of it."""
+"""Depth of tracked features by triangulation, and a landmark map of the triangulated points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -17,33 +17,33 @@ NEAREST_M = 0.05
 
 @dataclass(frozen=True)
 class TriangulationConfig:
-    """Which depths count, and how far.
+    """Noise model and gates of triangulated depths and landmarks.
 
-    A track is off by `noise_px`, and counts if it misses its epipolar line by less than `miss_px`
-    and moves by more than `min_px` where depth grows e-fold; what its surface and the motion may be
-    off by is `floor`, relative. Depths more than `farthest` times off are wrong tracks.
+    A track has noise `noise_px`, and counts if its epipolar error is below `miss_px` and it moves
+    by more than `min_px` per e-fold of depth; `floor` is the relative error of surface and motion.
+    Depths more than `max_factor` times off are wrong tracks.
 
-    Points are remembered while their noise, which grows by `grow` a second, is below `worst`, the
-    newest `most` of them. One counts again where the stated depth is off by less than `gate`
-    standard deviations and `off` in log depth, else something hides it. Of all in a cell (`cells`
-    of them along the image's width) the best counts.
+    Landmarks are kept while their noise, which grows by `noise_growth` per second, is below
+    `max_noise`; at most `max_landmarks`, newest first. A landmark is reobserved where the predicted
+    depth is within `chi_gate` standard deviations and `max_log_error` in log depth, else occluded.
+    Per cell (`cells` along the image's width) the one of least noise counts.
     """
 
     noise_px: float = 1.0
     miss_px: float = 1.5
     min_px: float = 1.0
     floor: float = 0.03
-    farthest: float = 4.5
-    grow: float = 1.69
-    worst: float = 0.2
-    most: int = 20000
-    gate: float = 2.5
-    off: float = 0.3
+    max_factor: float = 4.5
+    noise_growth: float = 1.69
+    max_noise: float = 0.2
+    max_landmarks: int = 20000
+    chi_gate: float = 2.5
+    max_log_error: float = 0.3
     cells: int = 28
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class DepthErrors:
     """Errors of log depth in one camera and their noise; points are where the stated depth is.
 
     `sigma` is the stated one.
@@ -54,9 +54,9 @@ class Measured:
     error: Float[np.ndarray, "n"]
     noise: Float[np.ndarray, "n"]
 
-    def take(self, rows: np.ndarray) -> "Measured":
+    def take(self, rows: np.ndarray) -> "DepthErrors":
         """Some of them, by index or mask."""
-        return Measured(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return DepthErrors(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ NO_LANDMARKS = Landmarks(np.zeros((0, 3)), np.zeros(0))
 
 def triangulate(
     camera: Camera, seen: RigObservations, prev_T_curr: Transform, config: TriangulationConfig
-) -> Measured:
+) -> DepthErrors:
     """Log of triangulated over stated depth of one camera's features, as its last image shows them.
 
     A feature at some factor times its stated depth is seen at xy: linear in that factor, solved by
@@ -85,7 +85,7 @@ def triangulate(
     constant = shift_m[:2] - seen.xy * shift_m[2]
     square = np.maximum((by_factor**2).sum(1), 1e-12)
     factor = -(by_factor * constant).sum(1) / square
-    good = (factor < config.farthest) & (factor > 1 / config.farthest)
+    good = (factor < config.max_factor) & (factor > 1 / config.max_factor)
     factor = np.where(good, factor, 1.0)
     there = turned * factor[:, None] + shift_m
     z = np.maximum(there[:, 2:], NEAREST_M)
@@ -96,16 +96,16 @@ def triangulate(
     moves_px = np.linalg.norm(along * focal_px, axis=1)
     good &= (miss_px < config.miss_px) & (moves_px > config.min_px) & (there[:, 2] > NEAREST_M)
     noise = np.hypot(config.noise_px / np.maximum(moves_px, 1e-9), config.floor)
-    return Measured(points_cam, seen.sigma, np.log(factor), noise).take(good)
+    return DepthErrors(points_cam, seen.sigma, np.log(factor), noise).take(good)
 
 
-def find_again(
-    camera: Camera, marks: Landmarks, now: TrackerFrame, view: int, config: TriangulationConfig
-) -> Measured:
-    """What remembered points say of the depth that is stated now."""
-    points_cam = apply(invert(camera.ego_T_cam), marks.points_ego)
+def reobserve(
+    camera: Camera, landmarks: Landmarks, now: TrackerFrame, view: int, config: TriangulationConfig
+) -> DepthErrors:
+    """Depth errors of the present prediction measured by landmarks."""
+    points_cam = apply(invert(camera.ego_T_cam), landmarks.points_ego)
     uv, z, inside = project(camera, points_cam)
-    points_cam, noise, uv, z = points_cam[inside], marks.noise[inside], uv[inside], z[inside]
+    points_cam, noise, uv, z = points_cam[inside], landmarks.noise[inside], uv[inside], z[inside]
     depth_m, sigma, motion = (
         sample_cells(x[view], uv, camera.size_hw).astype(np.float64)
         for x in (now.depth_m, now.sigma, now.motion)
@@ -113,15 +113,15 @@ def find_again(
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.log(z / depth_m)
         near = np.abs(error) < np.minimum(
-            config.gate * np.hypot(np.sqrt(2) * sigma, noise), config.off
+            config.chi_gate * np.hypot(np.sqrt(2) * sigma, noise), config.max_log_error
         )
     seen = near & (motion < 0.5)
     at_stated = points_cam * np.where(seen, depth_m / z, 1.0)[:, None]
-    return Measured(at_stated, sigma, error, noise).take(seen)
+    return DepthErrors(at_stated, sigma, error, noise).take(seen)
 
 
-def choose_best(camera: Camera, parts: Sequence[Measured], cells: int) -> Measured:
-    """Of all in a cell that with the least noise, in a fixed order."""
+def best_per_cell(camera: Camera, parts: Sequence[DepthErrors], cells: int) -> DepthErrors:
+    """The measurement of least noise per cell, in a fixed order."""
     joined = join_rows(parts)
     uv, _, _ = project(camera, joined.points_cam)
     column, row = np.floor(uv / camera.size_hw[1] * cells).astype(int).T
@@ -130,22 +130,22 @@ def choose_best(camera: Camera, parts: Sequence[Measured], cells: int) -> Measur
     return joined.take(np.sort(order[first]))
 
 
-def remember(camera: Camera, measured: Measured) -> Landmarks:
-    """The triangulated points themselves."""
+def triangulated_landmarks(camera: Camera, measured: DepthErrors) -> Landmarks:
+    """Triangulated points as landmarks."""
     points_cam = measured.points_cam * np.exp(measured.error)[:, None]
     return Landmarks(apply(camera.ego_T_cam, points_cam), measured.noise)
 
 
-def carry_on(
-    marks: Landmarks, prev_T_curr: Transform, dt_s: float, config: TriangulationConfig
+def propagate(
+    landmarks: Landmarks, prev_T_curr: Transform, dt_s: float, config: TriangulationConfig
 ) -> Landmarks:
     """Landmarks of the last frame in this one's ego frame."""
-    noise = marks.noise * config.grow**dt_s
-    return Landmarks(apply(invert(prev_T_curr), marks.points_ego), noise)
+    noise = landmarks.noise * config.noise_growth**dt_s
+    return Landmarks(apply(invert(prev_T_curr), landmarks.points_ego), noise)
 
 
-def gather(parts: Sequence[Landmarks], config: TriangulationConfig) -> Landmarks:
-    """What is worth remembering, the first parts first."""
+def prune(parts: Sequence[Landmarks], config: TriangulationConfig) -> Landmarks:
+    """Landmarks of low noise, earlier parts first, up to the maximum."""
     joined = join_rows(parts)
-    keep = np.flatnonzero(joined.noise < config.worst)[: config.most]
+    keep = np.flatnonzero(joined.noise < config.max_noise)[: config.max_landmarks]
     return Landmarks(joined.points_ego[keep], joined.noise[keep])

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from driv3r.tracking.gp_depth_correction import ErrorModel, PixelSet, covary, gp_regress
+from driv3r.tracking.gp_depth_correction import ErrorModel, PixelSet, covariance, gp_regress
 
-MODEL = ErrorModel(everywhere=0.2, beside=1.5, alone=0.3)
+MODEL = ErrorModel(global_var=0.2, local_var=1.5, nugget=0.3)
 
 
 def scatter(rng: np.random.Generator, n: int, sigma: float | None = None) -> PixelSet:
@@ -25,17 +25,17 @@ def as_one(a: PixelSet, b: PixelSet) -> PixelSet:
 def test_agrees_with_the_precision_of_the_joint_gaussian():
     """Conditioning by blocks of the inverse, which shares no line with the gain form."""
     rng = np.random.default_rng(0)
-    n, m, common = 12, 7, 0.05
+    n, m, shared_sigma = 12, 7, 0.05
     measured, asked = scatter(rng, n), scatter(rng, m)
     noise = np.full(n, 10.0)  # so much that nothing is an outlier and weights stay
     error = rng.normal(0, 0.01, n)
     both = as_one(measured, asked)
-    joint = covary(MODEL, both, both) * np.outer(both.sigma, both.sigma)
-    joint[:n, :n] += np.diag(noise**2 + MODEL.alone * measured.sigma**2) + common**2
+    joint = covariance(MODEL, both, both) * np.outer(both.sigma, both.sigma)
+    joint[:n, :n] += np.diag(noise**2 + MODEL.nugget * measured.sigma**2) + shared_sigma**2
     precision = np.linalg.inv(joint)
     mean = -np.linalg.solve(precision[n:, n:], precision[n:, :n] @ error)
-    variance = np.diag(np.linalg.inv(precision[n:, n:])) / asked.sigma**2 + MODEL.alone
-    got, left = gp_regress(MODEL, measured, error, noise, common, asked)
+    variance = np.diag(np.linalg.inv(precision[n:, n:])) / asked.sigma**2 + MODEL.nugget
+    got, left = gp_regress(MODEL, measured, error, noise, shared_sigma, asked)
     np.testing.assert_allclose(got, mean, rtol=2e-3, atol=1e-7)
     np.testing.assert_allclose(left, variance / MODEL.variance, rtol=1e-5)
 
@@ -46,7 +46,7 @@ def test_sampled_errors_come_out_smaller_by_what_is_stated():
     for _ in range(60):
         measured, asked = scatter(rng, 40, 0.2), scatter(rng, 30, 0.2)
         both = as_one(measured, asked)
-        cov = covary(MODEL, both, both) * 0.04 + np.diag(np.full(70, MODEL.alone * 0.04))
+        cov = covariance(MODEL, both, both) * 0.04 + np.diag(np.full(70, MODEL.nugget * 0.04))
         truth = rng.multivariate_normal(np.zeros(70), cov)
         noise = np.full(40, 0.03)
         error = truth[:40] + rng.normal(0, noise)

@@ -14,7 +14,7 @@ def drive(speed_mps: float, yaw_rate: float = 0.0) -> np.ndarray:
 
 
 def test_first_of_a_log_is_the_networks_own():
-    belief = MotionFilter(MotionConfig()).expect(drive(10.0, 0.1), GAP_S)
+    belief = MotionFilter(MotionConfig()).predict(drive(10.0, 0.1), GAP_S)
     np.testing.assert_array_equal(belief.prev_T_curr, drive(10.0, 0.1))
     config = MotionConfig()
     ahead_m = (config.speed_share * 10.0 + config.speed_mps) * GAP_S
@@ -22,10 +22,10 @@ def test_first_of_a_log_is_the_networks_own():
 
 
 def test_speeds_are_weighed_by_their_variances():
-    config = MotionConfig(common=0.0)
+    config = MotionConfig(shared_sigma=0.0)
     follower, sure = MotionFilter(config), np.eye(6) * 1e12
-    follower.keep(GaussianPose(drive(20.0), sure), GAP_S)
-    belief = follower.expect(drive(12.0), GAP_S)
+    follower.commit(GaussianPose(drive(20.0), sure), GAP_S)
+    belief = follower.predict(drive(12.0), GAP_S)
     network = (config.speed_share * 12.0 + config.speed_mps) ** 2
     kept = (config.change_mps2 * GAP_S) ** 2
     expected = (12.0 * kept + 20.0 * network) / (kept + network)
@@ -36,19 +36,19 @@ def test_speeds_are_weighed_by_their_variances():
 
 def test_an_unsure_past_is_forgotten():
     follower = MotionFilter(MotionConfig())
-    follower.keep(GaussianPose(drive(20.0), np.eye(6) * 1e-6), GAP_S)
-    belief = follower.expect(drive(12.0), GAP_S)
+    follower.commit(GaussianPose(drive(20.0), np.eye(6) * 1e-6), GAP_S)
+    belief = follower.predict(drive(12.0), GAP_S)
     np.testing.assert_allclose(belief.prev_T_curr, drive(12.0), atol=1e-3)
 
 
 def test_state_round_trip():
     a, b = MotionFilter(MotionConfig()), MotionFilter(MotionConfig())
-    a.keep(GaussianPose(drive(7.0, 0.2), np.eye(6) * 50.0), GAP_S)
+    a.commit(GaussianPose(drive(7.0, 0.2), np.eye(6) * 50.0), GAP_S)
     b.load_state(a.save_state())
     for follower in (a, b):
-        follower.expect(drive(5.0), GAP_S)
+        follower.predict(drive(5.0), GAP_S)
     np.testing.assert_array_equal(
-        a.expect(drive(5.0), GAP_S).prev_T_curr, b.expect(drive(5.0), GAP_S).prev_T_curr
+        a.predict(drive(5.0), GAP_S).prev_T_curr, b.predict(drive(5.0), GAP_S).prev_T_curr
     )
     b.load_state(MotionFilter(MotionConfig()).save_state())
-    np.testing.assert_array_equal(b.expect(drive(5.0), GAP_S).prev_T_curr, drive(5.0))
+    np.testing.assert_array_equal(b.predict(drive(5.0), GAP_S).prev_T_curr, drive(5.0))

@@ -19,7 +19,7 @@ from driv3r.simulator.scene.world import make_world
 from driv3r.tracking.feature_tracker import TrackerConfig
 from driv3r.tracking.odometry import OdometryConfig, RigOdometry
 from driv3r.tracking.rig_pnp import (
-    INDEPENDENT,
+    EFFECTIVE_SAMPLE_FRACTION,
     NOISE_PX,
     RigObservations,
     find_inliers,
@@ -72,10 +72,10 @@ def sight_points(rng, noise_px=0.3, outliers=0.3, depth_error=0.0, sigma=0.01):
         wild = rng.random(len(uv)) < outliers
         uv_now[wild] = rng.uniform((0, 0), (SIZE_HW[1], SIZE_HW[0]), (wild.sum(), 2))
         stretched = points_cam * np.exp(rng.normal(0, depth_error, (150, 1)))
-        believed = apply(camera.ego_T_cam, stretched)[inside]
+        variance_discount = apply(camera.ego_T_cam, stretched)[inside]
         xy = unproject(camera, uv_now[inside])[:, :2]
         n = int(inside.sum())
-        parts.append((believed, xy, np.full(n, index), np.full(n, sigma)))
+        parts.append((variance_discount, xy, np.full(n, index), np.full(n, sigma)))
     return rig, RigObservations(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -259,7 +259,7 @@ def test_bad_input_is_named(street: Street):
         # TypeCheckError: the shapes of calls are themselves checked where conftest asks for it.
         with pytest.raises((GeometryError, TypeCheckError)):
             odometry.step(*arguments)
-    with pytest.raises(GeometryError, match="start the log anew"):
+    with pytest.raises(GeometryError, match="restart the log"):
         odometry.load_state({"grey": np.zeros((6, 2, 2), np.uint8)})
     with pytest.raises(ConfigError, match="max_depth_m"):
         TrackerConfig(max_depth_m=-1.0)
@@ -288,7 +288,9 @@ def test_stated_information_is_that_of_repeated_draws():
         found = refine_motion(rig, seen, invert(MOTION), PX)
         off = found @ MOTION
         answers.append(np.concatenate([to_rotvec(off), off[:3, 3]]))
-        stated.append(np.linalg.inv(information_matrix(rig, seen, found, PX) / INDEPENDENT))
+        stated.append(
+            np.linalg.inv(information_matrix(rig, seen, found, PX) / EFFECTIVE_SAMPLE_FRACTION)
+        )
     spread, told = np.std(answers, axis=0), np.sqrt(np.diag(np.mean(stated, axis=0)))
     assert (told / spread > 0.6).all()
     assert (told / spread < 1.9).all()

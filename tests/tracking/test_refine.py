@@ -115,7 +115,7 @@ def test_depth_and_motion_come_nearer_the_truth(drive: Drive):
 
 
 def test_points_remembered_of_earlier_frames_help(drive: Drive):
-    forgetful = replace(RefineConfig(), triangulation=TriangulationConfig(most=0))
+    forgetful = replace(RefineConfig(), triangulation=TriangulationConfig(max_landmarks=0))
     still = drive.predictions[-1].motion < 0.5
     with_them, without = (
         abs_rel(run(drive, True, config)[-1].depth_m, drive.depth_m[-1], still)
@@ -185,7 +185,7 @@ def test_state_round_trip_gives_the_same_next_answer(drive: Drive):
     fresh = TrackRefiner(drive.rig)
     fresh.load_state(TrackRefiner(drive.rig).save_state())
     assert fresh.step(drive.images[0], drive.predictions[0], 0.0) is drive.predictions[0]
-    with pytest.raises(GeometryError, match="start the log anew"):
+    with pytest.raises(GeometryError, match="restart the log"):
         fresh.load_state({"grey": np.zeros((6, 2, 2), np.uint8)})
 
 
