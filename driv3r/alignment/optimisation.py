@@ -1,4 +1,4 @@
-"""Cameras as unknowns of a descent: poses and focal lengths near a start."""
+"""Cameras as optimisation variables: poses and focal lengths near an initial estimate."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from driv3r.alignment.pointmaps import Start
+from driv3r.alignment.pointmaps import InitialCameras
 
 BETAS = (0.9, 0.9)  # as DUSt3R's code has them
-ZOOM_GAIN = 0.1  # focal lengths are well known from the start: they move more slowly
+FOCAL_SCALE_GAIN = 0.1  # focal lengths are well known from the start: they move more slowly
 NEAREST = 1e-3  # depths that are divided by, in units of the scene
 
 
@@ -47,16 +47,16 @@ class Poses(nn.Module):
 class Cameras(nn.Module):
     """v cameras: their poses and by how much their focal lengths differ from the start's."""
 
-    def __init__(self, start: Start):
+    def __init__(self, start: InitialCameras):
         super().__init__()
         self.poses = Poses(start.world_T_cam, ~start.has_pose)
         self.K = torch.from_numpy(start.K.astype(np.float32))
         self.free = torch.from_numpy((~start.has_K).astype(np.float32))
-        self.log_zoom = nn.Parameter(torch.zeros(len(start.K)))
+        self.log_focal_scale = nn.Parameter(torch.zeros(len(start.K)))
 
-    def zoom(self) -> Float[Tensor, "v"]:
+    def focal_scale(self) -> Float[Tensor, "v"]:
         """Focal lengths by those of the start."""
-        return (ZOOM_GAIN * self.log_zoom * self.free).exp()
+        return (FOCAL_SCALE_GAIN * self.log_focal_scale * self.free).exp()
 
     def lift(
         self,
@@ -66,7 +66,7 @@ class Cameras(nn.Module):
     ) -> Float[Tensor, "*b n 3"]:
         """World points of pixels, by their rays (z = 1) under the start's K."""
         rotation, translation = self.poses()
-        shrink = 1.0 / self.zoom()[image][..., None, None]
+        shrink = 1.0 / self.focal_scale()[image][..., None, None]
         bent = torch.cat([rays[..., :2] * shrink, rays[..., 2:]], dim=-1)
         points_cam = bent * depth[..., None]
         return points_cam @ rotation[image].mT + translation[image][..., None, :]
@@ -78,14 +78,14 @@ class Cameras(nn.Module):
         rotation, translation = self.poses()
         points_cam = (points_world - translation[image][..., None, :]) @ rotation[image]
         z = points_cam[..., 2:]
-        xy = points_cam[..., :2] / z.clamp(min=NEAREST) * self.zoom()[image][..., None, None]
+        xy = points_cam[..., :2] / z.clamp(min=NEAREST) * self.focal_scale()[image][..., None, None]
         flat = torch.cat([xy, torch.ones_like(z)], dim=-1)
         return (flat @ self.K[image].mT)[..., :2], z[..., 0] > NEAREST
 
     def read_K(self) -> Float[np.ndarray, "v 3 3"]:
         """Intrinsics as they stand."""
         K = self.K.numpy().astype(np.float64)
-        K[:, :2, :2] *= self.zoom().detach().numpy()[:, None, None]
+        K[:, :2, :2] *= self.focal_scale().detach().numpy()[:, None, None]
         return K
 
 
@@ -100,23 +100,26 @@ def cayley_rotation(gibbs: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
     return ((1 - square) * eye + 2 * outer + 2 * cross) / (1 + square)
 
 
-def descend(
+def adam_cosine(
     loss_at: Callable[[float], Float[Tensor, ""]],
     parameters: Iterable[nn.Parameter],
     steps: int,
-    rate: float,
-    last_rate: float,
+    learning_rate: float,
+    last_learning_rate: float,
 ) -> float:
-    """Adam with a cosine from `rate` to `last_rate`; the loss before the last step.
+    """Adam with cosine decay from `learning_rate` to `last_learning_rate`; returns the last loss.
 
-    `loss_at` is told the share of the steps that are done.
+    The argument of `loss_at` is the share of the steps done.
     """
-    optimiser = torch.optim.Adam(parameters, rate, betas=BETAS)
+    optimiser = torch.optim.Adam(parameters, learning_rate, betas=BETAS)
     value = math.nan
     for step in range(steps):
         done = step / max(steps - 1, 1)
         for group in optimiser.param_groups:
-            group["lr"] = last_rate + (rate - last_rate) * (1 + math.cos(math.pi * done)) / 2
+            group["lr"] = (
+                last_learning_rate
+                + (learning_rate - last_learning_rate) * (1 + math.cos(math.pi * done)) / 2
+            )
         optimiser.zero_grad()
         loss = loss_at(done)
         loss.backward()

@@ -15,17 +15,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from driv3r.alignment.optimisation import Cameras, Poses, descend
+from driv3r.alignment.optimisation import Cameras, Poses, adam_cosine
 from driv3r.alignment.pointmaps import (
     Alignment,
-    Given,
+    FixedCameras,
+    InitialCameras,
+    NormalisedFrame,
     PairPoints,
-    Start,
-    WorkFrame,
     cast_rays,
-    choose_frame,
     fill_depth,
     merge_confidence,
+    normalise_frame,
 )
 from driv3r.alignment.similarity import register_points
 from driv3r.alignment.spanning_tree import initialise_from_tree
@@ -45,8 +45,8 @@ class PairwiseConfig:
     """
 
     steps: int = 300
-    rate: float = 0.01
-    last_rate: float = 1e-6
+    learning_rate: float = 0.01
+    last_learning_rate: float = 1e-6
     distance: Literal["l1", "l2"] = "l1"
     smooth_weight: float = 0.01
     flow_weight: float = 0.01
@@ -73,12 +73,12 @@ class PairAlignment:
 
 
 DEFAULT = PairwiseConfig()
-UNKNOWN = Given()
+NO_FIXED = FixedCameras()
 
 
 def align_pairs(
     pairs: PairPoints,
-    given: Given = UNKNOWN,
+    given: FixedCameras = NO_FIXED,
     video: Video | None = None,
     config: PairwiseConfig = DEFAULT,
 ) -> PairAlignment:
@@ -92,29 +92,31 @@ def align_pairs(
         video.check(pairs.images, pairs.size_hw)
     start, points_world = initialise_from_tree(pairs, given)
     depth = _measure_depth(start, points_world)
-    frame = choose_frame(start, depth)
+    frame = normalise_frame(start, depth)
     scene = _Scene(frame.enter(start), depth / frame.unit)
     fits = _Pairs(pairs, frame, points_world, not start.has_scale)
-    clues = None if video is None else VideoTerms(video)
+    video_terms = None if video is None else VideoTerms(video)
 
     def loss_at(done: float) -> Float[Tensor, ""]:
         points = scene()
         loss = fits(points, config.distance)
-        if clues is not None:
-            loss = loss + config.smooth_weight * clues.roughness(scene.cameras)
+        if video_terms is not None:
+            loss = loss + config.smooth_weight * video_terms.pose_smoothness(scene.cameras)
             if done >= config.flow_from:
-                loss = loss + config.flow_weight * clues.drift_px(scene.cameras, points)
+                loss = loss + config.flow_weight * video_terms.flow_residual(scene.cameras, points)
         return loss
 
     parameters = [*scene.parameters(), *fits.parameters()]
-    loss = descend(loss_at, parameters, config.steps, config.rate, config.last_rate)
+    loss = adam_cosine(
+        loss_at, parameters, config.steps, config.learning_rate, config.last_learning_rate
+    )
     return _read(scene, fits, frame, start, merge_confidence(pairs), loss)
 
 
 class _Scene(nn.Module):
     """Cameras, and the depth of every pixel of theirs."""
 
-    def __init__(self, start: Start, depth: Float[np.ndarray, "v h w"]):
+    def __init__(self, start: InitialCameras, depth: Float[np.ndarray, "v h w"]):
         super().__init__()
         self.cameras = Cameras(start)
         self.size_hw = depth.shape[1], depth.shape[2]
@@ -136,12 +138,12 @@ class _Pairs(nn.Module):
     def __init__(
         self,
         pairs: PairPoints,
-        frame: WorkFrame,
+        frame: NormalisedFrame,
         points_world: Float[np.ndarray, "v h w 3"],
         loose: bool,
     ):
         super().__init__()
-        weight = pairs.weigh()
+        weight = pairs.weights()
         found = [
             register_points(points_world[ends], points, each)
             for ends, points, each in zip(pairs.pairs, pairs.points, weight, strict=True)
@@ -181,7 +183,7 @@ class _Pairs(nn.Module):
 
 
 def _measure_depth(
-    start: Start, points_world: Float[np.ndarray, "v h w 3"]
+    start: InitialCameras, points_world: Float[np.ndarray, "v h w 3"]
 ) -> Float[np.ndarray, "v h w"]:
     """Depth of world points in their own cameras; the median where one is not ahead."""
     moved = points_world - start.world_T_cam[:, None, None, :3, 3]
@@ -192,8 +194,8 @@ def _measure_depth(
 def _read(
     scene: _Scene,
     fits: _Pairs,
-    frame: WorkFrame,
-    start: Start,
+    frame: NormalisedFrame,
+    start: InitialCameras,
     confidence: Float[np.ndarray, "v h w"],
     loss: float,
 ) -> PairAlignment:

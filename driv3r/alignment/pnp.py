@@ -18,7 +18,7 @@ FOCAL_SPAN = (0.5, 3.0)  # of the longer side of the image
 
 
 @dataclass(frozen=True)
-class ResectionConfig:
+class PnpConfig:
     """Points of more than `min_confidence` count; an inlier projects within `reprojection_px`."""
 
     min_confidence: float = 0.0
@@ -39,26 +39,26 @@ class ResectionConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Resection:
+class PnpResult:
     """Where the camera stands, in the points' unit, and how many points agree.
 
-    `support` counts an inlier the more the nearer it projects: 1 - (error / reprojection_px)^2.
+    `msac_score` counts an inlier the more the nearer it projects: 1 - (error / reprojection_px)^2.
     """
 
     ref_T_cam: Transform
     inliers: int
-    support: float
+    msac_score: float
 
 
-DEFAULT = ResectionConfig()
+DEFAULT = PnpConfig()
 
 
 def solve_pnp(
     points_ref: Float[np.ndarray, "h w 3"],
     K: Float[np.ndarray, "3 3"],
     confidence: Float[np.ndarray, "h w"] | None = None,
-    config: ResectionConfig = DEFAULT,
-) -> Resection:
+    config: PnpConfig = DEFAULT,
+) -> PnpResult:
     """Pose of the camera whose pixels see `points_ref`: SQPnP in RANSAC, then Levenberg-Marquardt.
 
     The same input gives the same answer. GeometryError where fewer than `min_points` are usable or
@@ -77,28 +77,28 @@ def solve_pnp(
     points = np.ascontiguousarray(points_ref[usable], np.float64)
     uv = np.ascontiguousarray(pixel_grid((h, w))[usable])
     cam_T_ref = _search_pose(points, uv, K.astype(np.float64), config)
-    nearness, inliers = np.zeros(0), 0
+    scores, inliers = np.zeros(0), 0
     if cam_T_ref is not None:
         share = _measure_errors(points, uv, K, cam_T_ref) / config.reprojection_px
-        nearness = 1.0 - share[share < 1.0] ** 2
-        inliers = len(nearness)
+        scores = 1.0 - share[share < 1.0] ** 2
+        inliers = len(scores)
     if cam_T_ref is None or inliers < config.min_points:
         raise GeometryError(
             f"{inliers} of {count} points agree on a pose within {config.reprojection_px} px; "
             f"expected {config.min_points}: points and K do not belong together"
         )
-    return Resection(invert(cam_T_ref), inliers, float(nearness.sum()))
+    return PnpResult(invert(cam_T_ref), inliers, float(scores.sum()))
 
 
-def resect_without_focal(
+def solve_pnp_unknown_focal(
     points_ref: Float[np.ndarray, "h w 3"],
     principal_px: Float[np.ndarray, "2"],
     confidence: Float[np.ndarray, "h w"] | None = None,
-    config: ResectionConfig = DEFAULT,
-) -> tuple[Resection, float]:
+    config: PnpConfig = DEFAULT,
+) -> tuple[PnpResult, float]:
     """`solve_pnp` and the focal length in pixels that has most support, out of a fixed few."""
     longer = max(points_ref.shape[:2])
-    best: tuple[Resection, float] | None = None
+    best: tuple[PnpResult, float] | None = None
     refused: GeometryError | None = None
     for focal_px in np.geomspace(FOCAL_SPAN[0], FOCAL_SPAN[1], FOCALS_TRIED) * longer:
         K = np.array([[focal_px, 0, principal_px[0]], [0, focal_px, principal_px[1]], [0, 0, 1.0]])
@@ -107,7 +107,7 @@ def resect_without_focal(
         except GeometryError as error:
             refused = error
             continue
-        if best is None or answer.support > best[0].support:
+        if best is None or answer.msac_score > best[0].msac_score:
             best = answer, float(focal_px)
     if best is None:
         raise GeometryError(f"no focal length gives a pose: {refused}") from refused
@@ -118,7 +118,7 @@ def _search_pose(
     points: Float[np.ndarray, "n 3"],
     uv: Float[np.ndarray, "n 2"],
     K: Float[np.ndarray, "3 3"],
-    config: ResectionConfig,
+    config: PnpConfig,
 ) -> Transform | None:
     """cam_T_ref of most inliers, refined on these; None where there is none."""
     straight = np.zeros(4)

@@ -1,4 +1,4 @@
-"""What aligners take and give: pointmaps of image pairs in, cameras and depths in one frame out."""
+"""Inputs and outputs of aligners: pairwise pointmaps to cameras and depths in one frame."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from driv3r.types import Camera, Scale
 
 @dataclass(frozen=True, eq=False)
 class PairPoints:
-    """What a two-image network says of e pairs out of v images of one size.
+    """Predictions of a two-image network for e pairs out of v images of one size.
 
     `points[k]` are the points of both images of `pairs[k]`, in the frame of the first one's camera
     and in a unit of that pair's own. `confidence` is 1 or more, as DUSt3R has it. GeometryError
@@ -47,15 +47,15 @@ class PairPoints:
         """Size of every image."""
         return self.points.shape[2], self.points.shape[3]
 
-    def weigh(self) -> Float[np.ndarray, "e 2 h w"]:
+    def weights(self) -> Float[np.ndarray, "e 2 h w"]:
         """log of confidence (Wang et al. 2024, eq. 5), 0 for points that are not finite."""
         usable = np.isfinite(self.points).all(-1) & np.isfinite(self.confidence)
         return np.where(usable, np.log(np.where(usable, self.confidence, 1.0).clip(1.0)), 0.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
-    """What is known of v cameras beforehand and stays as it is; NaN where a camera's is not.
+class FixedCameras:
+    """Known intrinsics and poses of v cameras, kept fixed; NaN where unknown.
 
     With two known places that differ, the answer has their unit of length.
     """
@@ -63,7 +63,7 @@ class Given:
     K: Float[np.ndarray, "v 3 3"] | None = None
     world_T_cam: Float[np.ndarray, "v 4 4"] | None = None
 
-    def tell_known(
+    def known_masks(
         self, images: int
     ) -> tuple[Bool[np.ndarray, "{images}"], Bool[np.ndarray, "{images}"]]:
         """Whose K and whose pose is known; GeometryError where the arrays are of other cameras."""
@@ -81,8 +81,8 @@ class Given:
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
-    """Cameras to begin from; what is known of them stays as it is."""
+class InitialCameras:
+    """Initial cameras; known parts are kept fixed."""
 
     K: Float[np.ndarray, "v 3 3"]
     world_T_cam: Float[np.ndarray, "v 4 4"]
@@ -97,13 +97,13 @@ class Start:
 
 
 @dataclass(frozen=True, eq=False)
-class WorkFrame:
+class NormalisedFrame:
     """The world from `origin_world` in lengths of `unit`, so that a descent's steps suit it."""
 
     origin_world: Float[np.ndarray, "3"]
     unit: float
 
-    def enter(self, start: Start) -> Start:
+    def enter(self, start: InitialCameras) -> InitialCameras:
         """Cameras, in this frame."""
         return dataclasses.replace(start, world_T_cam=self.enter_poses(start.world_T_cam))
 
@@ -120,10 +120,10 @@ class WorkFrame:
         return world_T_src
 
 
-def choose_frame(start: Start, depth: Float[np.ndarray, "v h w"]) -> WorkFrame:
+def normalise_frame(start: InitialCameras, depth: Float[np.ndarray, "v h w"]) -> NormalisedFrame:
     """From a known camera, else the first; the unit is the median depth."""
     first = int(np.argmax(start.has_pose))
-    return WorkFrame(start.world_T_cam[first, :3, 3].copy(), float(np.median(depth)))
+    return NormalisedFrame(start.world_T_cam[first, :3, 3].copy(), float(np.median(depth)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +157,7 @@ def cast_rays(
 
 
 def centre_of(size_hw: tuple[int, int]) -> Float[np.ndarray, "2"]:
-    """(u, v) of the image's middle: the principal point of who knows none."""
+    """(u, v) of the image centre, the default principal point."""
     return np.array([size_hw[1] / 2, size_hw[0] / 2])
 
 

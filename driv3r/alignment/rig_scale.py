@@ -122,74 +122,86 @@ def align_rig(
     """
     live = np.flatnonzero(_find_usable(points).any((0, 2, 3)))
     rank = {int(view): i for i, view in enumerate(live)}
-    told = [
+    known = [
         dataclasses.replace(c, view=rank[c.view], other=None if c.other is None else rank[c.other])
         for c in others
         if c.view in rank and (c.other is None or c.other in rank)
     ]
-    log_unit, sigma = _find_units(points.pick(live), config, told)
+    log_unit, sigma = _find_units(points.pick(live), config, known)
     unit_m, all_sigma = np.full(len(points.K), np.nan), np.full(len(points.K), np.inf)
     unit_m[live], all_sigma[live] = np.exp(log_unit), sigma
     return _place(points, unit_m, all_sigma)
 
 
 def _find_units(
-    points: RigPoints, config: RigConfig, told: list[ScaleConstraint]
+    points: RigPoints, config: RigConfig, known: list[ScaleConstraint]
 ) -> tuple[Float[np.ndarray, "v"], Float[np.ndarray, "v"]]:
     """Log of the metres in each camera's unit, and sigma."""
     views = range(len(points.K))
-    clues = [clue for view in views for clue in _watch_baseline(points, view, config)] + told
-    baselines = [clue for clue in clues if clue.other is None]
+    constraints = [
+        constraint for view in views for constraint in _baseline_constraints(points, view, config)
+    ] + known
+    baselines = [constraint for constraint in constraints if constraint.other is None]
     if not baselines:
         raise GeometryError(
             "no camera's motion shows the scale of its points (the car stands still, or no point "
             "counts); expected frames some metres apart"
         )
-    anywhere = np.median([clue.value for clue in baselines])
-    own = [[clue.value for clue in baselines if clue.view == view] for view in views]
+    anywhere = np.median([constraint.value for constraint in baselines])
+    own = [
+        [constraint.value for constraint in baselines if constraint.view == view] for view in views
+    ]
     log_unit = np.array([np.median(values) if values else anywhere for values in own])
     sigma = np.full(len(views), np.inf)
     for _ in range(PASSES):
-        overlaps = _watch_overlaps(points, log_unit, config)
-        log_unit, sigma = weigh_clues(clues + overlaps, len(views))
+        overlaps = _overlap_constraints(points, log_unit, config)
+        log_unit, sigma = solve_scale_constraints(constraints + overlaps, len(views))
     return log_unit, sigma
 
 
-def weigh_clues(
-    clues: list[ScaleConstraint], views: int
+def solve_scale_constraints(
+    constraints: list[ScaleConstraint], views: int
 ) -> tuple[Float[np.ndarray, "{views}"], Float[np.ndarray, "{views}"]]:
     """Log units that fit the clues best, and their sigma: least squares under Cauchy weights.
 
     GeometryError where a view is tied to no baseline, not even through others.
     """
-    design, value = np.zeros((len(clues), views + 1)), np.array([clue.value for clue in clues])
+    design, value = (
+        np.zeros((len(constraints), views + 1)),
+        np.array([constraint.value for constraint in constraints]),
+    )
     links = np.zeros((views + 1, views + 1))
-    for row, clue in zip(design, clues, strict=True):
-        other = views if clue.other is None else clue.other  # the last column is the metre
-        row[clue.view], row[other] = 1.0, -1.0
-        links[clue.view, other] = 1.0
+    for row, constraint in zip(design, constraints, strict=True):
+        other = (
+            views if constraint.other is None else constraint.other
+        )  # the last column is the metre
+        row[constraint.view], row[other] = 1.0, -1.0
+        links[constraint.view, other] = 1.0
     _, part = connected_components(links, directed=False)
-    lost = np.flatnonzero(part[:-1] != part[-1]).tolist()
-    if lost:
+    unconstrained = np.flatnonzero(part[:-1] != part[-1]).tolist()
+    if unconstrained:
         raise GeometryError(
-            f"nothing ties the scale of views {lost} to metres: they show no motion and overlap no "
-            "view that does; expected frames some metres apart"
+            f"nothing ties the scale of views {unconstrained} to metres: they show no motion and "
+            "overlap no view that does; expected frames some metres apart"
         )
-    design, trust = design[:, :-1], 1.0 / np.array([clue.sigma for clue in clues])
-    weight, log_unit, normal = trust**2, np.zeros(views), np.eye(views)
+    design, inverse_sigma = (
+        design[:, :-1],
+        1.0 / np.array([constraint.sigma for constraint in constraints]),
+    )
+    weight, log_unit, normal = inverse_sigma**2, np.zeros(views), np.eye(views)
     for _ in range(ROUNDS):
         normal = design.T @ (weight[:, None] * design)
         log_unit = np.linalg.solve(normal, design.T @ (weight * value))
-        off = (value - design @ log_unit) * trust
-        weight = trust**2 / (1.0 + (off / OUTLYING) ** 2)
+        residual = (value - design @ log_unit) * inverse_sigma
+        weight = inverse_sigma**2 / (1.0 + (residual / OUTLYING) ** 2)
     return log_unit, np.sqrt(np.diag(np.linalg.inv(normal)))
 
 
-def _watch_baseline(points: RigPoints, view: int, config: RigConfig) -> list[ScaleConstraint]:
+def _baseline_constraints(points: RigPoints, view: int, config: RigConfig) -> list[ScaleConstraint]:
     """A clue from each later frame of a view that shows its motion well enough."""
     usable = _find_usable(points)[:, view]
     rays = rays_of(points.camera(view))
-    clues = []
+    constraints = []
     for frame in range(1, len(usable)):
         stride = _choose_stride(usable[frame])
         rows = np.flatnonzero(usable[frame])[::stride]
@@ -207,11 +219,11 @@ def _watch_baseline(points: RigPoints, view: int, config: RigConfig) -> list[Sca
         if moved_m > 0:
             sigma = math.hypot(config.baseline_sigma, sigma, config.place_sigma_m / moved_m)
         if sigma <= config.max_sigma:
-            clues.append(ScaleConstraint(view, None, value, sigma))
-    return clues
+            constraints.append(ScaleConstraint(view, None, value, sigma))
+    return constraints
 
 
-def _watch_overlaps(
+def _overlap_constraints(
     points: RigPoints, log_unit: Float[np.ndarray, "v"], config: RigConfig
 ) -> list[ScaleConstraint]:
     """A clue from each pair of views that see the same points.
@@ -237,7 +249,7 @@ def _watch_overlaps(
         one, two = min(view, other), max(view, other)
         value = now - middle if view == one else middle - now
         found.setdefault((one, two), []).append((value, sigma))
-    means = {pair: np.mean(said, axis=0) for pair, said in found.items()}
+    means = {pair: np.mean(values, axis=0) for pair, values in found.items()}
     return [ScaleConstraint(*pair, float(mean[0]), float(mean[1])) for pair, mean in means.items()]
 
 

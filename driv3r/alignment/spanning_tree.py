@@ -1,4 +1,4 @@
-"""Where an alignment begins: pairs put together along a spanning tree (Wang et al. 2024, 3.3)."""
+"""Initialisation of an alignment along a spanning tree of pairs (Wang et al. 2024, 3.3)."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -6,8 +6,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from driv3r.alignment.focal import fit_focal
-from driv3r.alignment.pnp import resect_without_focal, solve_pnp
-from driv3r.alignment.pointmaps import Given, PairPoints, Start, centre_of, make_K
+from driv3r.alignment.pnp import solve_pnp, solve_pnp_unknown_focal
+from driv3r.alignment.pointmaps import FixedCameras, InitialCameras, PairPoints, centre_of, make_K
 from driv3r.alignment.similarity import register_points
 from driv3r.errors import GeometryError
 from driv3r.geometry.transforms import apply
@@ -46,33 +46,33 @@ def order_tree(
 
 
 def initialise_from_tree(
-    pairs: PairPoints, given: Given
-) -> tuple[Start, Float[np.ndarray, "v h w 3"]]:
+    pairs: PairPoints, given: FixedCameras
+) -> tuple[InitialCameras, Float[np.ndarray, "v h w 3"]]:
     """Cameras and world points to begin from: the tree's pairs, each put in place by a similarity.
 
     Focal lengths come from the pointmaps in the cameras' own frames; a camera that is first in none
     of the tree's pairs gets its pose by PnP. With known poses all is moved to fit these best.
     """
-    weight = pairs.weigh()
+    weight = pairs.weights()
     score = weight.mean((-1, -2)).prod(-1)
     if not score.max() > 0:
         raise GeometryError("no pair has confidence above 1 in both images: nothing to align")
-    points, poses = _walk(pairs, weight, order_tree(pairs.pairs, score, pairs.images))
-    has_K, has_pose = given.tell_known(pairs.images)
+    points, poses = _traverse(pairs, weight, order_tree(pairs.pairs, score, pairs.images))
+    has_K, has_pose = given.known_masks(pairs.images)
     K, world_T_cam = np.zeros((pairs.images, 3, 3)), np.zeros((pairs.images, 4, 4))
     for i in range(pairs.images):
         known = given.K[i] if given.K is not None and has_K[i] else _find_K(pairs, weight, score, i)
         K[i], world_T_cam[i] = _find_camera(points[i], poses.get(i), known)
-    world_T_cam, scale, given_T_grown = settle(world_T_cam, given)
+    world_T_cam, scale, given_T_grown = anchor_to_known_poses(world_T_cam, given)
     points = np.stack([apply(given_T_grown, scale * each) for each in points])
-    return Start(K, world_T_cam, has_K, has_pose), points
+    return InitialCameras(K, world_T_cam, has_K, has_pose), points
 
 
-def settle(
-    grown_T_cam: Float[np.ndarray, "v 4 4"], given: Given
+def anchor_to_known_poses(
+    grown_T_cam: Float[np.ndarray, "v 4 4"], given: FixedCameras
 ) -> tuple[Float[np.ndarray, "v 4 4"], float, Transform]:
     """world_T_cam as given where it is, with the rest moved along, by a scale and world_T_grown."""
-    _, has_pose = given.tell_known(len(grown_T_cam))
+    _, has_pose = given.known_masks(len(grown_T_cam))
     if given.world_T_cam is None or not has_pose.any():
         return grown_T_cam, 1.0, np.eye(4)
     scale, world_T_grown = fit_poses(given.world_T_cam[has_pose], grown_T_cam[has_pose])
@@ -113,7 +113,7 @@ def fit_poses(
     return scale, known_T_world
 
 
-def _walk(
+def _traverse(
     pairs: PairPoints, weight: Float[np.ndarray, "e 2 h w"], order: list[int]
 ) -> tuple[Float[np.ndarray, "v h w 3"], dict[int, Transform]]:
     """World points of every image, and poses of the cameras that were first in a pair."""
@@ -150,7 +150,7 @@ def _find_camera(
     """What is not known yet of a camera, by PnP."""
     if K is None:
         centre = centre_of((points_world.shape[0], points_world.shape[1]))
-        found, focal_px = resect_without_focal(points_world, centre)
+        found, focal_px = solve_pnp_unknown_focal(points_world, centre)
         return make_K(focal_px, centre), found.ref_T_cam
     if world_T_cam is None:
         return K, solve_pnp(points_world, K).ref_T_cam

@@ -16,22 +16,22 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from driv3r.alignment.focal import fit_focal
-from driv3r.alignment.optimisation import Cameras, descend
+from driv3r.alignment.optimisation import Cameras, adam_cosine
 from driv3r.alignment.pointmaps import (
     Alignment,
-    Given,
+    FixedCameras,
+    InitialCameras,
+    NormalisedFrame,
     PairPoints,
-    Start,
-    WorkFrame,
     cast_rays,
     centre_of,
-    choose_frame,
     fill_depth,
     make_K,
+    normalise_frame,
 )
 from driv3r.alignment.reciprocal_matching import match_reciprocal
 from driv3r.alignment.similarity import register_points, weighted_median
-from driv3r.alignment.spanning_tree import order_tree, settle
+from driv3r.alignment.spanning_tree import anchor_to_known_poses, order_tree
 from driv3r.errors import ConfigError, GeometryError
 from driv3r.geometry.transforms import invert
 
@@ -47,10 +47,10 @@ class SparseConfig:
     """
 
     coarse_steps: int = 300
-    coarse_rate: float = 0.07
+    coarse_learning_rate: float = 0.07
     coarse_power: float = 0.5
     fine_steps: int = 300
-    fine_rate: float = 0.014
+    fine_learning_rate: float = 0.014
     fine_power: float = 0.5
     cell_px: int = 8
 
@@ -89,13 +89,13 @@ def match_pairs(
 
 
 DEFAULT = SparseConfig()
-UNKNOWN = Given()
+NO_FIXED = FixedCameras()
 
 
 def align_sparse(
     pairs: PairPoints,
     matches: Matches,
-    given: Given = UNKNOWN,
+    given: FixedCameras = NO_FIXED,
     config: SparseConfig = DEFAULT,
 ) -> Alignment:
     """Cameras and depths from matches and canonical pointmaps; `loss` is the fine descent's.
@@ -107,21 +107,21 @@ def align_sparse(
     matches = _keep_known(matches, pairs, points_cam)
     start, scale = _place_images(pairs, points_cam, matches, given)
     depth = fill_depth(points_cam[..., 2] * scale[:, None, None])
-    frame = choose_frame(start, depth)
+    frame = normalise_frame(start, depth)
     near = frame.enter(start)
     scene = _Scene(near, depth / frame.unit, pairs.pairs, matches, config.cell_px)
-    descend(
-        lambda _: scene.gap(config.coarse_power),
+    adam_cosine(
+        lambda _: scene.point_distance(config.coarse_power),
         [*scene.cameras.poses.parameters(), scene.change],
         config.coarse_steps,
-        config.coarse_rate,
+        config.coarse_learning_rate,
         0.0,
     )
-    loss = descend(
+    loss = adam_cosine(
         lambda _: scene.error_px(config.fine_power),
         scene.parameters(),
         config.fine_steps,
-        config.fine_rate,
+        config.fine_learning_rate,
         0.0,
     )
     return _read(scene, frame, start, confidence, loss)
@@ -135,7 +135,7 @@ def merge_own_points(
     Averages over the pairs that an image comes first in, weighted by log confidence; NaN where no
     pair has any. GeometryError where an image is first in no pair.
     """
-    weight = pairs.weigh()[:, 0]
+    weight = pairs.weights()[:, 0]
     merged = np.full((pairs.images, *pairs.size_hw, 3), np.nan)
     confidence = np.ones((pairs.images, *pairs.size_hw))
     for image in range(pairs.images):
@@ -145,7 +145,9 @@ def merge_own_points(
                 f"image {image} comes first in no pair, or without confidence above 1; expected "
                 "both orders of every pair"
             )
-        maps = _equalise(np.where(weight[own][..., None] > 0, pairs.points[own, 0], 0), weight[own])
+        maps = _match_scales(
+            np.where(weight[own][..., None] > 0, pairs.points[own, 0], 0), weight[own]
+        )
         total = weight[own].sum(0)
         summed = (weight[own][..., None] * maps).sum(0)
         seen = total > 0
@@ -154,7 +156,7 @@ def merge_own_points(
     return merged, confidence
 
 
-def _equalise(
+def _match_scales(
     maps: Float[np.ndarray, "k h w 3"], weight: Float[np.ndarray, "k h w"]
 ) -> Float[np.ndarray, "k h w 3"]:
     """Pointmaps of one image in the unit of the surest, by the median ratio of distances."""
@@ -182,8 +184,8 @@ def _place_images(
     pairs: PairPoints,
     points_cam: Float[np.ndarray, "v h w 3"],
     matches: Matches,
-    given: Given,
-) -> tuple[Start, Float[np.ndarray, "v"]]:
+    given: FixedCameras,
+) -> tuple[InitialCameras, Float[np.ndarray, "v"]]:
     """Cameras and scales along the tree of the best matched pairs, by a similarity each."""
     v = len(points_cam)
     score = np.bincount(matches.pair, matches.weight, len(pairs.pairs))
@@ -207,13 +209,15 @@ def _place_images(
         scale[new] = scale[old] * found.scale
         world_T_cam[new] = world_T_cam[old] @ old_T_new
         placed |= {old, new}
-    world_T_cam, growth, _ = settle(world_T_cam, given)
-    has_K, has_pose = given.tell_known(v)
-    return Start(_find_K(points_cam, given), world_T_cam, has_K, has_pose), scale * growth
+    world_T_cam, growth, _ = anchor_to_known_poses(world_T_cam, given)
+    has_K, has_pose = given.known_masks(v)
+    return InitialCameras(_find_K(points_cam, given), world_T_cam, has_K, has_pose), scale * growth
 
 
-def _find_K(points_cam: Float[np.ndarray, "v h w 3"], given: Given) -> Float[np.ndarray, "v 3 3"]:
-    has_K, _ = given.tell_known(len(points_cam))
+def _find_K(
+    points_cam: Float[np.ndarray, "v h w 3"], given: FixedCameras
+) -> Float[np.ndarray, "v 3 3"]:
+    has_K, _ = given.known_masks(len(points_cam))
     centre = centre_of((points_cam.shape[1], points_cam.shape[2]))
     K = np.stack([make_K(fit_focal(points, centre), centre) for points in points_cam])
     return K if given.K is None else np.where(has_K[:, None, None], given.K, K)
@@ -227,7 +231,7 @@ class _Scene(nn.Module):
 
     def __init__(
         self,
-        start: Start,
+        start: InitialCameras,
         depth: Float[np.ndarray, "v h w"],
         pairs: Int[np.ndarray, "e 2"],
         matches: Matches,
@@ -257,7 +261,7 @@ class _Scene(nn.Module):
         log_scale = self.log_growth()[self.ends][..., None] + self.bend[self.at]
         return self.cameras.lift(self.ends, self.rays, self.near * log_scale.exp())
 
-    def gap(self, power: float) -> Float[Tensor, ""]:
+    def point_distance(self, power: float) -> Float[Tensor, ""]:
         """Mean power of the distances between matched points, relative to the scene's growth."""
         first, second = self.points().unbind(1)
         apart = ((first - second).square().sum(-1) + SMALLEST**2).sqrt()
@@ -300,8 +304,8 @@ def _lay_out(
 
 def _read(
     scene: _Scene,
-    frame: WorkFrame,
-    start: Start,
+    frame: NormalisedFrame,
+    start: InitialCameras,
     confidence: Float[np.ndarray, "v h w"],
     loss: float,
 ) -> Alignment:

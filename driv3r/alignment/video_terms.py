@@ -1,4 +1,4 @@
-"""What a video adds to an alignment: smooth paths and flow (MonST3R, Zhang et al. 2024, 3.3)."""
+"""Video terms of an alignment: pose smoothness and flow (MonST3R, Zhang et al. 2024, 3.3)."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from driv3r.geometry.cameras import pixel_grid
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """What is known of images because they were taken one after another.
+    """Temporal order and optical flow of images.
 
     `neighbours` are the pairs of images of one camera that follow each other. `flow_px[k]` leads
     from each pixel of the first image of `flow_pairs[k]` to the second; it counts where `still`.
@@ -42,7 +42,7 @@ class Video:
 
 
 class VideoTerms:
-    """A video's clues as terms of a loss."""
+    """A video's smoothness and flow as loss terms."""
 
     def __init__(self, video: Video):
         h, w = video.still.shape[1:]
@@ -54,7 +54,7 @@ class VideoTerms:
         self.target_px = torch.from_numpy(np.where(usable[..., None], target, 0.0)).float()
         self.usable = torch.from_numpy(usable)
 
-    def roughness(self, cameras: Cameras) -> Float[Tensor, ""]:
+    def pose_smoothness(self, cameras: Cameras) -> Float[Tensor, ""]:
         """Sum over neighbours of how far the second is turned and moved as the first sees it."""
         rotation, translation = cameras.poses()
         before, after = self.neighbours.unbind(-1)
@@ -63,7 +63,9 @@ class VideoTerms:
         moved = (back @ (translation[after] - translation[before])[..., None])[..., 0]
         return turned.flatten(1).norm(dim=-1).sum() + moved.norm(dim=-1).sum()
 
-    def drift_px(self, cameras: Cameras, points_world: Float[Tensor, "v n 3"]) -> Float[Tensor, ""]:
+    def flow_residual(
+        self, cameras: Cameras, points_world: Float[Tensor, "v n 3"]
+    ) -> Float[Tensor, ""]:
         """Mean L1 distance between the flow that depth and poses make and the one that is known."""
         before, after = self.flow_pairs.unbind(-1)
         uv, ahead = cameras.project(after, points_world[before])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from driv3r.alignment.motion_segmentation import score_motion
 from driv3r.alignment.pairwise import align_pairs
-from driv3r.alignment.pointmaps import Alignment, Given, PairPoints
+from driv3r.alignment.pointmaps import Alignment, FixedCameras, PairPoints
 from driv3r.alignment.sparse import align_sparse, match_pairs
 from driv3r.alignment.video_terms import Video
 from driv3r.errors import GeometryError
@@ -55,9 +55,9 @@ class Window:
         )
 
     @property
-    def given(self) -> Given:
+    def given(self) -> FixedCameras:
         """The calibration; where the camera was is to be found."""
-        return Given(K=np.stack([self.camera.K] * len(self.images)))
+        return FixedCameras(K=np.stack([self.camera.K] * len(self.images)))
 
     def video_terms(self) -> Video:
         """The order of the images, and their flow where it is that of still things."""

@@ -60,7 +60,7 @@ def make_views(count: int, spread_m: float = 1.0, size_hw=SIZE_HW, seed: int = 0
     return Views(K, world_T_cam, see(K, world_T_cam, size_hw))
 
 
-def tell_pairs(
+def predict_pairs(
     views: Views, pairs, noise: float = 0.0, outliers: float = 0.0, seed: int = 0
 ) -> PairPoints:
     """Both pointmaps of each pair in the first camera's frame, every pair in a unit of its own.
@@ -147,7 +147,7 @@ def make_drive(
     return Drive(K, world_T_cam, depth_m)
 
 
-def tell_drive(
+def predict_drive(
     drive: Drive, noise: float = 0.0, drift: float = 0.0, seed: int = 0
 ) -> tuple[RigPoints, np.ndarray]:
     """Each camera's pointmaps in its frame 0, and the metres in its unit.

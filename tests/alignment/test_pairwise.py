@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 from jaxtyping import TypeCheckError
-from made_views import both_orders, compare_poses, make_views, tell_pairs
+from made_views import both_orders, compare_poses, make_views, predict_pairs
 
 from driv3r.alignment.optimisation import cayley_rotation
 from driv3r.alignment.pairwise import PairwiseConfig, align_pairs
-from driv3r.alignment.pointmaps import Given, PairPoints
+from driv3r.alignment.pointmaps import FixedCameras, PairPoints
 from driv3r.alignment.spanning_tree import fit_poses, initialise_from_tree, order_tree
 from driv3r.alignment.video_terms import Video
 from driv3r.errors import ConfigError, GeometryError
 from driv3r.geometry.cameras import pixel_grid
 from driv3r.geometry.transforms import apply, from_rotvec, invert
 
-SHORT = PairwiseConfig(steps=120, rate=0.02)
+SHORT = PairwiseConfig(steps=120, learning_rate=0.02)
 
 
 def relative_depth_error(found, truth):
@@ -42,8 +42,8 @@ def test_the_tree_takes_the_best_pairs_and_grows_from_what_it_has():
 
 def test_the_start_is_exact_without_noise():
     views = make_views(4)
-    pairs = tell_pairs(views, both_orders(4, reach=1))
-    start, points = initialise_from_tree(pairs, Given())
+    pairs = predict_pairs(views, both_orders(4, reach=1))
+    start, points = initialise_from_tree(pairs, FixedCameras())
     turn, place, scale = compare_poses(start.world_T_cam, views.world_T_cam, metric=False)
     assert turn < 1e-4
     assert place < 1e-5
@@ -55,8 +55,8 @@ def test_the_start_is_exact_without_noise():
 
 def test_a_camera_that_is_never_first_gets_its_pose_by_pnp():
     views = make_views(3)
-    pairs = tell_pairs(views, [(0, 1), (0, 2), (1, 0)])
-    for given in (Given(), Given(K=views.K)):
+    pairs = predict_pairs(views, [(0, 1), (0, 2), (1, 0)])
+    for given in (FixedCameras(), FixedCameras(K=views.K)):
         start, _ = initialise_from_tree(pairs, given)
         turn, place, _ = compare_poses(start.world_T_cam, views.world_T_cam, metric=False)
         exact = given.K is not None
@@ -86,7 +86,7 @@ def test_free_cameras_focal_lengths_and_depths_are_recovered(distance, slack):
     """1 % noise, 10 % outliers. Measured: 0.11 degrees, places off by 1.3 % of their spread, focal
     lengths by 0.2 %, depths by 0.4 % (l1); 0.45 degrees, 7 %, 3.4 %, 1.2 % (l2)."""
     views = make_views(4)
-    pairs = tell_pairs(views, both_orders(4, reach=2), noise=0.01, outliers=0.1)
+    pairs = predict_pairs(views, both_orders(4, reach=2), noise=0.01, outliers=0.1)
     answer = align_pairs(pairs, config=dataclasses.replace(SHORT, distance=distance))
     turn, place, _ = compare_poses(answer.views.world_T_cam, views.world_T_cam, metric=False)
     assert turn < 0.2 * slack
@@ -104,7 +104,7 @@ def test_free_cameras_focal_lengths_and_depths_are_recovered(distance, slack):
 
 def test_pairs_are_brought_to_the_world_by_their_transforms():
     views = make_views(3)
-    pairs = tell_pairs(views, both_orders(3))
+    pairs = predict_pairs(views, both_orders(3))
     answer = align_pairs(pairs, config=SHORT)
     world = answer.views.lift()
     for k, ends in enumerate(pairs.pairs):
@@ -116,8 +116,8 @@ def test_pairs_are_brought_to_the_world_by_their_transforms():
 def test_known_poses_stay_and_make_the_answer_metric():
     """1 % noise, 10 % outliers: measured 2.2 % off the true size, depths 0.4 %."""
     views = make_views(4)
-    pairs = tell_pairs(views, both_orders(4, reach=2), noise=0.01, outliers=0.1)
-    answer = align_pairs(pairs, Given(views.K, views.world_T_cam), config=SHORT).views
+    pairs = predict_pairs(views, both_orders(4, reach=2), noise=0.01, outliers=0.1)
+    answer = align_pairs(pairs, FixedCameras(views.K, views.world_T_cam), config=SHORT).views
     np.testing.assert_array_equal(answer.world_T_cam, views.world_T_cam)
     np.testing.assert_allclose(answer.K, views.K, rtol=1e-6)
     depth_error, scale = relative_depth_error(answer.depth, views.depth)
@@ -128,10 +128,10 @@ def test_known_poses_stay_and_make_the_answer_metric():
 
 def test_some_known_poses_place_the_others():
     views = make_views(4)
-    pairs = tell_pairs(views, both_orders(4, reach=2), noise=0.01)
+    pairs = predict_pairs(views, both_orders(4, reach=2), noise=0.01)
     known = views.world_T_cam.copy()
     known[[1, 2]] = np.nan
-    answer = align_pairs(pairs, Given(world_T_cam=known), config=SHORT).views
+    answer = align_pairs(pairs, FixedCameras(world_T_cam=known), config=SHORT).views
     np.testing.assert_array_equal(answer.world_T_cam[[0, 3]], views.world_T_cam[[0, 3]])
     turn, place, _ = compare_poses(answer.world_T_cam, views.world_T_cam, metric=True)
     assert answer.scale == "metric"
@@ -143,7 +143,9 @@ def test_one_known_pose_gives_the_frame_but_no_unit():
     views = make_views(3)
     known = np.full((3, 4, 4), np.nan)
     known[1] = views.world_T_cam[1]
-    answer = align_pairs(tell_pairs(views, both_orders(3)), Given(world_T_cam=known), config=SHORT)
+    answer = align_pairs(
+        predict_pairs(views, both_orders(3)), FixedCameras(world_T_cam=known), config=SHORT
+    )
     np.testing.assert_array_equal(answer.views.world_T_cam[1], views.world_T_cam[1])
     assert answer.views.scale == "similarity"
     assert np.log(answer.scale).sum() == pytest.approx(0.0, abs=1e-4)
@@ -164,11 +166,11 @@ def make_video(views) -> Video:
 def test_flow_makes_poses_better_and_ignores_what_moves():
     """8 % noise and one pointmap a pair: measured 1.8 degrees without flow, 0.3 with it."""
     views = make_views(4)
-    pairs = tell_pairs(views, [(0, 1), (1, 2), (2, 3), (3, 2)], noise=0.08)
+    pairs = predict_pairs(views, [(0, 1), (1, 2), (2, 3), (3, 2)], noise=0.08)
     video = make_video(views)
     video.flow_px[:, :10, :10] += 30.0
     video.still[:, :10, :10] = False
-    known = Given(K=views.K)
+    known = FixedCameras(K=views.K)
     config = dataclasses.replace(SHORT, smooth_weight=0.0)
     without, with_flow = (align_pairs(pairs, known, clues, config) for clues in (None, video))
     turns = [
@@ -180,7 +182,7 @@ def test_flow_makes_poses_better_and_ignores_what_moves():
 
 def test_smoothness_shortens_the_path():
     views = make_views(4)
-    pairs = tell_pairs(views, both_orders(4, reach=1), noise=0.02)
+    pairs = predict_pairs(views, both_orders(4, reach=1), noise=0.02)
     nothing = np.zeros((0, 2), int)
     video = Video(
         np.array([[0, 1], [1, 2], [2, 3]]),
@@ -191,7 +193,7 @@ def test_smoothness_shortens_the_path():
     lengths = []
     for weight in (0.0, 0.3):
         config = dataclasses.replace(SHORT, smooth_weight=weight)
-        answer = align_pairs(pairs, Given(K=views.K), video, config).views
+        answer = align_pairs(pairs, FixedCameras(K=views.K), video, config).views
         steps = np.diff(answer.world_T_cam[:, :3, 3], axis=0)
         lengths.append(np.linalg.norm(steps, axis=-1).sum() / np.median(answer.depth))
     assert lengths[1] < 0.95 * lengths[0]
@@ -199,7 +201,7 @@ def test_smoothness_shortens_the_path():
 
 def test_points_that_are_not_finite_do_not_count():
     views = make_views(3)
-    pairs = tell_pairs(views, both_orders(3))
+    pairs = predict_pairs(views, both_orders(3))
     pairs.points[:, :, :8] = np.nan
     answer = align_pairs(pairs, config=SHORT).views
     turn, place, _ = compare_poses(answer.world_T_cam, views.world_T_cam, metric=False)
@@ -210,7 +212,7 @@ def test_points_that_are_not_finite_do_not_count():
 
 def test_input_that_does_not_fit_is_refused():
     views = make_views(3)
-    pairs = tell_pairs(views, both_orders(3))
+    pairs = predict_pairs(views, both_orders(3))
     with pytest.raises(GeometryError, match="two images in each"):
         PairPoints(np.array([[0, 0]]), pairs.points[:1], pairs.confidence[:1])
     with pytest.raises(GeometryError, match="from 0"):
@@ -218,7 +220,7 @@ def test_input_that_does_not_fit_is_refused():
     with pytest.raises((GeometryError, TypeCheckError)):
         PairPoints(np.array([[0, 1]]), pairs.points[:1], pairs.confidence[:2])
     with pytest.raises(GeometryError, match="given for 2"):
-        align_pairs(pairs, Given(K=views.K[:2]))
+        align_pairs(pairs, FixedCameras(K=views.K[:2]))
     video = make_video(views)
     with pytest.raises(GeometryError, match="indices"):
         align_pairs(pairs, video=dataclasses.replace(video, neighbours=np.array([[0, 3]])))
@@ -230,7 +232,9 @@ def test_input_that_does_not_fit_is_refused():
         align_pairs(unsure)
 
 
-@pytest.mark.parametrize("wrong", [{"distance": "l3"}, {"rate": -1.0}, {"flow_weight": np.inf}])
+@pytest.mark.parametrize(
+    "wrong", [{"distance": "l3"}, {"learning_rate": -1.0}, {"flow_weight": np.inf}]
+)
 def test_configs_that_can_not_work_are_refused(wrong):
     with pytest.raises((ConfigError, TypeCheckError)):
         PairwiseConfig(**wrong)

@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 from driv3r_alignment import align_like_driv3r, rescale_like_driv3r
 from jaxtyping import TypeCheckError
-from made_views import make_drive, tell_drive
+from made_views import make_drive, predict_drive
 
 from driv3r.alignment.baseline_scale import fit_baseline
 from driv3r.alignment.pointmaps import cast_rays
-from driv3r.alignment.rig_scale import RigConfig, ScaleConstraint, align_rig, weigh_clues
+from driv3r.alignment.rig_scale import (
+    RigConfig,
+    ScaleConstraint,
+    align_rig,
+    solve_scale_constraints,
+)
 from driv3r.errors import ConfigError, GeometryError
 from driv3r.geometry.cameras import lift_depth
 from driv3r.geometry.transforms import apply, from_rotvec, invert
@@ -59,17 +64,17 @@ def test_clues_are_weighed_and_chained():
         ScaleConstraint(1, 0, 5.0, 0.1),
     ]
     clues += [ScaleConstraint(2, 1, -0.3, 0.2), ScaleConstraint(0, 1, -0.5, 0.1)]
-    log_unit, sigma = weigh_clues(clues, 3)
+    log_unit, sigma = solve_scale_constraints(clues, 3)
     np.testing.assert_allclose(log_unit, [1.0, 1.5, 1.2], atol=0.05)
     assert sigma[0] < sigma[1] < sigma[2]
     with pytest.raises(GeometryError, match=r"views \[3\]"):
-        weigh_clues(clues, 4)
+        solve_scale_constraints(clues, 4)
 
 
 def test_exact_pointmaps_of_six_cameras_land_where_they_are():
     """Overlaps are compared at whole pixels: measured 0.14 % off."""
     drive = make_drive()
-    points, unit_m = tell_drive(drive)
+    points, unit_m = predict_drive(drive)
     answer = align_rig(points)
     np.testing.assert_allclose(answer.unit_m, unit_m, rtol=3e-3)
     np.testing.assert_allclose(answer.depth_m, drive.depth_m, rtol=5e-3)
@@ -83,7 +88,7 @@ def test_noisy_and_drifting_pointmaps_get_their_units(seed):
     """5 % depth noise, 1 % in all directions, each pointmap misplaced by 5 % of the motion and
     0.6 degrees: measured at most 4.4 % off, 2.4 % in the mean."""
     drive = make_drive()
-    points, unit_m = tell_drive(drive, noise=0.05, drift=0.05, seed=seed)
+    points, unit_m = predict_drive(drive, noise=0.05, drift=0.05, seed=seed)
     answer = align_rig(points)
     error = np.log(answer.unit_m / unit_m)
     assert np.abs(error).max() < 0.07
@@ -94,7 +99,7 @@ def test_noisy_and_drifting_pointmaps_get_their_units(seed):
 
 def test_what_moves_is_left_out_by_its_confidence():
     drive = make_drive()
-    points, unit_m = tell_drive(drive)
+    points, unit_m = predict_drive(drive)
     moved = points.points_first.copy()
     moved[1:, :, 12:20, 10:40] *= 1.5
     points.confidence[:, :, 12:20, 10:40] = 0.0
@@ -105,7 +110,7 @@ def test_what_moves_is_left_out_by_its_confidence():
 def test_a_camera_without_motion_of_its_own_takes_its_unit_from_neighbours():
     """Only what is seen at frame 0 counts in camera 2: its unit comes by overlap."""
     drive = make_drive()
-    points, unit_m = tell_drive(drive)
+    points, unit_m = predict_drive(drive)
     points.confidence[1:, 2] = 0.0
     answer = align_rig(points)
     assert answer.unit_m[2] == pytest.approx(unit_m[2], rel=0.03)
@@ -114,7 +119,7 @@ def test_a_camera_without_motion_of_its_own_takes_its_unit_from_neighbours():
 
 def test_a_dead_camera_gets_nan_and_does_not_harm_the_others():
     drive = make_drive()
-    points, unit_m = tell_drive(drive)
+    points, unit_m = predict_drive(drive)
     points.points_first[:, 3] = np.nan
     answer = align_rig(points)
     living = [0, 1, 2, 4, 5]
@@ -126,7 +131,7 @@ def test_a_dead_camera_gets_nan_and_does_not_harm_the_others():
 def test_clues_between_cameras_keep_their_cameras_where_one_is_dead():
     """Camera 5 shows no motion, and only the sure clue to camera 4 tells its unit well."""
     drive = make_drive()
-    points, unit_m = tell_drive(drive)
+    points, unit_m = predict_drive(drive)
     points.points_first[:, 3] = np.nan
     points.confidence[1:, 5] = 0.0
     living = [0, 1, 2, 4, 5]
@@ -142,7 +147,7 @@ def test_clues_between_cameras_keep_their_cameras_where_one_is_dead():
     alone = align_rig(points)
     assert answer.sigma[5] < 0.8 * alone.sigma[5]
     # a camera that overlaps none is tied by the clue alone, from whichever side it is told
-    three, unit_m = tell_drive(make_drive(views=3))
+    three, unit_m = predict_drive(make_drive(views=3))
     three.points_first[:, 0] = np.nan
     three.confidence[1:, 2] = 0.0
     for tie in (
@@ -151,17 +156,17 @@ def test_clues_between_cameras_keep_their_cameras_where_one_is_dead():
     ):
         answer = align_rig(three, others=[tie])
         np.testing.assert_allclose(answer.unit_m[1:], unit_m[1:], rtol=3e-3)
-    still, _ = tell_drive(make_drive(step_m=0.01, turn_rad=0.001), noise=0.02)
+    still, _ = predict_drive(make_drive(step_m=0.01, turn_rad=0.001), noise=0.02)
     with pytest.raises(GeometryError, match="stands still"):  # a ratio is no metre
         align_rig(still, others=[clue])
 
 
 def test_a_scale_that_is_not_seen_is_refused():
-    points, _ = tell_drive(make_drive(step_m=0.01, turn_rad=0.001), noise=0.02)
+    points, _ = predict_drive(make_drive(step_m=0.01, turn_rad=0.001), noise=0.02)
     with pytest.raises(GeometryError, match="stands still"):
         align_rig(points)
     drive = make_drive(views=3)  # too few to overlap
-    points, _ = tell_drive(drive)
+    points, _ = predict_drive(drive)
     points.confidence[1:, 1] = 0.0
     with pytest.raises(GeometryError, match=r"views \[1\]"):
         align_rig(points)
@@ -216,7 +221,7 @@ def test_driv3rs_shift_and_scale_are_reproduced(golden):
 def test_ours_is_right_where_driv3rs_is_not():
     """The same exact pointmaps: measured 1 cm off (ours) and 30 m (Driv3R's), in the median."""
     drive = make_drive()
-    points, _ = tell_drive(drive)
+    points, _ = predict_drive(drive)
     ours = align_rig(points)
     truth = cast_rays(drive.K, (32, 48)) * drive.depth_m[0][..., None]
     errors = []

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
-from made_views import both_orders, compare_poses, make_views, tell_pairs
+from made_views import both_orders, compare_poses, make_views, predict_pairs
 
-from driv3r.alignment.pointmaps import Given, cast_rays
+from driv3r.alignment.pointmaps import FixedCameras, cast_rays
 from driv3r.alignment.reciprocal_matching import find_nearest, match_reciprocal
 from driv3r.alignment.sparse import (
     Matches,
@@ -83,7 +83,7 @@ def test_descriptors_of_a_scene_match_where_it_is_the_same():
 
 def test_canonical_points_are_the_mean_in_one_unit():
     views = make_views(3)
-    pairs = tell_pairs(views, both_orders(3))
+    pairs = predict_pairs(views, both_orders(3))
     points, confidence = merge_own_points(pairs)
     rays = cast_rays(views.K, (32, 48))
     ratio = points / (rays * views.depth[..., None])
@@ -100,7 +100,7 @@ def test_canonical_points_are_the_mean_in_one_unit():
 def see_scene(truth, told, wild):
     """Pointmaps as told, with noise and outliers; matches as the truth has them, some astray."""
     names = both_orders(len(truth.K), reach=2)
-    pairs = tell_pairs(told, names, noise=0.01, outliers=0.1)
+    pairs = predict_pairs(told, names, noise=0.01, outliers=0.1)
     descriptors = make_descriptors(truth, names, noise=0.02)
     matches = match_pairs(descriptors, np.ones(descriptors.shape[:-1]))
     return pairs, spoil(matches, wild)
@@ -136,7 +136,7 @@ def test_free_cameras_are_recovered(spoilt):
 def test_known_cameras_make_the_answer_metric(spoilt):
     """The same with known K and poses. Measured: 0.6 % off the true size, depths 1.9 %."""
     views, pairs, matches = spoilt
-    answer = align_sparse(pairs, matches, Given(views.K, views.world_T_cam), SHORT)
+    answer = align_sparse(pairs, matches, FixedCameras(views.K, views.world_T_cam), SHORT)
     np.testing.assert_array_equal(answer.world_T_cam, views.world_T_cam)
     np.testing.assert_allclose(answer.K, views.K, rtol=1e-6)
     assert answer.scale == "metric"
@@ -175,7 +175,7 @@ def test_the_fine_descent_mends_bent_pointmaps():
     places, errors = [], []
     for steps in (0, 100):
         config = dataclasses.replace(SHORT, fine_steps=steps)
-        answer = align_sparse(pairs, matches, Given(K=views.K), config)
+        answer = align_sparse(pairs, matches, FixedCameras(K=views.K), config)
         places.append(compare_poses(answer.world_T_cam, views.world_T_cam, metric=False)[1])
         errors.append(depth_errors(answer, views)[1])
     assert places[1] < 0.3 * places[0]
@@ -204,7 +204,7 @@ def test_matches_of_unknown_points_do_not_count(spoilt):
 
 def test_matches_that_leave_images_apart_are_refused():
     views = make_views(3)
-    pairs = tell_pairs(views, both_orders(3))
+    pairs = predict_pairs(views, both_orders(3))
     matches = Matches(np.array([0]), np.zeros((1, 2, 2), int), np.ones(1))
     with pytest.raises(GeometryError, match="2 groups"):
         align_sparse(pairs, matches)
@@ -213,7 +213,9 @@ def test_matches_that_leave_images_apart_are_refused():
         align_sparse(pairs, nothing)
 
 
-@pytest.mark.parametrize("wrong", [{"cell_px": 0}, {"fine_rate": -0.1}, {"coarse_power": np.nan}])
+@pytest.mark.parametrize(
+    "wrong", [{"cell_px": 0}, {"fine_learning_rate": -0.1}, {"coarse_power": np.nan}]
+)
 def test_configs_that_can_not_work_are_refused(wrong):
     with pytest.raises((ConfigError, TypeCheckError)):
         SparseConfig(**wrong)

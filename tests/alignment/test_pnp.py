@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_views import make_views
 
-from driv3r.alignment.pnp import ResectionConfig, resect_without_focal, solve_pnp
+from driv3r.alignment.pnp import PnpConfig, solve_pnp, solve_pnp_unknown_focal
 from driv3r.alignment.pointmaps import centre_of
 from driv3r.errors import ConfigError, GeometryError
 from driv3r.geometry.transforms import angle_rad, invert
@@ -48,7 +48,7 @@ def test_exact_points_give_the_pose():
 def test_noise_and_outliers_are_withstood():
     """5 cm of noise 5 to 12 m away, 30 % outliers: measured 0.05 degrees, 9 mm."""
     points, _, K, world_T_cam = see_world(noise=0.05, outliers=0.3)
-    config = ResectionConfig(reprojection_px=1.5)
+    config = PnpConfig(reprojection_px=1.5)
     turn, shift = compare(solve_pnp(points, K, None, config).ref_T_cam, world_T_cam)
     assert turn < 0.1
     assert shift < 0.03
@@ -56,7 +56,7 @@ def test_noise_and_outliers_are_withstood():
 
 def test_confidence_hides_points():
     points, confidence, K, world_T_cam = see_world(outliers=0.4)
-    answer = solve_pnp(points, K, confidence, ResectionConfig(min_confidence=2.0))
+    answer = solve_pnp(points, K, confidence, PnpConfig(min_confidence=2.0))
     np.testing.assert_allclose(answer.ref_T_cam, world_T_cam, atol=1e-6)
     assert answer.inliers == np.count_nonzero(confidence > 2)
 
@@ -74,17 +74,17 @@ def test_too_few_points_and_points_without_a_pose_are_refused():
     with pytest.raises(GeometryError, match="5 of 1536"):
         solve_pnp(few, K)
     rng = np.random.default_rng(0)
-    config = ResectionConfig(reprojection_px=0.5, min_points=200)
+    config = PnpConfig(reprojection_px=0.5, min_points=200)
     with pytest.raises(GeometryError, match="agree"):
         solve_pnp(rng.normal(0, 1, points.shape), K, None, config)
     with pytest.raises(GeometryError, match="no focal length"):
-        resect_without_focal(few, centre_of((32, 48)))
+        solve_pnp_unknown_focal(few, centre_of((32, 48)))
 
 
 def test_a_focal_length_is_found_that_is_the_nearest_of_those_tried():
     points, confidence, K, world_T_cam = see_world(noise=0.01)
-    config = ResectionConfig(reprojection_px=1.0)
-    answer, focal_px = resect_without_focal(points, centre_of((32, 48)), confidence, config)
+    config = PnpConfig(reprojection_px=1.0)
+    answer, focal_px = solve_pnp_unknown_focal(points, centre_of((32, 48)), confidence, config)
     assert abs(np.log(focal_px / K[0, 0])) < np.log(6) / 40
     assert compare(answer.ref_T_cam, world_T_cam)[0] < 1.0
 
@@ -92,4 +92,4 @@ def test_a_focal_length_is_found_that_is_the_nearest_of_those_tried():
 @pytest.mark.parametrize("wrong", [{"iterations": 0}, {"min_points": 3}, {"reprojection_px": -1.0}])
 def test_configs_that_can_not_work_are_refused(wrong):
     with pytest.raises(ConfigError):
-        ResectionConfig(**wrong)
+        PnpConfig(**wrong)
