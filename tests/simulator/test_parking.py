@@ -9,10 +9,10 @@ from driv3r.simulator.assets import asset_library
 from driv3r.simulator.assets.mesh import Material
 from driv3r.simulator.scene import parking
 from driv3r.simulator.scene.road import STRIP_M, Road, RoadStyle
-from driv3r.simulator.scene.trajectories import Actor, Drive, drive_times
+from driv3r.simulator.scene.trajectories import Actor, Trajectory, trajectory_times
 from driv3r.simulator.scene.world import make_world
 
-TIME_S = drive_times(40.0)
+TIME_S = trajectory_times(40.0)
 FIRST_SEED = 1_000_000
 
 
@@ -37,7 +37,7 @@ def floor_plan(actor: Actor, shrink_m: float = 0.0) -> np.ndarray:
         np.array([low[0], high[0], high[0], low[0]]),
         np.array([low[1], low[1], high[1], high[1]]),
     )
-    corners = apply(actor.drive.world_T_ego(0.0), np.stack([x, y, 0 * x], -1))
+    corners = apply(actor.trajectory.world_T_ego(0.0), np.stack([x, y, 0 * x], -1))
     return corners[:, :2].astype(np.float32)
 
 
@@ -47,7 +47,7 @@ def overlap_m2(a: np.ndarray, b: np.ndarray) -> float:
     return float(cv2.intersectConvexConvex(a - middle, b - middle)[0])
 
 
-def box_of_ego(ego: Drive, time_s: float) -> np.ndarray:
+def box_of_ego(ego: Trajectory, time_s: float) -> np.ndarray:
     """The ego car's floor plan [4, 2] at a time."""
     x = np.array([-parking.EGO_BACK_M, parking.EGO_FRONT_M])[[0, 1, 1, 0]]
     y = parking.EGO_HALF_M * np.array([-1.0, -1.0, 1.0, 1.0])
@@ -61,7 +61,7 @@ def test_parked_cars_stand_still_and_few_shine():
     lit = [bool(shining & set(car.phases[0].material.tolist())) for car in cars]
     assert 0.01 < np.mean(lit) < 0.15
     for car in cars:
-        moved = invert(car.drive.world_T_ego(0.0)) @ car.drive.world_T_ego(30.0)
+        moved = invert(car.trajectory.world_T_ego(0.0)) @ car.trajectory.world_T_ego(30.0)
         np.testing.assert_allclose(moved, np.eye(4), atol=1e-9)
 
 

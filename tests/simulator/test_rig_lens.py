@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from driv3r.simulator.rendering.camera_response import develop, make_lens, sun_before
+from driv3r.simulator.rendering.camera_response import camera_response, make_lens, sun_before
 from driv3r.simulator.rendering.renderer import Renderer
 from driv3r.simulator.scene.camera_rig import RIG_SHARES, look_from, make_rig
 from driv3r.simulator.scene.layouts import (
@@ -79,7 +79,7 @@ def test_what_vignette_veil_and_halo_do():
 
     def see(sun=0.0, **change):
         lens = dataclasses.replace(plain, **change)
-        return develop(light, still, lens, np.random.default_rng(0), sun).astype(int)
+        return camera_response(light, still, lens, np.random.default_rng(0), sun).astype(int)
 
     base = see()
     dim = see(vignette=0.5)

@@ -14,7 +14,7 @@ from driv3r.simulator.rendering.actor_state import FIRST_ACTOR_INSTANCE, STEP_S
 from driv3r.simulator.rendering.ray_casting import STILL, cast
 from driv3r.simulator.rendering.renderer import EGO_INSTANCE, Renderer, make_rays
 from driv3r.simulator.scene.camera_rig import EGO_T_LIDAR, make_rig, trigger_offset_us
-from driv3r.simulator.scene.trajectories import Flow, drive_times, follow
+from driv3r.simulator.scene.trajectories import TrafficFlow, simulate_flow, trajectory_times
 from driv3r.simulator.scene.world import EGO, KINDS, World, make_world
 from driv3r.types import Sweep
 
@@ -64,7 +64,7 @@ def test_velocity_is_that_of_the_drive(renderer):
             if len(actor.phases) > 1:
                 continue
             rows = truth.instance == instance
-            frames = [actor.drive.world_T_ego(time_s + t) for t in (0, STEP_S)]
+            frames = [actor.trajectory.world_T_ego(time_s + t) for t in (0, STEP_S)]
             expected = apply(frames[1] @ invert(frames[0]), points[rows]) - points[rows]
             np.testing.assert_allclose(truth.velocity_mps[rows] * STEP_S, expected, atol=6e-4)
 
@@ -107,7 +107,9 @@ def test_boxes_hold_what_is_seen_of_their_instances(renderer):
             if instance < FIRST_ACTOR_INSTANCE:
                 continue
             actor = world.actors[instance - FIRST_ACTOR_INSTANCE]
-            own = apply(invert(actor.drive.world_T_ego(time_s)), points[truth.instance == instance])
+            own = apply(
+                invert(actor.trajectory.world_T_ego(time_s)), points[truth.instance == instance]
+            )
             vertices, _ = actor.shape_at(time_s)
             assert (own > vertices.min(0) - 0.02).all()
             assert (own < vertices.max(0) + 0.02).all()
@@ -130,7 +132,7 @@ def test_nobody_stands_in_the_own_car(renderer):
         for actor in (*world.actors, *world.parked):
             if actor.category == EGO:
                 continue
-            own = apply(invert(here), actor.drive.world_T_ego(time_s)[:3, 3])
+            own = apply(invert(here), actor.trajectory.world_T_ego(time_s)[:3, 3])
             if abs(own[2]) < 2:
                 assert abs(own[0] - 1.4) > 1.5 or abs(own[1]) > 1.0, (actor.category, own)
 
@@ -167,17 +169,17 @@ def _fast_world() -> World:
 
 
 def test_cars_keep_behind_their_leader_and_stop_at_red():
-    time_s = drive_times(20.0)
+    time_s = trajectory_times(20.0)
     red = np.ones((len(time_s), 1), bool)
-    flow = Flow(
+    flow = TrafficFlow(
         np.array([0.0, -15.0, -30.0]), np.array([12.0, 14.0, 13.0]), np.array([-1, 0, 1]),
         np.array([60.0]), red, np.full(3, np.inf), np.full(3, 2.3), np.full(3, 2.3),
     )  # fmt: skip
-    s = follow(flow, time_s)
+    s = simulate_flow(flow, time_s)
     assert (np.diff(s, axis=0) >= -1e-9).all()
     assert s[-1, 0] == pytest.approx(60.0, abs=1.5)
     assert (s[:, :-1] - s[:, 1:] > 4.6 + 1.0).all()
-    free = follow(dataclasses.replace(flow, red=~red), time_s)
+    free = simulate_flow(dataclasses.replace(flow, red=~red), time_s)
     assert free[-1, 0] > 200
 
 

@@ -155,7 +155,7 @@ def read_clip(path: Path) -> Clip:
         return Clip(**arrays)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(
-            f"{path} is not a training clip ({error}); delete it, it is made anew"
+            f"{path} is not a training clip ({error}); delete it to render it again"
         ) from error
 
 

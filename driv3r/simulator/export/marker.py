@@ -24,7 +24,7 @@ REPLACEABLE = f"{REMEDY} (--replace does)"
 
 
 def check_world(root: Path, recipe: "WorldConfig") -> bool:
-    """Whether `root` holds the recipe's world: False where it is to be made, anew if it was cut.
+    """Whether `root` holds the recipe's world: False where it is missing or incomplete.
 
     ConfigError where something else lies there: the world of another recipe or of another state of
     the world's code, whole or half made, or a dataset that driv3r did not write.

@@ -75,7 +75,7 @@ def write_world(
 ) -> None:
     """Render all logs of a recipe into `root`, then write the tables and the note of what it is.
 
-    Nothing is done where that world is there already, and one that was cut is made anew.
+    A complete world is left unchanged, an incomplete one is generated again.
     ConfigError where something else lies there (see `check_world`).
     """
     plans = plan_logs(recipe)
@@ -264,7 +264,7 @@ def _add_boxes(tables, plan: LogPlan, world: World, samples: list[str]) -> None:
         world_T_ego = world.ego.world_T_ego(time_s)
         points_world = apply(world_T_ego @ EGO_T_LIDAR, renderer.scan(time_s).points_lidar)
         for index, actor in enumerate(things):
-            world_T_actor = actor.drive.world_T_ego(time_s)
+            world_T_actor = actor.trajectory.world_T_ego(time_s)
             if np.linalg.norm(world_T_actor[:3, 3] - world_T_ego[:3, 3]) > BOX_REACH_M:
                 continue
             row = _box(actor, index >= first_parked, time_s, world_T_actor, points_world)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from driv3r.simulator.rendering.actor_geometry import Moving, PixelSet, make_scene, make_wardrobe
 from driv3r.simulator.rendering.bvh import make_tree
-from driv3r.simulator.scene.trajectories import Actor, Drive, locate, make_frames, pose_time
+from driv3r.simulator.scene.trajectories import Actor, Trajectory, locate, make_frames, pose_time
 
 FIRST_ACTOR_INSTANCE = 100_000
 MOVES_ABOVE_MPS = 0.3
@@ -34,9 +34,9 @@ class ActorRenderer:
     Limbs move in steps of POSE_STEP_S, their bodies and all velocities smoothly.
     """
 
-    def __init__(self, actors: tuple[Actor, ...], ego: Drive):
+    def __init__(self, actors: tuple[Actor, ...], ego: Trajectory):
         self.actors, self.ego = actors, ego
-        drives = [actor.drive for actor in actors]
+        drives = [actor.trajectory for actor in actors]
         self.time_s = ego.time_s
         parts = ("origin", "ahead", "left")
         none = np.zeros((0, len(ego.time_s), 3))

@@ -191,7 +191,7 @@ def _dismiss(low, high, origins, directions, range_m):
 
 @kernel
 def turn_rays(ray, origins, directions, frame_of, world_T_thing, own_origins, own_directions):
-    """Some rays in frames, each in its own of `world_T_thing` [a, 4, 4], whose row is told."""
+    """Some rays in frames, each in its own of `world_T_thing` [a, 4, 4], given by row."""
     for p in range(len(ray)):
         i, f = ray[p], frame_of[p]
         for c in range(3):

@@ -1,4 +1,4 @@
-"""From radiance to an image file's pixels: blur, glare, exposure, noise, tone, edges, JPEG."""
+"""Camera response, from radiance to pixels: blur, glare, exposure, noise, tone curve, JPEG."""
 
 import math
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def sun_before(world_T_cam: Float[np.ndarray, "4 4"], light: Light) -> float:
 
 
 @kernel
-def smear(rgb, flow_px_per_s, exposure_s, out):
+def motion_blur(rgb, flow_px_per_s, exposure_s, out):
     """Motion blur: each pixel is the mean along its image motion during the exposure."""
     h, w = rgb.shape[:2]
     for y in range(h):
@@ -107,7 +107,7 @@ def expose(light, gain, vignette, haze):
 
 
 @kernel
-def print_film(light, grain, noise, saturation, tones, image):
+def film_response(light, grain, noise, saturation, tones, image):
     """Exposed light with noise (`grain` is normal) through film's response to bytes.
 
     `tones` are the bytes of squares, evenly from 0 to 1: of the roots of the film's values.
@@ -145,20 +145,20 @@ def _tones(contrast: float, gamma: float) -> UInt8[np.ndarray, "4096"]:
     return (np.clip((film - 0.45) * contrast + 0.45, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def develop(
+def camera_response(
     rgb: Float[np.ndarray, "h w 3"],
     flow_px_per_s: Float[np.ndarray, "h w 2"],
     lens: Lens,
     rng: np.random.Generator,
     sun: float = 0.0,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The image that this camera makes of linear radiance whose image moves by the flow.
+    """The 8-bit image of linear radiance under image motion `flow_px_per_s`.
 
-    `sun` (0..1) tells how far the sun stands before it (sun_before).
+    `sun` (0..1) is the sun's closeness to the optical axis (sun_before).
     """
     h, w, _ = rgb.shape
     light = np.empty(rgb.shape, np.float32)
-    smear(rgb, flow_px_per_s, lens.exposure_s, light)
+    motion_blur(rgb, flow_px_per_s, lens.exposure_s, light)
     scale = w / 392
     light = cv2.GaussianBlur(light, (0, 0), max(lens.blur_px * scale, 0.2))
     bright = np.maximum(light - 2.0, 0.0)
@@ -169,11 +169,11 @@ def develop(
     gain = np.array(lens.balance, np.float32) * (0.36 / (bright + haze + DARKEST) * lens.exposure)
     expose(light, gain.astype(np.float32), np.float32(lens.vignette), np.float32(haze))
     if lens.dirt_seed is not None:
-        light = _soil(light, lens.dirt_seed)
+        light = lens_dirt(light, lens.dirt_seed)
     image = np.empty(light.shape, np.uint8)
     grain = _grain(light.size)[int(rng.integers(light.size)) :][: light.size].reshape(light.shape)
     noise, saturation = np.float32(lens.noise), np.float32(lens.saturation)
-    print_film(light, grain, noise, saturation, _tones(lens.contrast, lens.gamma), image)
+    film_response(light, grain, noise, saturation, _tones(lens.contrast, lens.gamma), image)
     if lens.halo:
         soft = cv2.GaussianBlur(image, (0, 0), max(lens.halo_px * scale, 0.4))
         image = cv2.addWeighted(image, 1 + lens.halo, soft, -lens.halo, 0)
@@ -183,7 +183,7 @@ def develop(
     return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
 
 
-def _soil(light: np.ndarray, seed: int) -> np.ndarray:
+def lens_dirt(light: np.ndarray, seed: int) -> np.ndarray:
     """Blurred spots on the lens that darken and grey what is behind them; they stay in place."""
     rng = np.random.default_rng(seed)
     h, w, _ = light.shape

@@ -134,17 +134,17 @@ def _cast_moving(
             rays[int(i)], times_s[i] = rows, beams.column_s[beams.column[rows]].mean()
     moving = theatre.moving_at(times_s, chosen)
     for thing, rows in rays.items():
-        drive = theatre.actors[thing].drive
+        trajectory = theatre.actors[thing].trajectory
         column = beams.column[rows]
         first_column = column.min()
-        frames = drive.world_T_ego_at(beams.column_s[first_column : column.max() + 1])
+        frames = trajectory.world_T_ego_at(beams.column_s[first_column : column.max() + 1])
         own_origins, own_directions = np.empty((2, len(rows), 3), np.float32)
         turn_rays(
             rows, origins, directions, column - first_column, frames, own_origins, own_directions
         )
         scene, first = moving.own_scene(thing), int(theatre.first_triangle[thing])
         cast_one(scene, thing, first, rows, own_origins, own_directions, hits)
-        if drive is world.ego:
+        if trajectory is world.ego:
             hits.kind[hits.actor == thing] = 0  # the own bonnet gives no points
     return moving
 

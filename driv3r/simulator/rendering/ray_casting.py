@@ -190,7 +190,7 @@ def velocities(
     """World velocity (m/s) of what was hit: the same spot of the same triangle `step_s` later."""
     out = np.zeros((len(hits.kind), 3))
     if moving is not None:
-        _move_spots(
+        surface_velocity(
             hits.actor, hits.triangle, hits.u, hits.v, moving.wardrobe, moving.places, later,
             step_s, out,
         )  # fmt: skip
@@ -297,7 +297,8 @@ def _stand(rows, corners, places, a, out):
 
 
 @kernel
-def _move_spots(actor, triangle, all_u, all_v, wardrobe, places, later, step_s, out):
+def surface_velocity(actor, triangle, all_u, all_v, wardrobe, places, later, step_s, out):
+    """Velocity of the surface points that rays hit on actors, by finite difference."""
     now_own, later_own = np.empty((3, 3)), np.empty((3, 3))
     for i in range(len(actor)):
         a, t, u, v = actor[i], triangle[i], all_u[i], all_v[i]

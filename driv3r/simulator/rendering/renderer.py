@@ -21,7 +21,7 @@ from driv3r.simulator.rendering.actor_state import (
     Stage,
 )
 from driv3r.simulator.rendering.bvh import shoot
-from driv3r.simulator.rendering.camera_response import develop, make_lens, sun_before
+from driv3r.simulator.rendering.camera_response import camera_response, make_lens, sun_before
 from driv3r.simulator.rendering.lidar import Scan, scan
 from driv3r.simulator.rendering.pixel_kernels import (
     SKY_STEP,
@@ -89,7 +89,7 @@ class Renderer:
         self.theatre = ActorRenderer(world.actors, world.ego)
         self.textures = load_textures()
         self.instance_of_actor = FIRST_ACTOR_INSTANCE + np.arange(len(world.actors))
-        own = [i for i, actor in enumerate(world.actors) if actor.drive is world.ego]
+        own = [i for i, actor in enumerate(world.actors) if actor.trajectory is world.ego]
         self.instance_of_actor[own] = EGO_INSTANCE
 
     def stage(self, time_s: float) -> Stage:
@@ -125,7 +125,7 @@ class Renderer:
         size, of_lens = camera.size_hw, np.random.default_rng([self.world.seed, 5, look])
         lens = make_lens(of_lens, self.world.light.mood == "night", self.jpeg)
         sun = sun_before(world_T_cam, self.world.light)
-        image = develop(rgb.reshape(*size, 3), flow.reshape(*size, 2), lens, shot.rng, sun)
+        image = camera_response(rgb.reshape(*size, 3), flow.reshape(*size, 2), lens, shot.rng, sun)
         depth_m = np.where(hits.kind > 0, hits.range_m * depth_per_range, 0.0)
         instance = self._instances(hits)
         moving = (hits.kind == ACTOR) & (instance != EGO_INSTANCE)

@@ -10,7 +10,7 @@ from driv3r.geometry.transforms import invert
 from driv3r.simulator.assets import asset_library
 from driv3r.simulator.assets.mesh import Material, Mesh, at
 from driv3r.simulator.scene.road import Road
-from driv3r.simulator.scene.trajectories import Actor, Drive, drive_along, stand_at
+from driv3r.simulator.scene.trajectories import Actor, Trajectory, stand_at, trajectory_along
 
 LONGEST_M = 6.5  # who is longer does not park at the kerb
 EGO_FRONT_M, EGO_BACK_M, EGO_HALF_M = 3.8, 1.1, 0.95  # about the rear axle, where its frame is
@@ -81,8 +81,8 @@ def parked_car(
 ) -> Actor:  # fmt: skip
     """A still car at (s, d) of a road, nearly parallel to it, or turned from that."""
     still = np.full(len(time_s), float(s))
-    drive = drive_along(road, time_s, still, np.full(len(time_s), float(d)), turned)
-    frame = drive.world_T_ego(0.0)
+    trajectory = trajectory_along(road, time_s, still, np.full(len(time_s), float(d)), turned)
+    frame = trajectory.world_T_ego(0.0)
     # a car with two wheels on the pavement leans, and its middle lies half a kerb higher
     sides = road.surface(np.full(2, float(s)), d + np.array([0.8, -0.8]))
     frame[2, 3] = max(frame[2, 3], float(sides[:, 2].mean()))
@@ -102,7 +102,7 @@ def switch_off(mesh: Mesh) -> Mesh:
     return replace(mesh, material=material)
 
 
-def clearance_m(ego: Drive, actor: Actor) -> Float[np.ndarray, "n"]:
+def clearance_m(ego: Trajectory, actor: Actor) -> Float[np.ndarray, "n"]:
     """Metres between the ego car's box and an actor's circles over the actor's time samples.
 
     The actor is a row of circles as wide as it, so that a turned one is not taken for a wide one.
@@ -112,8 +112,8 @@ def clearance_m(ego: Drive, actor: Actor) -> Float[np.ndarray, "n"]:
     reach = max(0.5 * (length - width), 0.0)
     along = middle + np.linspace(-reach, reach, max(int(np.ceil(2 * reach / 0.5)), 1) + 1)
     points = np.stack([along, 0 * along, 0 * along, 0 * along + 1])
-    ego_T_world = invert(ego.world_T_ego_at(actor.drive.time_s))
-    own = (ego_T_world @ actor.drive.world_T_ego_at(actor.drive.time_s) @ points)[:, :2]
+    ego_T_world = invert(ego.world_T_ego_at(actor.trajectory.time_s))
+    own = (ego_T_world @ actor.trajectory.world_T_ego_at(actor.trajectory.time_s) @ points)[:, :2]
     beyond_x = np.maximum(own[:, 0] - EGO_FRONT_M, -EGO_BACK_M - own[:, 0])
     beyond_y = np.abs(own[:, 1]) - EGO_HALF_M
     inside = np.minimum(np.maximum(beyond_x, beyond_y), 0.0)
@@ -121,11 +121,11 @@ def clearance_m(ego: Drive, actor: Actor) -> Float[np.ndarray, "n"]:
     return away.min(-1) - 0.5 * width
 
 
-def keep_clear(ego: Drive, actors: list[Actor], margin_m: float) -> list[Actor]:
+def keep_clear(ego: Trajectory, actors: list[Actor], margin_m: float) -> list[Actor]:
     """Those of the actors that the ego car never comes nearer to than the margin."""
     out = []
     for actor in actors:
-        away_m = np.linalg.norm(actor.drive.origin - ego.origin, axis=1).min()
+        away_m = np.linalg.norm(actor.trajectory.origin - ego.origin, axis=1).min()
         far = away_m > EGO_FRONT_M + 2 + actor.size_lwh_m[0]
         if far or clearance_m(ego, actor).min() > margin_m:
             out.append(actor)

@@ -1,4 +1,4 @@
-"""Who is on the road: the ego car's drive, traffic about it, and walkers."""
+"""Spawns traffic: the ego car's trajectory, other vehicles and pedestrians."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,13 @@ from driv3r.simulator.assets.mesh import Mesh
 from driv3r.simulator.scene.parking import EGO_BACK_M, EGO_FRONT_M
 from driv3r.simulator.scene.road import LANE_M, Road
 from driv3r.simulator.scene.street_grid import STOP_BACK_M, Signals, Streets, turning_road
-from driv3r.simulator.scene.trajectories import Actor, Drive, Flow, drive_along, follow
+from driv3r.simulator.scene.trajectories import (
+    Actor,
+    TrafficFlow,
+    Trajectory,
+    simulate_flow,
+    trajectory_along,
+)
 
 JAM = 0.18
 RUN_MPS = 3.0  # who would have to go faster does not cross
@@ -22,14 +28,14 @@ JAM_REACH_M = (-50.0, 110.0)  # where a lane beside the ego car stands still, if
 
 @dataclass(frozen=True, eq=False)
 class Traffic:
-    """The ego car's drive and all who move, or may."""
+    """The ego car's trajectory and all actors."""
 
-    ego: Drive
+    ego: Trajectory
     actors: tuple[Actor, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Lanes:
+class LaneTraffic:
     """One direction of a road: lateral places of its lanes, its lights, and whether s falls.
 
     `jam` is the chance of a lane that the ego car does not use to be a queue that hardly moves.
@@ -40,7 +46,7 @@ class Lanes:
     stop_m: Float[np.ndarray, "j"]
     red: np.ndarray
     backwards: bool
-    wish_mps: tuple[float, float]
+    desired_mps: tuple[float, float]
     spacing_m: float
     reach_m: tuple[float, float]
     keep_clear: tuple[tuple[float, float], ...] = ()
@@ -48,11 +54,11 @@ class Lanes:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """Where the ego car begins: its lane's place, wished speed, turn, and the road it follows."""
+class EgoPlan:
+    """The ego car's plan: lane offset, desired speed, turn, and road."""
 
     d: float
-    wish_mps: float
+    desired_mps: float
     road: Road
     turn_m: float = np.inf
     turn_mps: float = 4.0
@@ -83,7 +89,7 @@ class Queue:
 
     vehicles: list[tuple[str, Mesh] | None]
     start_m: list[float]
-    wish_mps: list[float]
+    desired_mps: list[float]
     leader: list[int]
     d: list[float]
 
@@ -96,14 +102,14 @@ class Queue:
         return np.array(sides)
 
 
-def line_up(rng: np.random.Generator, lanes: Lanes, plan: Plan | None) -> Queue:
+def spawn_queue(rng: np.random.Generator, lanes: LaneTraffic, plan: EgoPlan | None) -> Queue:
     """Place cars lane by lane, foremost first; with a plan the ego car at s = 0 among them."""
     queue = Queue([], [], [], [], [])
     for d in lanes.d:
         spacing, reach = rng.uniform(0.5, 2.0) * lanes.spacing_m, lanes.reach_m
         own = plan is not None and abs(d - plan.d) < 1.0
         changes = plan is not None and plan.lane_change_m != 0
-        pace = plan.wish_mps if plan and changes else float(rng.uniform(*lanes.wish_mps))
+        pace = plan.desired_mps if plan and changes else float(rng.uniform(*lanes.desired_mps))
         if not own and not changes and rng.random() < lanes.jam:
             spacing, pace, reach = float(rng.uniform(0.2, 1.5)), 0.0, _jam_reach(lanes)
         clear = [*lanes.keep_clear, *([(-16.0, 18.0)] if changes and not own else [])]
@@ -112,7 +118,7 @@ def line_up(rng: np.random.Generator, lanes: Lanes, plan: Plan | None) -> Queue:
             vehicle = choose_vehicle(rng)
             back, front = (float((k * vehicle[1].vertices[:, 0]).max()) for k in (-1, 1))
             if not placed and s - back < EGO_FRONT_M + 3:
-                _append(queue, None, 0.0, plan.wish_mps if plan else pace, leader, d)
+                _append(queue, None, 0.0, plan.desired_mps if plan else pace, leader, d)
                 leader, placed = len(queue.d) - 1, True
                 s = -EGO_BACK_M - 3 - front - rng.exponential(0.5 * spacing)
             if not any(a - back <= s <= b + front for a, b in clear):
@@ -123,58 +129,65 @@ def line_up(rng: np.random.Generator, lanes: Lanes, plan: Plan | None) -> Queue:
     return queue
 
 
-def _jam_reach(lanes: Lanes) -> tuple[float, float]:
+def _jam_reach(lanes: LaneTraffic) -> tuple[float, float]:
     """The stretch of s in which a lane stands still, as its own direction counts s."""
     low, high = JAM_REACH_M
     return (-high, -low) if lanes.backwards else (low, high)
 
 
-def _append(queue: Queue, vehicle, start_m: float, wish_mps: float, leader: int, d: float) -> None:
+def _append(
+    queue: Queue, vehicle, start_m: float, desired_mps: float, leader: int, d: float
+) -> None:
     queue.vehicles.append(vehicle)
     queue.start_m.append(start_m)
-    queue.wish_mps.append(wish_mps)
+    queue.desired_mps.append(desired_mps)
     queue.leader.append(leader)
     queue.d.append(d)
 
 
-def drive_lanes(
-    rng: np.random.Generator, lanes: Lanes, time_s: Float[np.ndarray, "t"], plan: Plan | None = None
-) -> tuple[list[Actor], Drive | None]:
+def simulate_lanes(
+    rng: np.random.Generator,
+    lanes: LaneTraffic,
+    time_s: Float[np.ndarray, "t"],
+    plan: EgoPlan | None = None,
+) -> tuple[list[Actor], Trajectory | None]:
     """Cars of one direction; with a plan the ego car is among them, from s = 0 on."""
-    queue = line_up(rng, lanes, plan)
+    queue = spawn_queue(rng, lanes, plan)
     if not queue.d:
         return [], None
     turn_m = [plan.turn_m if plan and v is None else np.inf for v in queue.vehicles]
-    flow = Flow(
-        np.array(queue.start_m), np.array(queue.wish_mps), np.array(queue.leader), lanes.stop_m,
+    flow = TrafficFlow(
+        np.array(queue.start_m), np.array(queue.desired_mps), np.array(queue.leader), lanes.stop_m,
         lanes.red, np.array(turn_m), queue.reach(1), queue.reach(-1),
         plan.turn_mps if plan else 4.0,
     )  # fmt: skip
-    progress = follow(flow, time_s)
+    progress = simulate_flow(flow, time_s)
     actors, ego = [], None
     for i, vehicle in enumerate(queue.vehicles):
         s = progress[:, i]
         if vehicle is None:
             assert plan is not None
-            ego = _drive_ego(rng, plan, time_s, s)
+            ego = _ego_trajectory(rng, plan, time_s, s)
             continue
         d = np.full(len(s), queue.d[i]) + 0.12 * np.sin(s * 0.05 + queue.start_m[i])
-        drive = drive_along(lanes.road, time_s, -s if lanes.backwards else s, d, lanes.backwards)
+        trajectory = trajectory_along(
+            lanes.road, time_s, -s if lanes.backwards else s, d, lanes.backwards
+        )
         category, mesh = vehicle
-        actors.append(Actor(category, (mesh,), drive, span(mesh), has_headlights=True))
+        actors.append(Actor(category, (mesh,), trajectory, span(mesh), has_headlights=True))
     return actors, ego
 
 
-def _drive_ego(rng: np.random.Generator, plan: Plan, time_s, s) -> Drive:
+def _ego_trajectory(rng: np.random.Generator, plan: EgoPlan, time_s, s) -> Trajectory:
     """The ego car on its path: left or right of the middle, sways, changes lane where planned."""
     sway = SWAY_M * np.sin(s * rng.uniform(0.03, 0.1) + rng.uniform(0, 6))
     aside = float(np.clip(rng.normal(0, 0.35), -ASIDE_M, ASIDE_M))
     d = aside + sway + (0.0 if np.isfinite(plan.turn_m) else plan.d)
     if plan.lane_change_m:
         start_m = s[-1] * rng.uniform(0.0, 0.5)
-        ease = np.clip((s - start_m) / max(3.5 * plan.wish_mps, 25.0), 0, 1)
+        ease = np.clip((s - start_m) / max(3.5 * plan.desired_mps, 25.0), 0, 1)
         d = d + plan.lane_change_m * ease**2 * (3 - 2 * ease)
-    return drive_along(plan.road, time_s, s, d)
+    return trajectory_along(plan.road, time_s, s, d)
 
 
 def populate_road(rng: np.random.Generator, road: Road, time_s, top_mps: float, stops) -> Traffic:
@@ -185,19 +198,19 @@ def populate_road(rng: np.random.Generator, road: Road, time_s, top_mps: float, 
     change = 0.0
     if style.lanes > 1 and rng.random() < 0.3:
         change = LANE_M * (-1.0 if own + 1 < style.lanes and own == 0 else 1.0)
-    plan = Plan(lanes_d[own], float(rng.uniform(0.4, 1.0)) * top_mps, road, lane_change_m=change)
+    plan = EgoPlan(lanes_d[own], float(rng.uniform(0.4, 1.0)) * top_mps, road, lane_change_m=change)
     stop_m, red = stops
     wish, ahead = (0.5 * top_mps, top_mps), 190.0
     jam = 0.0 if top_mps > 20 else JAM
-    forth = Lanes(
+    forth = LaneTraffic(
         road, lanes_d, stop_m - STOP_BACK_M, red, False, wish, 28.0, (-90.0, ahead), jam=jam
     )
-    actors, ego = drive_lanes(rng, forth, time_s, plan)
-    back = Lanes(
+    actors, ego = simulate_lanes(rng, forth, time_s, plan)
+    back = LaneTraffic(
         road, tuple(-d for d in lanes_d), np.sort(-stop_m - STOP_BACK_M), red[:, ::-1], True, wish,
         28.0, (-ahead - top_mps * duration_s, 90.0), jam=jam,
     )  # fmt: skip
-    actors += drive_lanes(rng, back, time_s)[0]
+    actors += simulate_lanes(rng, back, time_s)[0]
     assert ego is not None
     return Traffic(ego, tuple(actors))
 
@@ -219,20 +232,20 @@ def populate_streets(
         road, turn_m, radius_m = turning_road(streets, junction, lanes_d[own], left)
         oncoming[:, junction] |= left
         red[:, junction] &= rng.random() < 0.3
-    wish_mps = float(rng.uniform(0.45, 1.0)) * top_mps
-    plan = Plan(lanes_d[own], wish_mps, road, turn_m, TURN_RADPS * radius_m)
+    desired_mps = float(rng.uniform(0.45, 1.0)) * top_mps
+    plan = EgoPlan(lanes_d[own], desired_mps, road, turn_m, TURN_RADPS * radius_m)
     wish = (0.5 * top_mps, top_mps)
     clear = tuple((float(x) - half - 6, float(x) + half + 3) for x in streets.cross_m)
     back_clear = tuple((-b, -a) for a, b in clear)
     line_m = streets.cross_m - half - STOP_BACK_M
-    forth = Lanes(main, lanes_d, line_m, red, False, wish, 22.0, (-90.0, 190.0), clear, JAM)
-    actors, ego = drive_lanes(rng, forth, time_s, plan)
+    forth = LaneTraffic(main, lanes_d, line_m, red, False, wish, 22.0, (-90.0, 190.0), clear, JAM)
+    actors, ego = simulate_lanes(rng, forth, time_s, plan)
     line_m = -streets.cross_m - half - STOP_BACK_M
-    back = Lanes(
+    back = LaneTraffic(
         main, tuple(-d for d in lanes_d), line_m, oncoming, True, wish, 22.0,
         (-190.0 - top_mps * float(time_s[-1]), 90.0), back_clear, JAM,
     )  # fmt: skip
-    actors += drive_lanes(rng, back, time_s)[0]
+    actors += simulate_lanes(rng, back, time_s)[0]
     for k, cross in enumerate(streets.cross):
         actors += _cross_traffic(rng, streets, cross, signals.cross[:, k : k + 1], time_s, top_mps)
     assert ego is not None
@@ -244,11 +257,11 @@ def _cross_traffic(rng, streets: Streets, road: Road, red, time_s, top_mps: floa
     half = streets.terrain.half_m
     stop, out = np.array([-half - STOP_BACK_M]), []
     for backwards in (False, True):
-        lanes = Lanes(
+        lanes = LaneTraffic(
             road, tuple(-d for d in lanes_d) if backwards else lanes_d, stop, red, backwards,
             (0.5 * top_mps, 0.9 * top_mps), 26.0, (-100.0, 60.0), ((-half - 6, half + 3),),
         )  # fmt: skip
-        out += drive_lanes(rng, lanes, time_s)[0]
+        out += simulate_lanes(rng, lanes, time_s)[0]
     return out
 
 
@@ -276,9 +289,9 @@ def walk_along(rng: np.random.Generator, road: Road, time_s, reach_m, spacing_m)
             offset = beside if cyclist else rng.uniform(0.5, max(pave - 0.3, 0.7))
             s = s0 + (-1 if backwards else 1) * pace * time_s
             d = np.full_like(s, side * (half + offset))
-            drive = drive_along(road, time_s, s, d, backwards, 0.4)
+            trajectory = trajectory_along(road, time_s, s, d, backwards, 0.4)
             stride_m = 5.0 if cyclist else 1.45
-            yield Actor(category, phases, drive, span(*phases), stride_m)
+            yield Actor(category, phases, trajectory, span(*phases), stride_m)
 
 
 def walk_across(rng: np.random.Generator, road: Road, s_m: float, red, time_s) -> Iterator[Actor]:
@@ -301,5 +314,5 @@ def walk_across(rng: np.random.Generator, road: Road, s_m: float, red, time_s) -
             here = road.surface(s, d)
             side = road.surface(s, d + way * 0.2) - road.surface(s, d - way * 0.2)
             left = np.cross(np.array([0.0, 0, 1.0]), side)
-            drive = Drive(time_s, here, side, left)
-            yield Actor("human.pedestrian.adult", phases, drive, span(*phases), 1.45)
+            trajectory = Trajectory(time_s, here, side, left)
+            yield Actor("human.pedestrian.adult", phases, trajectory, span(*phases), 1.45)

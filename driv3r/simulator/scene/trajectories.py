@@ -1,4 +1,4 @@
-"""Things that move: their drives over time, and how cars keep their distance and stop at lights."""
+"""Trajectories of actors, and a car-following model with traffic lights."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from driv3r.simulator.assets.mesh import Mesh
 from driv3r.simulator.scene.road import Road
 
-DRIVE_STEP_S = 0.05
+TRAJECTORY_STEP_S = 0.05
 POSE_STEP_S = 1 / 30  # limbs hold still so long: cameras and LiDAR share their shapes
 BEFORE_S, AFTER_S = 1.0, 1.5
 STANDING_GAP_M, NEVER_NEARER_M, HEADWAY_S = 2.5, 1.2, 0.6
@@ -17,8 +17,8 @@ BRAKE_MPS2, GAIN_MPS2 = 2.2, 1.8
 
 
 @dataclass(frozen=True, eq=False)
-class Drive:
-    """A motion over time, as origins and axes DRIVE_STEP_S apart, between which it is linear."""
+class Trajectory:
+    """Poses as origins and axes every TRAJECTORY_STEP_S, interpolated linearly."""
 
     time_s: Float[np.ndarray, "n"]
     origin: Float[np.ndarray, "n 3"]
@@ -54,11 +54,11 @@ class Drive:
 
 @dataclass(frozen=True, eq=False)
 class Actor:
-    """A thing that may move: its drive, its box, and its shape over a gait's phases."""
+    """An actor: its trajectory, its box, and its shape over a gait's phases."""
 
     category: str
     phases: tuple[Mesh, ...]
-    drive: Drive
+    trajectory: Trajectory
     size_lwh_m: tuple[float, float, float]
     stride_m: float = 0.0
     has_headlights: bool = False
@@ -67,7 +67,7 @@ class Actor:
         """The two nearest phases and how far it is from the first to the second (0..1)."""
         if len(self.phases) == 1:
             return 0, 0, 0.0
-        phase = (self.drive.travelled_m(time_s) / self.stride_m % 1.0) * len(self.phases)
+        phase = (self.trajectory.travelled_m(time_s) / self.stride_m % 1.0) * len(self.phases)
         k = int(phase) % len(self.phases)
         return k, (k + 1) % len(self.phases), phase - int(phase)
 
@@ -82,7 +82,7 @@ class Actor:
 
     def speed_mps(self, time_s: float) -> float:
         """Speed over the ground."""
-        return self.drive.speed_mps(time_s)
+        return self.trajectory.speed_mps(time_s)
 
 
 def pose_time(time_s: Float[np.ndarray, "*k"]) -> Float[np.ndarray, "*k"]:
@@ -92,7 +92,7 @@ def pose_time(time_s: Float[np.ndarray, "*k"]) -> Float[np.ndarray, "*k"]:
 
 def locate(times_s: Float[np.ndarray, "n"], time_s: Float[np.ndarray, "*k"]):
     """The sample before a time, and how far it lies towards the next (0..1)."""
-    place = (time_s - times_s[0]) / DRIVE_STEP_S
+    place = (time_s - times_s[0]) / TRAJECTORY_STEP_S
     low = np.clip(np.floor(place).astype(int), 0, len(times_s) - 2)
     return low, np.clip(place - low, 0.0, 1.0)
 
@@ -110,36 +110,36 @@ def make_frames(origin, ahead, left) -> Float[np.ndarray, "k 4 4"]:
     return out
 
 
-def drive_times(duration_s: float) -> Float[np.ndarray, "n"]:
-    """The sampling times of every drive of a log."""
-    return np.arange(-BEFORE_S, duration_s + AFTER_S, DRIVE_STEP_S)
+def trajectory_times(duration_s: float) -> Float[np.ndarray, "n"]:
+    """The sampling times of all trajectories of a log."""
+    return np.arange(-BEFORE_S, duration_s + AFTER_S, TRAJECTORY_STEP_S)
 
 
-def drive_along(
+def trajectory_along(
     road: Road,
     time_s: Float[np.ndarray, "n"],
     s: Float[np.ndarray, "n"],
     d: Float[np.ndarray, "n"],
     backwards: bool = False,
     wheelbase_m: float = 2.8,
-) -> Drive:
-    """The drive of a thing at (s, d) along a road, facing along its motion, `backwards` down s."""
+) -> Trajectory:
+    """The trajectory at (s, d) along a road, facing along its motion, `backwards` down s."""
     sign = -1.0 if backwards else 1.0
     travel = np.gradient(s)
     # Sideways moves follow the distance driven, not the clock: a standing car does not turn.
-    moving = np.abs(travel) > 0.05 * DRIVE_STEP_S
+    moving = np.abs(travel) > 0.05 * TRAJECTORY_STEP_S
     slope = np.where(moving, np.gradient(d) / np.where(moving, travel, 1.0), 0.0)
     ahead = 0.5 * wheelbase_m * sign
     turn = np.clip(slope, -0.5, 0.5) * ahead
     front, rear = road.surface(s + ahead, d + turn), road.surface(s - ahead, d - turn)
     left = (road.surface(s, d + 0.8) - road.surface(s, d - 0.8)) * sign
-    return Drive(time_s, road.surface(s, d), front - rear, left)
+    return Trajectory(time_s, road.surface(s, d), front - rear, left)
 
 
-def stand_at(world_T_thing: Float[np.ndarray, "4 4"], time_s: Float[np.ndarray, "n"]) -> Drive:
-    """The drive of a thing that stays where it is."""
+def stand_at(world_T_thing: Float[np.ndarray, "4 4"], time_s: Float[np.ndarray, "n"]) -> Trajectory:
+    """The trajectory of a static actor."""
     rows = np.ones((len(time_s), 1))
-    return Drive(
+    return Trajectory(
         time_s,
         rows * world_T_thing[:3, 3],
         rows * world_T_thing[:3, 0],
@@ -148,8 +148,8 @@ def stand_at(world_T_thing: Float[np.ndarray, "4 4"], time_s: Float[np.ndarray, 
 
 
 @dataclass(frozen=True, eq=False)
-class Flow:
-    """Cars along one direction: each one's start, wished speed, leader (-1: none) and stop lines.
+class TrafficFlow:
+    """Cars along one direction: each one's start, desired speed, leader (-1: none), stop lines.
 
     `stop_m` are positions of lights ahead, `red` says by time and light whether it shows red.
     A car slows to `turn_mps` at `turn_m` (infinite where it goes straight on). `front_m` and
@@ -157,7 +157,7 @@ class Flow:
     """
 
     start_m: Float[np.ndarray, "n"]
-    wish_mps: Float[np.ndarray, "n"]
+    desired_mps: Float[np.ndarray, "n"]
     leader: Int[np.ndarray, "n"]
     stop_m: Float[np.ndarray, "j"]
     red: Bool[np.ndarray, "t j"]
@@ -167,14 +167,14 @@ class Flow:
     turn_mps: float = 4.5
 
 
-def follow(flow: Flow, time_s: Float[np.ndarray, "t"]) -> Float[np.ndarray, "t n"]:
-    """Positions over time: every car goes at its wish, slows for its leader, lights and turns."""
+def simulate_flow(flow: TrafficFlow, time_s: Float[np.ndarray, "t"]) -> Float[np.ndarray, "t n"]:
+    """Positions over time by car following: desired speed, leader, lights and turns."""
     position, out = flow.start_m.copy(), np.empty((len(time_s), len(flow.start_m)))
     room_m = flow.front_m + flow.back_m[flow.leader]
     led, speed = flow.leader >= 0, None
     for t in range(len(time_s)):
         out[t] = position
-        allowed = flow.wish_mps * (1 + 0.08 * np.sin(0.4 * time_s[t] + flow.start_m))
+        allowed = flow.desired_mps * (1 + 0.08 * np.sin(0.4 * time_s[t] + flow.start_m))
         gap = np.where(led, position[flow.leader] - position - room_m - STANDING_GAP_M, np.inf)
         gap = gap - HEADWAY_S * (0.0 if speed is None else speed)
         led_mps = 0.9 * (allowed if speed is None else speed)[flow.leader]
@@ -191,9 +191,9 @@ def follow(flow: Flow, time_s: Float[np.ndarray, "t"]) -> Float[np.ndarray, "t n
             allowed = np.where(halted, np.minimum(allowed, limit), allowed)
         if speed is None:
             speed = allowed
-        speed = np.clip(allowed, speed - 4.5 * DRIVE_STEP_S, speed + GAIN_MPS2 * DRIVE_STEP_S).clip(
-            0
-        )
+        speed = np.clip(
+            allowed, speed - 4.5 * TRAJECTORY_STEP_S, speed + GAIN_MPS2 * TRAJECTORY_STEP_S
+        ).clip(0)
         ahead = np.where(led, position[flow.leader] - room_m - NEVER_NEARER_M, np.inf)
-        position = np.maximum(np.minimum(position + speed * DRIVE_STEP_S, ahead), position)
+        position = np.maximum(np.minimum(position + speed * TRAJECTORY_STEP_S, ahead), position)
     return out

@@ -1,4 +1,4 @@
-"""A whole world from a seed: ground, light, what stands, who moves."""
+"""A simulated world from a seed: ground, light, static layout, actors."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,7 +38,12 @@ from driv3r.simulator.scene.traffic_spawner import (
     walk_across,
     walk_along,
 )
-from driv3r.simulator.scene.trajectories import Actor, Drive, drive_along, drive_times
+from driv3r.simulator.scene.trajectories import (
+    Actor,
+    Trajectory,
+    trajectory_along,
+    trajectory_times,
+)
 
 KINDS = {
     "streets": 0.34,
@@ -74,14 +79,14 @@ class World:
     static: Mesh
     actors: tuple[Actor, ...]
     parked: tuple[Actor, ...]
-    ego: Drive
+    ego: Trajectory
     light: Light
     roads: Float[np.ndarray, "r 12"]
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
-    """What a kind of scene is made of."""
+class SceneParts:
+    """The parts of a scene."""
 
     carriageways: tuple[Road, ...]
     ground: list[Mesh]
@@ -99,12 +104,12 @@ def make_world(seed: int, duration_s: float, kind: str | None = None) -> World:
     kind = kind or drawn
     if kind not in KINDS:
         raise ConfigError(f"no kind of scene {kind!r}; there are {', '.join(KINDS)}")
-    time_s = drive_times(duration_s)
-    parts = MAKERS[kind](rng, seed, kind, time_s)
+    time_s = trajectory_times(duration_s)
+    parts = SCENE_BUILDERS[kind](rng, seed, kind, time_s)
     light = make_light(rng, parts.lamps)
     if kind == "tunnel":
         light.packed[16] = max(light.packed[16], 0.35)
-    cars_parked = [place(a.phases[0], a.drive.world_T_ego(0.0)) for a in parts.parked]
+    cars_parked = [place(a.phases[0], a.trajectory.world_T_ego(0.0)) for a in parts.parked]
     static = join([join(parts.ground), join([*parts.things, *cars_parked], 1)])
     actors = parts.traffic.actors
     if rng.random() < 0.5:
@@ -129,7 +134,7 @@ def _choose_style(rng: np.random.Generator, kind: str) -> RoadStyle:
     )
 
 
-def _make_streets(rng: np.random.Generator, seed: int, kind: str, time_s) -> Parts:
+def _make_streets(rng: np.random.Generator, seed: int, kind: str, time_s) -> SceneParts:
     """A grid of streets with signals."""
     style, top = _choose_style(rng, kind), TOP_MPS[kind]
     streets = make_streets(rng, style, top * float(time_s[-1]) + 30)
@@ -162,15 +167,15 @@ def _make_streets(rng: np.random.Generator, seed: int, kind: str, time_s) -> Par
             for s_m in (x - half - 2.7, x + half + 2.7):
                 walkers += walk_across(rng, streets.main, s_m, signals.main[:, k], time_s)
     walkers += walk_along(rng, streets.main, time_s, (-40.0, 110.0), rng.uniform(3, 25))
-    traffic, parked = _part(traffic, walkers, parked)
+    traffic, parked = _drop_collisions(traffic, walkers, parked)
     ground = [make_street_ground(streets)]
     table = street_table(streets, seed)
     points = np.concatenate(lamps or [NOBODY])
     roads = (streets.main, *streets.cross)
-    return Parts(roads, ground, things, points, traffic, parked, table)
+    return SceneParts(roads, ground, things, points, traffic, parked, table)
 
 
-def _make_road_scene(rng: np.random.Generator, seed: int, kind: str, time_s) -> Parts:
+def _make_road_scene(rng: np.random.Generator, seed: int, kind: str, time_s) -> SceneParts:
     """One curving road through a city, suburb, country or tunnel."""
     style, top = _choose_style(rng, kind), TOP_MPS[kind]
     road = make_road(rng, style, top * float(time_s[-1]) + 30)
@@ -184,17 +189,17 @@ def _make_road_scene(rng: np.random.Generator, seed: int, kind: str, time_s) -> 
         walkers += walk_along(rng, road, time_s, (-40.0, 110.0), rng.uniform(4, 30))
         for s_m, red in zip(stops[0], stops[1].T, strict=True):
             walkers += walk_across(rng, road, float(s_m), red, time_s)
-    traffic, parked = _part(traffic, walkers, parked)
+    traffic, parked = _drop_collisions(traffic, walkers, parked)
     row = [
         style.lanes, style.half_width_m, float(style.yellow_centre), style.parking_m, crossing,
         0.0, 0.0, style.pavement_m, 0.0, float(style.grass_beyond), seed % 97, 0.0,
     ]  # fmt: skip
     ground = [make_ground(road, palette, 0)]
-    return Parts((road,), ground, things, lamps, traffic, parked, np.array([row]))
+    return SceneParts((road,), ground, things, lamps, traffic, parked, np.array([row]))
 
 
-def _part(traffic: Traffic, walkers: list[Actor], parked: list[Actor]):
-    """All who move, and the parked cars, without those that the ego car would touch."""
+def _drop_collisions(traffic: Traffic, walkers: list[Actor], parked: list[Actor]):
+    """Moving actors and parked cars, without those that would collide with the ego car."""
     ego = traffic.ego
     clear = keep_clear(ego, [*traffic.actors, *walkers], 0.05)
     return Traffic(ego, tuple(clear)), keep_clear(ego, parked, 0.15)
@@ -236,7 +241,7 @@ def _crossing_light(rng: np.random.Generator, crossing_m: float, time_s):
     return places, red
 
 
-def _make_car_park(rng: np.random.Generator, seed: int, kind: str, time_s) -> Parts:
+def _make_car_park(rng: np.random.Generator, seed: int, kind: str, time_s) -> SceneParts:
     """A slow drive down an aisle between parked cars."""
     style = RoadStyle(1, 0.0, 2.0, False, bool(rng.random() < 0.5))
     terrain = make_terrain(rng, 1e3, np.zeros(0), 0.0, flat=0.4)
@@ -248,14 +253,16 @@ def _make_car_park(rng: np.random.Generator, seed: int, kind: str, time_s) -> Pa
     if rng.random() < 0.3:
         way = np.where(time_s < rng.uniform(0, time_s[-1]), way, np.minimum(way, way.mean()))
     lane = float(rng.uniform(-1.6, -0.8))
-    ego = drive_along(road, time_s, way, lane + 0.3 * np.sin(way * 0.15))
+    ego = trajectory_along(road, time_s, way, lane + 0.3 * np.sin(way * 0.15))
     actors = []
     for gap in static_layout.spots(rng, -50, 120, 18, 70):
         if abs(gap) > 14:
             oncoming = -gap - rng.uniform(1, 4) * time_s
             mesh = asset_library.car(int(rng.integers(asset_library.CARS)))
-            drive = drive_along(road, time_s, oncoming, 0 * way + 1.6, True)
-            actors.append(Actor("vehicle.car", (mesh,), drive, span(mesh), has_headlights=True))
+            trajectory = trajectory_along(road, time_s, oncoming, 0 * way + 1.6, True)
+            actors.append(
+                Actor("vehicle.car", (mesh,), trajectory, span(mesh), has_headlights=True)
+            )
     actors += walk_along(rng, road, time_s, (-20.0, 60.0), 14.0)
     parked, busy = [], rng.uniform(0.3, 0.95)
     for v in np.arange(-40.0, 41.0, 16.0):
@@ -273,11 +280,11 @@ def _make_car_park(rng: np.random.Generator, seed: int, kind: str, time_s) -> Pa
         make_strip(road, edges, Material.GRASS, palette.land, (-149.0, 318.0), 6.0)
         for edges in land
     ]
-    traffic, parked = _part(Traffic(ego, tuple(actors)), [], parked)
-    return Parts((road,), ground, things, NOBODY, traffic, parked, np.zeros((1, 12)))
+    traffic, parked = _drop_collisions(Traffic(ego, tuple(actors)), [], parked)
+    return SceneParts((road,), ground, things, NOBODY, traffic, parked, np.zeros((1, 12)))
 
 
-MAKERS: dict[str, Callable[..., Parts]] = {
+SCENE_BUILDERS: dict[str, Callable[..., SceneParts]] = {
     "streets": _make_streets,
     "city": _make_road_scene,
     "suburb": _make_road_scene,

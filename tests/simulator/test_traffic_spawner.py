@@ -4,9 +4,9 @@ import numpy as np
 
 from driv3r.simulator.scene.road import Road, RoadStyle
 from driv3r.simulator.scene.traffic_spawner import RUN_MPS, walk_across
-from driv3r.simulator.scene.trajectories import drive_times
+from driv3r.simulator.scene.trajectories import trajectory_times
 
-TIME_S = drive_times(40.0)
+TIME_S = trajectory_times(40.0)
 
 
 def make_road() -> Road:
@@ -21,10 +21,10 @@ def test_people_are_on_the_carriageway_only_while_cars_wait():
     red = (TIME_S % 20.0 > 6) & (TIME_S % 20.0 < 17)
     for seed in range(12):
         for actor in walk_across(np.random.default_rng(seed), road, 0.0, red, TIME_S):
-            away_m = np.abs(actor.drive.origin[:, 1])
+            away_m = np.abs(actor.trajectory.origin[:, 1])
             on_road = away_m < road.style.half_width_m
             assert not (on_road & ~red).any()
-            speed_mps = np.abs(np.diff(actor.drive.origin[:, 1])) / np.diff(TIME_S)
+            speed_mps = np.abs(np.diff(actor.trajectory.origin[:, 1])) / np.diff(TIME_S)
             assert speed_mps.max() < RUN_MPS + 1e-6
             walked += bool(on_road.any())
     assert walked > 20
