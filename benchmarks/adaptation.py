@@ -50,13 +50,13 @@ def main() -> None:
     total = len(open_dataset("pandaset", options.root).read(options.sequence).frames)
     logs = read(options.root, options.sequence, learn, size_hw, 4)
     choose = read(options.root, options.sequence, held_out, size_hw, 2)
-    judged = read(options.root, options.sequence, (total - JUDGED, total), size_hw, 3)
+    last_clips = read(options.root, options.sequence, (total - JUDGED, total), size_hw, 3)
     replayed = render_replay(options.clips, 6, size_hw, 2, CPU)
     generated = render_replay(options.clips / "val", 6, size_hw, 2, CPU, FIRST_VAL_SEED + 500)
     adapted = adapt(network, logs, choose, replayed, config, lambda row: print(row, flush=True))
     print(f"{adapted.steps} steps in {options.minutes:g} minutes")
     print("| | Abs Rel before | after | delta1 before | after |\n|---|---|---|---|---|")
-    for title, clips in ((f"last {JUDGED} moments", judged), ("generated val", generated)):
+    for title, clips in ((f"last {JUDGED} moments", last_clips), ("generated val", generated)):
         rows = [validate(each, clips, 3) for each in (network, adapted.network)]
         figures = [f"{row[name]:.3f}" for name in ("val_abs_rel", "val_delta1") for row in rows]
         print(f"| {title} | {' | '.join(figures)} |")

@@ -1,4 +1,4 @@
-"""Strict YAML recipes: a frozen dataclass a job, an unknown or ill-typed key is an error."""
+"""Strict YAML configs as frozen dataclasses; an unknown or ill-typed key is an error."""
 
 import dataclasses
 import types
@@ -15,16 +15,16 @@ T = TypeVar("T")
 BUILT_IN = PACKAGE / "configs"
 
 
-def find_config(name_or_path: str, room: str) -> Path:
+def find_config(name_or_path: str, section: str) -> Path:
     """A recipe's file: a path, or a name in the package's configs/<room>/."""
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise ConfigError(f"no recipe at {path}; give a YAML file that exists or a name")
         return path
-    built_in = BUILT_IN / room / f"{name_or_path}.yaml"
+    built_in = BUILT_IN / section / f"{name_or_path}.yaml"
     if not built_in.is_file():
-        known = sorted(p.stem for p in (BUILT_IN / room).glob("*.yaml"))
+        known = sorted(p.stem for p in (BUILT_IN / section).glob("*.yaml"))
         raise ConfigError(f"no recipe named {name_or_path!r}; known: {', '.join(known)}")
     return built_in
 
@@ -35,7 +35,7 @@ def load_config(path: Path, kind: type[T]) -> T:
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds, {} for nothing; ConfigError where it is none."""
+    """The content of a YAML file, {} for an empty one; ConfigError for invalid YAML."""
     try:
         return yaml.safe_load(path.read_text()) or {}
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, OSError) as error:

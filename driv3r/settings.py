@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from driv3r.types import EgoPoses, FlowName, Precision, Refine, Told
+from driv3r.types import CalibrationMode, EgoPoses, FlowName, Precision, Refine
 
 PACKAGE = Path(__file__).parent
 ABSENT = "nothing"
@@ -55,7 +55,7 @@ class Settings:
     aligner: str = "own"  # a name, or the system's own
     flow: FlowName = "dis"  # what tells a published system which pixels move
     ego_poses: EgoPoses = "predicted"
-    calibration: Told = "given"  # hidden: our network is not told it
+    calibration: CalibrationMode = "given"  # hidden: the network gets no calibration
     refine: Refine = "own"  # correction by tracked features; own: for our network only
     precision: Precision = field(default="auto", metadata=IRRELEVANT)  # Provenance has what it was
     device: str = field(default="cpu", metadata=IRRELEVANT)  # likewise

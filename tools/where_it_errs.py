@@ -99,7 +99,9 @@ def tally_matches(
 
 
 @torch.no_grad()
-def judge(model: Driv3r, inputs: Inputs, targets: Targets, depths: Sums, matches: Sums) -> None:
+def evaluate_clip(
+    model: Driv3r, inputs: Inputs, targets: Targets, depths: Sums, matches: Sums
+) -> None:
     """Run a clip and add to both tables."""
     given: list[tuple] = []
     hook = model.depth_sweep.register_forward_pre_hook(lambda _, arguments: given.append(arguments))
@@ -158,7 +160,7 @@ def main() -> None:
     recipe = load_config(find_config("driv3r-s", "train"), TrainConfig).data.clips
     held_out = validation_batches(options.clips, recipe, options.count, 3, torch.device("cpu"))
     for inputs, targets in held_out:
-        judge(model, inputs, targets, depths, matches)
+        evaluate_clip(model, inputs, targets, depths, matches)
     print(make_table(depths, depths["all", "answer"][1]), end="\n\n")
     print(make_table(matches, sum(matches[k][1] for k in matches if k[1] == "answer")))
 

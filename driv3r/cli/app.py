@@ -13,7 +13,7 @@ from driv3r.cli import info, models, training, world
 from driv3r.cli.screen import ProgressBar, complaints, screen, show_run, stop_if_failed
 from driv3r.errors import ConfigError, Driv3rError
 from driv3r.settings import Settings
-from driv3r.types import EgoPoses, FlowName, Precision, Refine, Told
+from driv3r.types import CalibrationMode, EgoPoses, FlowName, Precision, Refine
 
 app = typer.Typer(
     name="driv3r",
@@ -65,7 +65,7 @@ def take_config(context: typer.Context, path: Path | None) -> Path | None:
 
 
 def start_logging(verbose: bool, file: Path | None) -> None:
-    """Show what driv3r logs on stderr, and keep it in a file, as far as it is asked for."""
+    """Configure logging to stderr and to a file."""
     logger = logging.getLogger("driv3r")
     logger.setLevel(logging.INFO)
     handlers: list[logging.Handler] = [logging.StreamHandler()] if verbose else []
@@ -102,11 +102,11 @@ def process(
         str, typer.Option(help="A published system's: own, or one that `models show` names.")
     ] = Settings.aligner,
     flow: Annotated[
-        FlowName, typer.Option(help="What tells a published system what moves (matcher: ours).")
+        FlowName, typer.Option(help="Optical flow of published systems (matcher: ours).")
     ] = Settings.flow,
     ego_poses: Annotated[EgoPoses, typer.Option(help="What fusion uses.")] = Settings.ego_poses,
     calibration: Annotated[
-        Told, typer.Option(help="hidden: our network answers without.")
+        CalibrationMode, typer.Option(help="hidden: the network gets no calibration.")
     ] = Settings.calibration,
     refine: Annotated[
         Refine,
@@ -126,7 +126,7 @@ def process(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Errors and the report only.")
     ] = False,
-    log_file: Annotated[Path | None, typer.Option(help="Keep what -v tells here.")] = None,
+    log_file: Annotated[Path | None, typer.Option(help="Also write the log of -v here.")] = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -187,7 +187,7 @@ def score(
 
 @app.command()
 def report(out: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
-    """Write a run's report anew from the stores of its logs."""
+    """Regenerate a run's report from the stores of its logs."""
     from driv3r.pipelines.process import report_again
 
     screen.print(f"report: {report_again(out)}", soft_wrap=True)

@@ -37,7 +37,7 @@ def find_unfinished(jobs: Sequence[Job], reader: Reader, provenance: Provenance)
         raise StoreError(
             f"{jobs[0].out} holds {len(differing)} finished logs ({named}) that this command would "
             f"make otherwise ({'; '.join(reasons)}). Nothing was changed: give --replace to make "
-            "them anew, or name another --out"
+            "them again, or name another --out"
         )
     return todo
 

@@ -1,4 +1,4 @@
-"""Stage one of a log: the network over its frames, each written as it comes."""
+"""Prediction stage of a log: run the network over its frames and write each prediction."""
 
 import hashlib
 import time

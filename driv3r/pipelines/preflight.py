@@ -1,4 +1,4 @@
-"""All that can be known before work, checked before work and told once."""
+"""Checks before a run starts."""
 
 import platform
 import shutil
@@ -91,7 +91,7 @@ def check_space(out: Path, jobs: Sequence[Job], reader: Reader, system: System) 
     """
     try:
         scene = reader.read(jobs[0].scene_id)
-    except DatasetError:  # it is told where the log is read
+    except DatasetError:  # reported where the log is read
         return
     needed = estimate_bytes(scene, system.size_hw, len(jobs) * len(scene.frames))
     total, _, free = shutil.disk_usage(find_folder(out))

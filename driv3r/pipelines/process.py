@@ -54,10 +54,10 @@ def process(
 ) -> RunResult:
     """Process the logs of a split; a killed run goes on, a finished one is not done again.
 
-    All of them, or those named in `scenes`, and no more than `limit`.
+    All of them, or those named in `scenes`, at most `limit`.
 
     Raises ConfigError, DatasetError, CheckpointError or StoreError for what can not be, before
-    anything is written. What goes wrong with one log is told in its result.
+    anything is written. Errors of one log are in its result.
     """
     settings, out = resolve(settings, here=address is None), out.expanduser().resolve()
     reader, names = list_logs(settings, scenes, limit)
@@ -69,7 +69,7 @@ def process(
         return gather(out, run)
     worker: LogWorker | None = LogWorker(settings, reader)
     if todo:
-        check_space(out, todo, reader, worker.system)  # what is wrong is told once, here
+        check_space(out, todo, reader, worker.system)  # raises once, before any work
     if not inline:
         worker = None  # Ray's workers load their own: the network is not kept here
     with lock_folder(out, "driv3r process"):
@@ -82,10 +82,10 @@ def process(
 
 
 def announce(jobs: Sequence[Job], reader: Reader, report: Report) -> None:
-    """Tell how many frames there are to do, so that progress knows its end from the start."""
+    """Report the total number of frames, so that progress has a known end."""
     LOG.info("%d logs to do", len(jobs))
     for job in jobs:
-        with contextlib.suppress(DatasetError):  # it is told where the log is worked on
+        with contextlib.suppress(DatasetError):  # reported where the log is processed
             report(job.scene_id, BEGUN, 0, len(reader.read(job.scene_id).frames))
 
 
@@ -178,7 +178,7 @@ def read_log(out: Path, name: str, failure: LogResult | None) -> LogResult:
 
 
 def report_again(out: Path) -> Path:
-    """Write a run's report anew from its logs' stores; returns the page.
+    """Regenerate a run's report from its logs' stores; returns the page.
 
     StoreError where there are none. Which logs belong to the last run is in run.json; without it
     all do that lie there.

@@ -30,7 +30,7 @@ Report = Callable[[str, str, int, int], None]
 def run_on_cluster(
     settings: Settings, jobs: Sequence[Job], workers: int, address: str | None, report: Report
 ) -> Iterator[LogResult]:
-    """Yield each log's result as it comes; a worker that dies is replaced and its log tried again.
+    """Yield each log's result on completion; a dead worker is replaced and its log retried.
 
     A log whose worker died three times is given up and reported as failed, so that one poisonous
     log can not hold up the others. Without an address the run has a Ray of its own, whatever else

@@ -35,7 +35,7 @@ PROTOCOL_TITLES = {"ego": "Ego motion", "motion": "Moving or still"}
 
 
 @dataclass(frozen=True)
-class Verdict:
+class BaselineComparison:
     """The network's headline error over the best baseline's."""
 
     subject: str
@@ -49,7 +49,7 @@ class Panel:
 
     protocol: str
     chart: Markup
-    verdicts: tuple[Verdict, ...]
+    comparisons: tuple[BaselineComparison, ...]
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ def _build_panel(protocol: str, values: dict[str, float]) -> Panel:
     ordered = sorted(values.items(), key=lambda kv: ROLES.index(roles[kv[0]]))
     rivals = {s: v for s, v in values.items() if roles[s] == "baseline" and math.isfinite(v)}
     best = min(rivals, key=rivals.__getitem__, default=None)
-    verdicts = tuple(
-        Verdict(subject, best, value / rivals[best])
+    comparisons = tuple(
+        BaselineComparison(subject, best, value / rivals[best])
         for subject, value in ordered
         if roles[subject] == "network"
         and math.isfinite(value)
@@ -148,7 +148,7 @@ def _build_panel(protocol: str, values: dict[str, float]) -> Panel:
         and rivals[best] > 0
     )
     chart = draw_bars([(subject, value, roles[subject]) for subject, value in ordered])
-    return Panel(protocol, chart, verdicts)
+    return Panel(protocol, chart, comparisons)
 
 
 def collect_cards(logs: Sequence[LogResult]) -> list[Card]:

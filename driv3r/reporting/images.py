@@ -30,7 +30,7 @@ ERROR_COLOURS = np.stack(
 ).astype(np.uint8)
 
 
-def paint(
+def apply_colormap(
     share: Float[np.ndarray, "*b"], colours: UInt8[np.ndarray, "k 3"]
 ) -> UInt8[np.ndarray, "*b 3"]:
     """Colours of 0..1 (clipped) along a row of colours, NaN grey."""
@@ -48,7 +48,7 @@ def colour_depth(
     if not 0 < near_m < far_m:
         raise ConfigError(f"depth colours from {near_m} to {far_m} m; expected 0 < near_m < far_m")
     known_m = np.where(depth_m > 0, depth_m, np.nan)
-    return paint(np.log(known_m / near_m) / np.log(far_m / near_m), DEPTH_COLOURS)
+    return apply_colormap(np.log(known_m / near_m) / np.log(far_m / near_m), DEPTH_COLOURS)
 
 
 def colour_error(
@@ -63,7 +63,7 @@ def colour_error(
     """
     known = truth_m > 0
     share = np.abs(predicted_m - truth_m) / np.where(known, truth_m, 1.0) / WORST
-    colours = paint(np.where(known, share, np.nan), ERROR_COLOURS)
+    colours = apply_colormap(np.where(known, share, np.nan), ERROR_COLOURS)
     h, w = image.shape[:2]
     canvas = (image * 0.35).astype(np.uint8)
     far_first = np.argsort(-truth_m, kind="stable")
@@ -141,7 +141,7 @@ def _title_band(columns: Sequence[str], tile_px: int, width_px: int) -> np.ndarr
     band = np.full((STRIP_PX, width_px, 3), PAPER, np.uint8)
     for column, title in enumerate(columns):
         mask = _draw_text(title, 13)
-        _stamp(band, mask, (STRIP_PX - mask.shape[0]) // 2, _left_of(column, tile_px))
+        _blend_text(band, mask, (STRIP_PX - mask.shape[0]) // 2, _left_of(column, tile_px))
     return band
 
 
@@ -151,7 +151,7 @@ def _camera_band(row: Sequence[np.ndarray], label: str, tile_px: int, width_px: 
     height = max((tile.shape[0] for tile in tiles), default=STRIP_PX)
     band = np.full((height + GAP_PX, width_px, 3), PAPER, np.uint8)
     mask = np.rot90(_draw_text(label, 13))[-height:]
-    _stamp(band, mask, (height - mask.shape[0]) // 2, (MARGIN_PX - mask.shape[1]) // 2)
+    _blend_text(band, mask, (height - mask.shape[0]) // 2, (MARGIN_PX - mask.shape[1]) // 2)
     for column, tile in enumerate(tiles):
         left = _left_of(column, tile_px)
         band[: tile.shape[0], left : left + tile_px] = tile
@@ -191,7 +191,9 @@ def _draw_bar(
 
     The last text always stands; others are left out where they would touch one that does.
     """
-    band[2 : 2 + BAR_PX, left : left + length_px] = paint(np.linspace(0, 1, length_px), colours)
+    band[2 : 2 + BAR_PX, left : left + length_px] = apply_colormap(
+        np.linspace(0, 1, length_px), colours
+    )
     taken: list[tuple[int, int]] = []
     for place, text in [ticks[-1], *ticks[:-1]]:
         at = left + round(place * (length_px - 1))
@@ -200,7 +202,7 @@ def _draw_bar(
         start = min(max(at - mask.shape[1] // 2, left), left + length_px - mask.shape[1])
         end = start + mask.shape[1]
         if all(end + TEXT_GAP_PX <= a or b + TEXT_GAP_PX <= start for a, b in taken):
-            _stamp(band, mask, 7 + BAR_PX, start)
+            _blend_text(band, mask, 7 + BAR_PX, start)
             taken.append((start, end))
 
 
@@ -223,7 +225,7 @@ def _draw_text(text: str, height_px: int) -> Float[np.ndarray, "h w"]:
     return cv2.resize(canvas, small, interpolation=cv2.INTER_AREA) / 255.0
 
 
-def _stamp(canvas: np.ndarray, mask: np.ndarray, top: int, left: int) -> None:
+def _blend_text(canvas: np.ndarray, mask: np.ndarray, top: int, left: int) -> None:
     """Ink on the canvas where the mask covers, cut at the canvas's edges."""
     top, left = max(top, 0), max(left, 0)
     place = canvas[top : top + mask.shape[0], left : left + mask.shape[1]]

@@ -1,4 +1,4 @@
-"""Pictures of a log for the report: image, depth, error against LiDAR, motion."""
+"""Images of a log for the report: image, depth, error against LiDAR, motion."""
 
 import numpy as np
 
@@ -15,31 +15,33 @@ from driv3r.reporting.images import (
 
 
 class LogImageWriter:
-    """Paints a first and a middle frame of a log, as JPEG files by title."""
+    """Renders the first and the middle frame of a log as JPEG files by title."""
 
     def __init__(self, log_id: str, frames: int):
         self.log_id = log_id
         self.chosen = {0, frames // 2}
         self.pictures: dict[str, bytes] = {}
 
-    def add(self, moment: StoredFrame, scorer: LogScorer) -> None:
-        """Paint the frame if it is one of the chosen."""
-        if moment.index not in self.chosen:
+    def add(self, stored_frame: StoredFrame, scorer: LogScorer) -> None:
+        """Render the frame if it is one of the chosen."""
+        if stored_frame.index not in self.chosen:
             return
         rows, labels = [], []
-        for view, camera in enumerate(moment.rig.cameras):
-            if moment.images[view] is not None:
-                rows.append(self._paint_view(moment, scorer, view))
+        for view, camera in enumerate(stored_frame.rig.cameras):
+            if stored_frame.images[view] is not None:
+                rows.append(self._render_view(stored_frame, scorer, view))
                 labels.append(camera.name)
         if not rows:
             return
-        title = f"{self.log_id}, frame {moment.index}"
+        title = f"{self.log_id}, frame {stored_frame.index}"
         self.pictures[title] = encode_jpeg(compose_sheet(rows, labels))
 
-    def _paint_view(self, moment: StoredFrame, scorer: LogScorer, view: int) -> list[np.ndarray]:
-        image = moment.images[view]
+    def _render_view(
+        self, stored_frame: StoredFrame, scorer: LogScorer, view: int
+    ) -> list[np.ndarray]:
+        image = stored_frame.images[view]
         assert image is not None  # the caller looked
-        prediction = moment.record.prediction
+        prediction = stored_frame.record.prediction
         depth_m = prediction.depth_m[view]
         truth = scorer.truths.get(view)
         error = image // 3

@@ -48,11 +48,11 @@ def adapt_to_logs(
     on_device, parent = choose_device(device), weights or SHIPPED
     network, card = load_weights(parent)
     size_hw = network.config.size_hw
-    learned, judged, names = read_logs(
+    learned, held_out, names = read_logs(
         reader, split, size_hw, held_out_share, on_device, config.frames
     )
     generated = render_replay(out.parent / "clips", replay, size_hw, config.frames, on_device)
-    adapted = adapt(network.to(on_device), learned, judged, generated, config, on_log)
+    adapted = adapt(network.to(on_device), learned, held_out, generated, config, on_log)
     half = {name: x.half().cpu() for name, x in adapted.network.state_dict().items()}
     kept = {"sigma_scale": card["sigma_scale"]} if "sigma_scale" in card else {}
     replayed = range(FIRST_REPLAY, FIRST_REPLAY + replay)
@@ -70,15 +70,15 @@ def read_logs(
     frames: int,
 ) -> tuple[list[RawClip], list[RawClip], list[str]]:
     """Clips to learn from, clips of each log's last moments, and the logs' names."""
-    learned, judged, names = [], [], []
+    learned, held_out, names = [], [], []
     for name in reader.scenes(split):
         scene = reader.read(name)
         parts = split_moments(len(scene.frames), held_out_share)
-        for clips, moments in zip((learned, judged), parts, strict=True):
+        for clips, moments in zip((learned, held_out), parts, strict=True):
             cut = LogClipConfig(size_hw, max(frames, 2), max(frames, 2), moments=moments)
             clips += read_log_clips(scene, cut, device, find_boxes(reader, scene))
         names.append(name)
-    return learned, judged, names
+    return learned, held_out, names
 
 
 def render_replay(

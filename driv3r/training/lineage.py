@@ -48,8 +48,8 @@ def read_ancestry(path: Path) -> list[dict[str, Any]]:
         ) from error
 
 
-def as_ranges(told: Any) -> SeedRanges | None:
-    """Seeds as a card has them: ranges, or of older ones the first and the last seed."""
-    if told is None:
+def as_ranges(ranges: Any) -> SeedRanges | None:
+    """Seed ranges of a card; older cards have only the first and the last seed."""
+    if ranges is None:
         return None
-    return [told] if told and isinstance(told[0], int) else told
+    return [ranges] if ranges and isinstance(ranges[0], int) else ranges

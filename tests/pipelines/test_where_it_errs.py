@@ -76,7 +76,7 @@ def test_a_whole_run_gives_both_tables(tool, batch):
     torch.manual_seed(0)
     network = Driv3r(Driv3rConfig(SIZE_HW, 32, 2, 1, 2, (8, 16, 16))).eval()
     depths, matches = tables(), tables()
-    tool.segment(network, *batch, depths, matches)
+    tool.evaluate_clip(network, *batch, depths, matches)
     text = tool.make_table(depths, depths["all", "answer"][1])
     assert text.splitlines()[0].startswith("| | share | answer | before matching")
     assert text.splitlines()[2].startswith("| all | 1.000 |")

@@ -231,12 +231,14 @@ def panel_of(**values):
 
 
 def test_verdict_is_against_the_best_baseline_never_the_floor():
-    (verdict,) = panel_of(floor=0.01, plane=0.5, prior=0.4, ours=0.3).verdicts
+    (verdict,) = panel_of(floor=0.01, plane=0.5, prior=0.4, ours=0.3).comparisons
     assert (verdict.subject, verdict.baseline) == ("driv3r-s", "positional-prior")
     assert verdict.ratio == pytest.approx(0.75)
-    assert panel_of(plane=math.nan, prior=0.4, ours=0.3).verdicts[0].baseline == "positional-prior"
+    assert (
+        panel_of(plane=math.nan, prior=0.4, ours=0.3).comparisons[0].baseline == "positional-prior"
+    )
     for lacking in ({"ours": 0.3, "floor": 0.01}, {"prior": 0.4}, {"ours": math.nan, "prior": 0.4}):
-        assert panel_of(**lacking).verdicts == ()
+        assert panel_of(**lacking).comparisons == ()
 
 
 @pytest.mark.parametrize(
