@@ -10,9 +10,19 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MOST_FILES, MOST_LINES, MOST_OF_FUNCTION = 15, 400, 40
 LONG_FUNCTIONS = {"cli/app.py: process"}  # an option a line
 RETIRED = re.compile(  # docs/glossary.md has the field's terms
-    r"\b(Looker|Sight|Ruler|RigRuler|SeedStreamer|FineLook|FlowMotion|MonoPoints|Clue|Painter|Moment|"
-    r"Glance|Sightings|Lenses|EgoSweep|StarCross|Theatre|Wardrobe|WorldRecipe|ClipRecipe|Crew|"
-    r"Journal|DepthLadder|hash_code|run_key|agree_on_motion|hypothesise_motions|krige|resect)\b"
+    r"\b(Looker|Sight|Ruler|RigRuler|SeedStreamer|FineLook|FlowMotion|MonoPoints|Clue|Painter|"
+    r"Moment|Glance|Sightings|Lenses|EgoSweep|StarCross|Theatre|Wardrobe|WorldRecipe|"
+    r"ClipRecipe|Crew|Journal|DepthLadder|hash_code|run_key|agree_on_motion|"
+    r"hypothesise_motions|krige|resect|Told|Spin|make_spin|leave_out|all_meet|KnownPrior|"
+    r"NOTHING|landscape_only|lay_down|likeness|sureness|most_alike|least_attention|Splats|"
+    r"GSHead|StarNet|carriers|PointExchange|tell_cameras|find_cameras|measure_depth|"
+    r"locate_points|choose_model|choose_aligner|describe_ours|around_middles|middle_log_depth|"
+    r"make_lenses|START|RATE_UNITS|sweep_log_chance|HypothesisVotes|DOUBTS|PLAUSIBLE|ladder|"
+    r"looker|ruler|_look_at|ask_pair|NOWHERE|place_last|find_camera|carry_on|find_again|"
+    r"choose_best|INDEPENDENT|_sum_up|WorkFrame|choose_frame|tell_known|descend|roughness|"
+    r"drift_px|ResectionConfig|resect_without_focal|_equalise|weigh_clues|log_zoom|"
+    r"drive_times|drive_along|drive_lanes|MAKERS|line_up|smear|print_film|_soil|_move_spots|"
+    r"Verdict|START_MPS|rooms|Lanes)\b"
 )
 
 

@@ -38,7 +38,8 @@ class MemoryConfig:
             )
         if not 0 <= self.min_attention < 1 or not -1 <= self.max_similarity <= 1:
             raise ConfigError(
-                f"memory: least_attention {self.min_attention}, most_alike {self.max_similarity}; "
+                f"memory: min_attention {self.min_attention}, max_similarity "
+                f"{self.max_similarity}; "
                 "expected 0 to below 1, and a cosine"
             )
 
