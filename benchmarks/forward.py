@@ -61,7 +61,7 @@ def shrink(config: Any) -> Any:
     if "channels" in names:  # ours is of a middle size as it is
         return config
     if "skip_width" in names:
-        sizes |= {"skip_width": 32, "splat_width": 96}
+        sizes |= {"skip_width": 32, "gaussian_width": 96}
     if getattr(config, "dpt", None) is not None:
         sizes["dpt"] = DPT
     if hasattr(config, "pair"):

@@ -37,7 +37,7 @@ from driv3r.types import Rig
 
 MVDUST3R_REFERENCES = 4  # references of MV-DUSt3R+, of which the first one's answer is taken
 SCALE_SOURCE = "learned from metric depth; ray and ground channels carry the rig's height"
-SCALE_SOURCE_UNCALIBRATED = "learned from metric depth; without rays and the rig's height"
+SCALE_SOURCE_UNCALIBRATED = "learned from metric depth; neither rays nor the rig's height were told"
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,8 +39,7 @@ class MemoryConfig:
         if not 0 <= self.min_attention < 1 or not -1 <= self.max_similarity <= 1:
             raise ConfigError(
                 f"memory: min_attention {self.min_attention}, max_similarity "
-                f"{self.max_similarity}; "
-                "expected 0 to below 1, and a cosine"
+                f"{self.max_similarity}; expected 0 to below 1, and a cosine"
             )
 
 
