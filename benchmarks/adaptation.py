@@ -17,7 +17,7 @@ from driv3r.training.adapt_logs import render_replay
 from driv3r.training.adaptation import AdaptConfig, adapt, split_moments
 from driv3r.training.clip_pool import RawClip
 from driv3r.training.config import FIRST_VAL_SEED
-from driv3r.training.log_clips import LogClipConfig, find_boxes, read_log_clips
+from driv3r.training.log_clips import LogClipConfig, read_log_clips
 from driv3r.training.validation import validate
 
 LEARNED, JUDGED = 28, 9
@@ -31,7 +31,7 @@ def read(
     reader = open_dataset("pandaset", root)
     scene = reader.read(sequence)
     config = LogClipConfig(size_hw, frames, max(frames // 2, 1), moments=moments)
-    return list(read_log_clips(scene, config, CPU, find_boxes(reader, scene)))
+    return list(read_log_clips(scene, config, CPU))
 
 
 def main() -> None:

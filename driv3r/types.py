@@ -8,7 +8,7 @@ Pixel (0, 0) is the corner of the first pixel, its centre is (0.5, 0.5); `K` fol
 Axis letters: b batch, t frames, v views (cameras), h w pixels, n points, c channels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -99,12 +99,37 @@ class Frame:
 
 
 @dataclass(frozen=True, eq=False)
+class Boxes:
+    """The n annotated boxes of one frame, at the time of its sweep, in the world of its log.
+
+    `instance` names an object through the log. `size_m` is along the box's own x (forward), y
+    (left) and z (up), its centre at the origin. The velocity is NaN where nobody knows.
+    """
+
+    instance: tuple[str, ...]
+    label: tuple[str, ...]
+    world_T_box: Float[np.ndarray, "n 4 4"]
+    size_m: Float[np.ndarray, "n 3"]
+    velocity_world_mps: Float[np.ndarray, "n 3"]
+
+    @property
+    def speed_mps(self) -> Float[np.ndarray, "n"]:
+        """Length of the velocity."""
+        return np.linalg.norm(self.velocity_world_mps, axis=-1)
+
+
+BoxesOf = Callable[[int], Boxes | None]  # of a log's frame number; None where it is not annotated
+
+
+@dataclass(frozen=True, eq=False)
 class Scene:
     """One log. `frames` is lazy: files are read when a frame is indexed; its times are known.
 
     `input_hash` tells two logs' inputs apart: all that the tables say of it, and the names and
     sizes of its files. `origin_world` (x, y, z) was taken from the dataset's world coordinates, so
-    that the log lies near its own. `generated` data are no recording.
+    that the log lies near its own. `generated` data are no recording. `boxes` gives the annotated
+    boxes of a frame by its number, for scoring and training; it raises DatasetError where they are
+    broken, and is None where a dataset has none.
     """
 
     id: str
@@ -116,6 +141,7 @@ class Scene:
     input_hash: str = ""
     origin_world: tuple[float, float, float] = (0.0, 0.0, 0.0)
     generated: bool = False
+    boxes: BoxesOf | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,34 +169,51 @@ class StaticMap:
     """The still world as voxels of `voxel_m`, sorted by 25.6 m tile and Morton code within it.
 
     All sums are integers, so that the map does not depend on the order of the frames. `index` is
-    floor(xyz_world / voxel_m); `weight` sums the observations' integer confidences.
+    floor(xyz_world / voxel_m), `offset` the mean place of the surface in the voxel in 1/256 of its
+    side. `hits` counts pixels, `misses` views that saw through the voxel, `weight` sums the
+    observations' integer confidences.
     """
 
     voxel_m: float
     index: Int[np.ndarray, "n 3"]
+    offset: UInt8[np.ndarray, "n 3"]
     hits: Int[np.ndarray, "n"]
+    misses: Int[np.ndarray, "n"]
     weight: Int[np.ndarray, "n"]
     rgb: UInt8[np.ndarray, "n 3"]
     first_frame: Int[np.ndarray, "n"]
     last_frame: Int[np.ndarray, "n"]
 
+    @property
+    def points_world(self) -> Float[np.ndarray, "n 3"]:
+        """The surface's mean place in every voxel."""
+        return (self.index + (self.offset + 0.5) / 256) * self.voxel_m
+
 
 @dataclass(frozen=True, eq=False)
 class MovingObjects:
-    """Moving things as time-stamped clusters: m states of class-free tracks, and p points.
+    """Moving things as rigid tracks: m states, k tracks, p points.
 
-    `points_state` says to which state a point belongs, -1 where it belongs to none. The velocity of
-    a thing that was seen once is not known: NaN.
+    A state is a track at a frame's own time. `world_T_object` has x along the heading, z up and its
+    origin in the middle of the whole object's box, of `size_m` along those axes; a state is
+    `observed` unless it was interpolated between others. Velocity has a standard deviation an axis,
+    `velocity_sigma_mps`. `track_id` and `points_track` count rows of `size_m` and `quality`: the
+    share of the track's frames in which it was observed. `points_object` are the object's own
+    shape, accumulated over its frames.
     """
 
     track_id: Int[np.ndarray, "m"]
     frame: Int[np.ndarray, "m"]
     time_us: Int[np.ndarray, "m"]
-    center_world: Float[np.ndarray, "m 3"]
-    size_m: Float[np.ndarray, "m 3"]
+    world_T_object: Float[np.ndarray, "m 4 4"]
     velocity_world_mps: Float[np.ndarray, "m 3"]
-    points_world: Float[np.ndarray, "p 3"]
-    points_state: Int[np.ndarray, "p"]
+    velocity_sigma_mps: Float[np.ndarray, "m"]
+    observed: Bool[np.ndarray, "m"]
+    size_m: Float[np.ndarray, "k 3"]
+    quality: Float[np.ndarray, "k"]
+    points_object: Float[np.ndarray, "p 3"]
+    points_rgb: UInt8[np.ndarray, "p 3"]
+    points_track: Int[np.ndarray, "p"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,20 +1,23 @@
 """nuScenes v1.0 folders (real or generated), with the official splits."""
 
 import json
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 from jaxtyping import Float
 
+from driv3r.datasets.boxes import with_velocities
 from driv3r.datasets.images import read_file
+from driv3r.datasets.nuscenes_boxes import Annotations, has_annotations
 from driv3r.datasets.nuscenes_log import Log
 from driv3r.datasets.nuscenes_tables import OFFICIAL, Tables, find_versions
 from driv3r.datasets.reader import Root
 from driv3r.datasets.scenes import make_scene
 from driv3r.errors import ConfigError, DatasetError
-from driv3r.types import Repair, Scene
+from driv3r.types import Boxes, Repair, Scene
 
 POINT_FLOATS = 5  # x y z intensity ring
 BRIGHTEST = 255.0
@@ -32,6 +35,7 @@ class NuScenesReader:
         self._root, self._sweeps = Root(root.resolve(), follow_links), sweeps
         self._versions = find_versions(self._root.path)
         self._tables: dict[str, Tables] = {}
+        self._annotations: dict[Path, Annotations] = {}
         if not self._versions:
             raise DatasetError(
                 f"{root} is no nuScenes root: expected a table folder {', '.join(OFFICIAL)} in it, "
@@ -78,7 +82,23 @@ class NuScenesReader:
         if promised != len(samples):
             reason = f"nbr_samples is {promised}, the tables hold {len(samples)}"
             repairs.append(Repair(f"{tables.folder.name}/scene.json", reason))
-        return make_scene(self._root.path, scene_id, log.rig, records, read_points, repairs)
+        made = make_scene(self._root.path, scene_id, log.rig, records, read_points, repairs)
+        if not has_annotations(tables.folder):
+            return made
+        sample_of = {i: record.sample for i, record in enumerate(records) if record.sample}
+        read = partial(self._read_boxes, tables.folder, sample_of, made.origin_world)
+        return replace(made, boxes=with_velocities(read, list(sample_of), made.time_us))
+
+    def _read_boxes(
+        self,
+        folder: Path,
+        sample_of: dict[int, str],
+        origin_world: tuple[float, float, float],
+        frame: int,
+    ) -> Boxes:
+        if folder not in self._annotations:
+            self._annotations[folder] = Annotations(folder)
+        return self._annotations[folder].boxes(sample_of[frame], origin_world)
 
     def _refuse_empty(self) -> NoReturn:
         raise DatasetError(

@@ -79,7 +79,8 @@ class Log:
             cameras = tuple(self._keyframe(sample, camera.name) for camera in self.rig.cameras)
             lidar = None if self.lidar is None else self._keyframe(sample, self.lidar)
             time_us, world_T_ego = place_ego(self.rig, cameras, lidar)
-            records.append(FrameSources(time_us, world_T_ego, cameras, lidar, True))
+            token = sample["token"]
+            records.append(FrameSources(time_us, world_T_ego, cameras, lidar, True, token))
         return records
 
     def all_records(self) -> list[FrameSources]:
@@ -110,8 +111,9 @@ class Log:
                 for camera in self.rig.cameras
             )
             lidar = None if self.lidar is None else data[self.lidar][i]
-            keyframe = samples[i] is not None
-            records.append(FrameSources(row["timestamp"], world_T_ego[i], cameras, lidar, keyframe))
+            sample = samples[i]
+            named = (False, "") if sample is None else (True, sample["token"])
+            records.append(FrameSources(row["timestamp"], world_T_ego[i], cameras, lidar, *named))
         return records
 
     def find_gaps(self, records: Sequence[FrameSources]) -> list[Repair]:

@@ -6,7 +6,7 @@ entry i of its `timestamps.json` and `poses.json` and its file `<ii>.jpg` or `<i
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from driv3r.datasets.boxes import with_velocities
 from driv3r.datasets.pandaset_tables import read_table, take_floats
 from driv3r.datasets.reader import (
     Datum,
@@ -34,7 +35,7 @@ from driv3r.geometry.transforms import (
     make_transform,
     to_rotvec,
 )
-from driv3r.types import Camera, Repair, Rig, Scene, Transform
+from driv3r.types import Boxes, Camera, Repair, Rig, Scene, Transform
 
 CAMERAS = (
     "front_camera",
@@ -140,7 +141,18 @@ class PandaSetReader:
         read = partial(read_points, world_T_lidar_of=poses)
         scene = make_scene(self._root.path, scene_id, rig, records, read, repairs)
         self._origins[scene_id] = scene.origin_world
-        return scene
+        boxes = partial(self._read_boxes, scene_id)
+        return replace(scene, boxes=with_velocities(boxes, range(len(lidar)), scene.time_us))
+
+    def _read_boxes(self, scene_id: str, frame: int) -> Boxes:
+        """The cuboids with x forward; velocities are known of what is stationary only."""
+        cuboids = self.read_cuboids(scene_id, frame)
+        turn_rad = np.zeros_like(cuboids.center_world)
+        turn_rad[:, 2] = cuboids.yaw_rad + np.pi / 2
+        velocity_mps = np.where(cuboids.is_stationary[:, None], 0.0, np.full((1, 3), np.nan))
+        world_T_box = from_rotvec(turn_rad, cuboids.center_world)
+        size_m = cuboids.size_m[:, [1, 0, 2]]
+        return Boxes(cuboids.uuid, cuboids.label, world_T_box, size_m, velocity_mps)
 
     def read_cuboids(self, scene_id: str, frame: int) -> Cuboids:
         """The boxes of one moment, counted as the scene's frames are.

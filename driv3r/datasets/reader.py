@@ -87,7 +87,7 @@ class Datum:
 class FrameSources:
     """One frame as the tables give it: a datum, or why there is none, for each camera in rig order.
 
-    `lidar` is None where no sweep is expected.
+    `lidar` is None where no sweep is expected. `sample` is what a dataset's annotations call it.
     """
 
     time_us: int
@@ -95,6 +95,7 @@ class FrameSources:
     cameras: tuple[Datum | Repair, ...]
     lidar: Datum | Repair | None
     is_keyframe: bool
+    sample: str = ""
 
 
 class LazyFrames(Sequence[Frame]):

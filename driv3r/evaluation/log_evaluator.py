@@ -1,4 +1,4 @@
-"""Figures of a log: our depth, the baselines' and the floor's against LiDAR; the ego path."""
+"""Figures of a log: depth with baselines and floor, ego path, motion, map and objects."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +9,19 @@ from driv3r.evaluation.baselines import PositionalPrior
 from driv3r.evaluation.metrics.depth import DepthScorer, floor_depth
 from driv3r.evaluation.metrics.ego import score_ego
 from driv3r.evaluation.metrics.lidar_projection import ViewTruth, project_sweep
+from driv3r.evaluation.metrics.motion import CARD as MOTION_CARD
+from driv3r.evaluation.metrics.motion import MotionScorer
+from driv3r.evaluation.metrics.objects import CARD as OBJECTS_CARD
+from driv3r.evaluation.metrics.objects import ObjectScorer
 from driv3r.evaluation.metrics.protocol import choose_protocol
+from driv3r.evaluation.metrics.static_map import CARD as MAP_CARD
+from driv3r.evaluation.metrics.static_map import MapScorer
 from driv3r.evaluation.records import EGO, PATH
 from driv3r.evaluation.stored_frames import StoredFrame, find_gaps
 from driv3r.geometry.ego_path import EgoPath
 from driv3r.geometry.ground_plane import predict_ground_plane
 from driv3r.geometry.transforms import invert
-from driv3r.types import EgoPoses, Repair, Rig, Score, Transform
+from driv3r.types import EgoPoses, Reconstruction, Repair, Rig, Score, Transform
 
 FLOOR = "floor"
 
@@ -59,6 +65,7 @@ class LogScorer:
         self.path = EgoPath()
         self.predicted: list[tuple[Transform, bool]] = []  # and whether it was only extrapolated
         self.used: list[tuple[Transform, bool]] = []
+        self.map, self.objects, self.motion = MapScorer(), ObjectScorer(), MotionScorer(subject)
 
     def add(self, moment: StoredFrame) -> None:
         """Score one frame; `truths` then holds its LiDAR points by view."""
@@ -69,11 +76,17 @@ class LogScorer:
         self.truths = {}
         if frame.sweep is None or (self.protocol.keyframes_only and not frame.is_keyframe):
             return
+        self.map.add(moment.index, frame.world_T_ego, frame.sweep, moment.boxes)
+        if moment.boxes is not None:
+            self.objects.add(moment.index, frame.world_T_ego, moment.boxes, frame.sweep)
         for view, (shot, camera) in enumerate(zip(frame.views, self.rig.cameras, strict=True)):
             if shot is None:
                 continue
             truth = project_sweep(frame.sweep, camera, shot.world_T_cam, self.protocol)
             self.truths[view] = truth
+            if moment.boxes is not None:
+                probability = prediction.motion[view]
+                self.motion.add(truth, camera, shot.world_T_cam, moment.boxes, probability)
             key = (moment.index, view, truth)
             self.depth[self.subject].add(*key, prediction.depth_m[view], prediction.sigma[view])
             for who, depth_m in self.fixed.items():
@@ -88,8 +101,11 @@ class LogScorer:
         prev_T_curr = record.prediction.prev_T_curr
         self.predicted.append(self.path.advance(frame.time_us, frame.world_T_ego, prev_T_curr))
 
-    def finish(self) -> tuple[EvalPart, ...]:
-        """Every figure; with no LiDAR at all the depth part is left out."""
+    def finish(self, fused: Reconstruction | None) -> tuple[EvalPart, ...]:
+        """Every figure; depth and map need LiDAR, motion and objects annotated boxes, too.
+
+        `fused` is None where a log holds no reconstruction.
+        """
         tables = {who: scorer.table() for who, scorer in self.depth.items()}
         parts = []
         if len(tables[self.subject].frames):
@@ -102,7 +118,20 @@ class LogScorer:
                     tables[self.subject].lost,
                 )
             )
-        return (*parts, self._finish_ego())
+        return (*parts, *self._finish_fused(fused), self._finish_ego())
+
+    def _finish_fused(self, fused: Reconstruction | None) -> list[EvalPart]:
+        """What moves pixel by pixel, the static map and the moving objects."""
+        world_T_ego = np.stack([pose for pose, _ in self.used])
+        found = {"motion": (MOTION_CARD, self.motion.scores())}
+        if fused is not None:
+            found["map"] = (MAP_CARD, self.map.scores(fused.static, world_T_ego))
+            found["objects"] = (OBJECTS_CARD, self.objects.scores(fused.moving, world_T_ego))
+        return [
+            EvalPart(name, card | self.data, tuple(scores), {}, {})
+            for name, (card, scores) in found.items()
+            if scores
+        ]
 
     def _ego_paths(self) -> dict[str, list[tuple[Transform, bool]]]:
         """The network's own path, and the odometry's where that was used."""

@@ -64,7 +64,7 @@ def _score_store(store: LogStore, scene: Scene, protocol: str, report: Report) -
     for moment in replay(scene, work, store.record):
         scorer.add(moment)
         report(store.log_id, "score", moment.index + 1, len(scene.frames))
-    parts = scorer.finish()
+    parts = scorer.finish(store.reconstruction())
     return LogResult(
         store.log_id,
         "done",

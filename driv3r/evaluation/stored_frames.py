@@ -1,22 +1,27 @@
 """Each frame of a log with what was written of it: the input of fusion and evaluation."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from driv3r.datasets.preprocess import WorkRig, prepare_images
+from driv3r.errors import DatasetError
 from driv3r.store.schema import FrameRecord
-from driv3r.types import Frame, Images, Prediction, Repair, Rig, Scene
+from driv3r.types import Boxes, Frame, Images, Prediction, Repair, Rig, Scene
 
 
 @dataclass(frozen=True, eq=False)
 class StoredFrame:
-    """One surround frame: the input, its images at the working size, and the written answer."""
+    """One surround frame: the input, its images at the working size, and the written answer.
+
+    `boxes` are annotated, None where there are none.
+    """
 
     index: int
     frame: Frame
     images: Images
     record: FrameRecord
     rig: Rig
+    boxes: Boxes | None = None
 
 
 def replay(
@@ -24,9 +29,14 @@ def replay(
 ) -> Iterator[StoredFrame]:
     """All frames in order, as stored: what is fused and scored is what a reader will find."""
     for index in range(len(scene.frames)):
-        frame = scene.frames[index]
+        frame, boxes = scene.frames[index], None
+        try:
+            boxes = None if scene.boxes is None else scene.boxes(index)
+        except DatasetError as error:
+            repair = Repair("boxes", f"left out of scoring: {error}")
+            frame = replace(frame, repairs=(*frame.repairs, repair))
         images = prepare_images(frame, work)
-        yield StoredFrame(index, frame, images, read_frame(index), work.rig)
+        yield StoredFrame(index, frame, images, read_frame(index), work.rig, boxes)
 
 
 def find_gaps(prediction: Prediction, extrapolated: bool) -> tuple[Repair, ...]:

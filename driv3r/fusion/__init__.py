@@ -1,22 +1,40 @@
-"""From a log's per-frame predictions to what stands still and what moves.
+"""From a log's per-frame predictions to what stands still and what moves."""
 
-Left for later: evidence against a voxel (rays that pass through it) removes nothing yet.
-"""
+from collections.abc import Callable
 
-from collections.abc import Iterable
-
-from driv3r.fusion.evidence import FusedFrame, FusionConfig
-from driv3r.fusion.moving import MovingFusion
-from driv3r.fusion.static import StaticFusion
+from driv3r.fusion.consistency import find_moving, find_static, gather_evidence
+from driv3r.fusion.detections import Detection, find_detections
+from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
+from driv3r.fusion.objects import make_objects
+from driv3r.fusion.static import StaticFusion, VoxelSums, sum_pixels
+from driv3r.fusion.tracker import is_moving, link_tracks
 from driv3r.types import Reconstruction
 
-__all__ = ["FusedFrame", "FusionConfig", "MovingFusion", "StaticFusion", "fuse"]
+__all__ = ["FrameWindow", "FusedFrame", "FusionConfig", "StaticFusion", "fuse"]
 
 
-def fuse(frames: Iterable[FusedFrame], config: FusionConfig) -> Reconstruction:
-    """Fuse a log's frames, in any order, one in memory at a time."""
-    static, moving = StaticFusion(config), MovingFusion(config)
-    for frame in frames:
-        static.add(frame)
-        moving.add(frame)
-    return Reconstruction(static.result(), moving.result())
+def fuse(
+    frames: FrameWindow, config: FusionConfig, report: Callable[[int], None] | None = None
+) -> Reconstruction:
+    """Fuse a log: each frame is held against the others, then the log is decided as a whole.
+
+    `report` is told how many frames are compared.
+    """
+    static, detections = StaticFusion(config), list[Detection]()
+    standing: list[VoxelSums] = []  # of each detection, should it turn out not to move
+    for index in range(len(frames)):
+        pixels = gather_evidence(frames, index, config)
+        moves, exact = find_moving(pixels, config), find_static(pixels, config)
+        static.add(sum_pixels(pixels.take(exact & ~moves), config))
+        moving = pixels.take(moves)
+        found = find_detections(moving, config)
+        detections += found
+        standing += [sum_pixels(moving.take(d.rows[exact[moves][d.rows]]), config) for d in found]
+        if report is not None:
+            report(index + 1)
+    tracks = [t for t in link_tracks(detections, config) if is_moving(t, config)]
+    moved = {id(detection) for track in tracks for detection in track}
+    for detection, sums in zip(detections, standing, strict=True):
+        if id(detection) not in moved:
+            static.add(sums)
+    return Reconstruction(static.result(frames), make_objects(tracks, frames.time_us, config))

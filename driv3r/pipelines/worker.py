@@ -14,24 +14,24 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from driv3r.datasets import Reader, open_dataset
-from driv3r.datasets.preprocess import WorkRig, prepare_rig
+from driv3r.datasets.preprocess import WorkRig, prepare_images, prepare_rig
 from driv3r.errors import Driv3rError
 from driv3r.evaluation.log_evaluator import EvalPart, LogScorer
 from driv3r.evaluation.records import LogResult
-from driv3r.evaluation.stored_frames import StoredFrame, replay
-from driv3r.fusion import FusedFrame, FusionConfig, fuse
-from driv3r.geometry.cameras import lift_depth
+from driv3r.evaluation.stored_frames import replay
+from driv3r.fusion import FrameWindow, FusedFrame, FusionConfig, fuse
 from driv3r.inference.registry import System, load_system
 from driv3r.pipelines.job import Job
 from driv3r.pipelines.predict import find_image, predict_frames
 from driv3r.pipelines.preflight import make_provenance
 from driv3r.reporting.log_images import LogImageWriter
 from driv3r.settings import Provenance, Settings
-from driv3r.store.schema import LogHeader
+from driv3r.store.schema import FrameRecord, LogHeader
 from driv3r.store.writer import LogWriter
-from driv3r.types import Reconstruction, Scene
+from driv3r.types import Frame, Reconstruction, Scene
 
 StageReport = Callable[[str, int, int], None]
+ReadFrame = Callable[[int], FrameRecord]
 
 
 class LogWorker:
@@ -87,16 +87,19 @@ class LogWorker:
             settings.protocol, work.rig, settings.model, settings.ego_poses, scene.generated
         )
         painter = LogImageWriter(job.scene_id, len(scene.frames))
-        stage = _stage(report, "fuse and score")
-        with _timed(seconds, "fuse and score"):
-            moments = replay(scene, work, writer.read_frame)
-            reconstruction = evaluate_and_fuse(
-                moments, scorer, painter, lambda n: stage(n, len(scene.frames))
-            )
+        frames = len(scene.frames)
+        stage = _stage(report, "score")
+        with _timed(seconds, "score"):
+            evaluate(scene, work, writer.read_frame, scorer, painter, lambda n: stage(n, frames))
+        fusing = _stage(report, "fuse")
+        with _timed(seconds, "fuse"):
+            fused = fuse_log(scene, work, writer.read_frame, lambda n: fusing(n, frames))
+        with _timed(seconds, "score the fusion"):
+            parts = scorer.finish(fused)
         with _timed(seconds, "store"):
             writer.write_repairs([*scene.repairs, *(r for f in scorer.repairs for r in f)])
-            writer.write_reconstruction(reconstruction)
-            write_scores(writer, scorer.finish())
+            writer.write_reconstruction(fused)
+            write_scores(writer, parts)
             writer.write_pictures(painter.pictures)
         writer.write_seconds({name: round(value, 3) for name, value in seconds.items()})
         writer.seal()
@@ -175,41 +178,50 @@ def make_header(
     )
 
 
-def make_fused_frame(moment: StoredFrame) -> FusedFrame:
-    """The frame as world points for fusion."""
-    prediction, record = moment.record.prediction, moment.record
+def make_fused_frame(index: int, record: FrameRecord, work: WorkRig, frame: Frame) -> FusedFrame:
+    """A written frame with its images, as fusion takes it."""
+    prediction, cameras = record.prediction, work.rig.cameras
     blank = np.zeros((*prediction.depth_m.shape[1:], 3), np.uint8)
-    points_world = []
-    for view, camera in enumerate(moment.rig.cameras):
-        world_T_cam = record.world_T_ego_cam[view] @ camera.ego_T_cam
-        points_world.append(lift_depth(camera, prediction.depth_m[view], world_T_cam))
+    images = prepare_images(frame, work)
+    ego_T_cam = np.stack([camera.ego_T_cam for camera in cameras])
     return FusedFrame(
-        index=moment.index,
-        time_us=record.time_cam_us,
-        points_world=np.stack(points_world),
+        index=index,
+        time_us=frame.time_us,
+        cameras=cameras,
+        time_cam_us=record.time_cam_us,
+        world_T_ego=record.world_T_ego,
+        world_T_cam=record.world_T_ego_cam @ ego_T_cam,
         depth_m=prediction.depth_m,
         sigma=prediction.sigma,
         motion=prediction.motion,
-        rgb=np.stack([blank if image is None else image for image in moment.images]),
+        rgb=np.stack([blank if image is None else image for image in images]),
     )
 
 
-def evaluate_and_fuse(
-    moments: Iterator[StoredFrame],
+def fuse_log(
+    scene: Scene, work: WorkRig, read_frame: ReadFrame, report: Callable[[int], None]
+) -> Reconstruction:
+    """The 4D fusion of a log's written predictions."""
+
+    def read(index: int) -> FusedFrame:
+        return make_fused_frame(index, read_frame(index), work, scene.frames[index])
+
+    return fuse(FrameWindow(scene.time_us, read), FusionConfig(), report)
+
+
+def evaluate(
+    scene: Scene,
+    work: WorkRig,
+    read_frame: ReadFrame,
     scorer: LogScorer,
     painter: LogImageWriter,
     report: Callable[[int], None],
-) -> Reconstruction:
-    """One pass over the written predictions: score, paint and fuse each."""
-
-    def watched() -> Iterator[FusedFrame]:
-        for moment in moments:
-            scorer.add(moment)
-            painter.add(moment, scorer)
-            yield make_fused_frame(moment)
-            report(moment.index + 1)
-
-    return fuse(watched(), FusionConfig())
+) -> None:
+    """One pass over the written predictions: score and paint each."""
+    for moment in replay(scene, work, read_frame):
+        scorer.add(moment)
+        painter.add(moment, scorer)
+        report(moment.index + 1)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from driv3r.types import (
     EgoPoses,
     MovingObjects,
     Prediction,
+    Reconstruction,
     Repair,
     Rig,
     Scale,
@@ -208,6 +209,11 @@ class LogStore:
         """The moving objects' states and points."""
         self._read_group("dynamic")
         return MovingObjects(**self._read_fields(MovingObjects, "dynamic"))
+
+    def reconstruction(self) -> Reconstruction | None:
+        """Static map and moving objects; None of a log that was not fused."""
+        fused = (self.path / "static").is_dir() and (self.path / "dynamic").is_dir()
+        return Reconstruction(self.static(), self.moving()) if fused else None
 
     def protocols(self) -> tuple[str, ...]:
         """Names of the protocols under which the log was scored."""

@@ -160,7 +160,9 @@ def list_static_arrays(n: int) -> dict[str, ArraySpec]:
     """The arrays of n static voxels, named as the fields of StaticMap."""
     return {
         "index": spec_rows("int32", "voxel axis", n, 3),
+        "offset": spec_rows("uint8", "voxel axis", n, 3),
         "hits": spec_rows("int64", "voxel", n),
+        "misses": spec_rows("int32", "voxel", n),
         "weight": spec_rows("int64", "voxel", n),
         "rgb": spec_rows("uint8", "voxel channel", n, 3),
         "first_frame": spec_rows("int32", "voxel", n),
@@ -168,17 +170,21 @@ def list_static_arrays(n: int) -> dict[str, ArraySpec]:
     }
 
 
-def list_moving_arrays(m: int, p: int) -> dict[str, ArraySpec]:
-    """The arrays of m states and p points, named as the fields of MovingObjects."""
+def list_moving_arrays(m: int, k: int, p: int) -> dict[str, ArraySpec]:
+    """The arrays of m states of k tracks and p points, named as the fields of MovingObjects."""
     return {
         "track_id": spec_rows("int64", "state", m),
         "frame": spec_rows("int32", "state", m),
         "time_us": spec_rows("int64", "state", m),
-        "center_world": spec_rows("float64", "state axis", m, 3),
-        "size_m": spec_rows("float64", "state axis", m, 3),
+        "world_T_object": spec_rows("float64", "state row column", m, 4, 4),
         "velocity_world_mps": spec_rows("float64", "state axis", m, 3),
-        "points_world": spec_rows("float64", "point axis", p, 3),
-        "points_state": spec_rows("int32", "point", p),
+        "velocity_sigma_mps": spec_rows("float64", "state", m),
+        "observed": spec_rows("bool", "state", m),
+        "size_m": spec_rows("float64", "track axis", k, 3),
+        "quality": spec_rows("float64", "track", k),
+        "points_object": spec_rows("float32", "point axis", p, 3),
+        "points_rgb": spec_rows("uint8", "point channel", p, 3),
+        "points_track": spec_rows("int32", "point", p),
     }
 
 

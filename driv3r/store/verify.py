@@ -74,8 +74,9 @@ def _check_arrays(store: LogStore) -> Iterator[str]:
         n = open_array(store.path, "static/index").shape[0]
         specs |= {f"static/{name}": spec for name, spec in list_static_arrays(n).items()}
     if (store.path / "dynamic").is_dir():
-        m, p = (open_array(store.path, f"dynamic/{n}").shape[0] for n in ("frame", "points_state"))
-        specs |= {f"dynamic/{name}": spec for name, spec in list_moving_arrays(m, p).items()}
+        counted = ("frame", "size_m", "points_track")
+        counts = (open_array(store.path, f"dynamic/{name}").shape[0] for name in counted)
+        specs |= {f"dynamic/{name}": spec for name, spec in list_moving_arrays(*counts).items()}
     for name, spec in specs.items():
         array = open_array(store.path, name)
         named = getattr(array.metadata, "dimension_names", None)
@@ -133,6 +134,7 @@ def _check_groups(store: LogStore) -> Iterator[str]:
             yield "static/index: voxels are not in Morton order"
     if (store.path / "dynamic").is_dir():
         moving = store.moving()
-        states = moving.points_state
-        if ((states < -1) | (states >= len(moving.track_id))).any():
-            yield "dynamic/points_state: points to states that are not there"
+        for name in ("track_id", "points_track"):
+            rows = getattr(moving, name)
+            if ((rows < 0) | (rows >= len(moving.size_m))).any():
+                yield f"dynamic/{name}: points to tracks that are not there"

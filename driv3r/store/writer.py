@@ -31,6 +31,7 @@ from driv3r.store.schema import (
     describe_rig,
     describe_root,
     header_hash,
+    is_rigid,
     list_log_arrays,
     list_moving_arrays,
     list_static_arrays,
@@ -111,10 +112,10 @@ class LogWriter:
             "tile_voxels": count_tile_voxels(static.voxel_m),
             "order": "tile (x, y, z), then Morton code in the tile, x in the lowest bit",
         }
-        specs = list_moving_arrays(len(moving.track_id), len(moving.points_state))
-        _check_moving(moving)
+        specs = _check_moving(moving)
         self._replace_group("static", attributes, static, list_static_arrays(len(static.index)))
-        self._replace_group("dynamic", {"points_state": "row of a state, -1 none"}, moving, specs)
+        meaning = {"track_id, points_track": "row of size_m and quality"}
+        self._replace_group("dynamic", meaning, moving, specs)
 
     def write_scores(
         self,
@@ -254,14 +255,22 @@ def sort_static(static: StaticMap) -> StaticMap:
     return dataclasses.replace(static, **rows)
 
 
-def _check_moving(moving: MovingObjects) -> None:
-    m, p = len(moving.track_id), len(moving.points_state)
-    specs = list_moving_arrays(m, p)
+def _check_moving(moving: MovingObjects) -> dict[str, ArraySpec]:
+    """The arrays' layout; StoreError where they do not fit together."""
+    m, k, p = len(moving.track_id), len(moving.size_m), len(moving.points_track)
+    specs = list_moving_arrays(m, k, p)
     shapes = {name: getattr(moving, name).shape for name in specs}
     if shapes != {name: spec.shape for name, spec in specs.items()}:
-        raise StoreError(f"moving objects: {m} states and {p} points do not fit {shapes}")
-    if ((moving.points_state < -1) | (moving.points_state >= m)).any():
-        raise StoreError(f"moving objects: points_state must be -1 or a row of the {m} states")
+        raise StoreError(
+            f"moving objects: {m} states, {k} tracks and {p} points do not fit {shapes}"
+        )
+    for name in ("track_id", "points_track"):
+        rows = getattr(moving, name)
+        if ((rows < 0) | (rows >= k)).any():
+            raise StoreError(f"moving objects: {name} must be a row of the {k} tracks")
+    if not is_rigid(moving.world_T_object).all():
+        raise StoreError("moving objects: world_T_object must be rigid transforms")
+    return specs
 
 
 def _fit(values: np.ndarray, spec: ArraySpec, name: str) -> np.ndarray:

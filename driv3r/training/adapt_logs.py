@@ -12,7 +12,7 @@ from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipConfig, ensure_c
 from driv3r.training.adaptation import AdaptConfig, Adapted, adapt, split_moments, weights_card
 from driv3r.training.clip_pool import RawClip, put_on_device
 from driv3r.training.config import FIRST_VAL_SEED
-from driv3r.training.log_clips import LogClipConfig, find_boxes, read_log_clips
+from driv3r.training.log_clips import LogClipConfig, read_log_clips
 from driv3r.training.trainer import OnLog
 
 FIRST_REPLAY = FIRST_TRAIN_SEED + 900_000  # clips that training has not drawn
@@ -76,7 +76,7 @@ def read_logs(
         parts = split_moments(len(scene.frames), held_out_share)
         for clips, moments in zip((learned, held_out), parts, strict=True):
             cut = LogClipConfig(size_hw, max(frames, 2), max(frames, 2), moments=moments)
-            clips += read_log_clips(scene, cut, device, find_boxes(reader, scene))
+            clips += read_log_clips(scene, cut, device)
         names.append(name)
     return learned, held_out, names
 

@@ -1,31 +1,26 @@
 """Clips of recorded logs: images at the working size, depth where LiDAR points fall.
 
 reader = open_dataset("pandaset", Path("/data/pandaset"))
-scene = reader.read("002")
-clips = read_log_clips(scene, LogClipConfig(), torch.device("cpu"), find_boxes(reader, scene))
+clips = read_log_clips(reader.read("002"), LogClipConfig(), torch.device("cpu"))
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache, partial
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from driv3r.datasets.pandaset import Cuboids, PandaSetReader
 from driv3r.datasets.preprocess import WorkRig, prepare_images, prepare_rig
-from driv3r.datasets.reader import Reader
 from driv3r.errors import ConfigError
 from driv3r.evaluation.metrics.lidar_projection import project_sweep
+from driv3r.evaluation.metrics.motion import label_motion
 from driv3r.evaluation.metrics.protocol import DepthProtocol
 from driv3r.geometry.cameras import unproject
-from driv3r.geometry.transforms import apply, from_rotvec, invert
+from driv3r.geometry.transforms import apply
 from driv3r.training.clip_pool import MOTION_VALID, MOVING, VALID, RawClip, ego_rates
-from driv3r.types import Camera, Frame, Scene, Sweep, Transform, View
+from driv3r.types import Boxes, Camera, Frame, Scene, Sweep, Transform, View
 
-MOVES_MPS, STANDS_MPS = 0.5, 0.2  # faster moves, slower stands, between them nobody knows
-BOX_MARGIN_M = 0.1  # annotators draw tight; a box is of one time, a sweep of a tenth second
 NO_DEPTH_M = 1.0  # of pixels that are not VALID: 0 would be sky
 
 
@@ -66,22 +61,6 @@ class LogClipConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Boxes:
-    """The n annotated boxes of one frame, at the time of its sweep.
-
-    `size_m` is along the box's own x, y and z, its centre at the origin; `speed_mps` over the
-    ground, NaN where nobody knows.
-    """
-
-    world_T_box: Float[np.ndarray, "n 4 4"]
-    size_m: Float[np.ndarray, "n 3"]
-    speed_mps: Float[np.ndarray, "n"]
-
-
-BoxesOf = Callable[[int], Boxes | None]  # of a log's frame number; None where it is not annotated
-
-
-@dataclass(frozen=True, eq=False)
 class _Part:
     """One frame as a clip holds it."""
 
@@ -92,16 +71,15 @@ class _Part:
     time_us: int
 
 
-def read_log_clips(
-    scene: Scene, config: LogClipConfig, device: torch.device, boxes: BoxesOf | None = None
-) -> Iterator[RawClip]:
+def read_log_clips(scene: Scene, config: LogClipConfig, device: torch.device) -> Iterator[RawClip]:
     """The clips of a log in order; each frame's files are read once. The last clip may overlap.
 
     Images are cropped and resized as `process` does; a missing one is black and has no labels.
     Depth is z (m) in each camera at its own time and pose, of the sweep's points that it can see,
     each in the pixel that holds it, the nearest where several fall into one. MOTION_VALID needs
-    `boxes`. A log of fewer than `config.frames` frames is one shorter clip; a clip without any
-    depth is left out. Whether nuScenes' frames between keyframes are used is up to the reader.
+    the scene's boxes. A log of fewer than `config.frames` frames is one shorter clip; a clip
+    without any depth is left out. Whether nuScenes' frames between keyframes are used is up to the
+    reader.
 
     Raises ConfigError at once where there are fewer than 2 frames to use, no LiDAR, or a camera
     that is no pinhole, and after the last frame where none had a depth.
@@ -112,7 +90,7 @@ def read_log_clips(
     protocol = DepthProtocol("training", config.min_m, config.max_m)
 
     def read(index: int) -> _Part:
-        annotated = None if boxes is None else boxes(index)
+        annotated = None if scene.boxes is None else scene.boxes(index)
         return _read_part(scene.frames[index], work, protocol, annotated)
 
     return _cut_clips(scene.id, work, config, moments, read, device)
@@ -154,60 +132,10 @@ def label_points(
     labels = np.full(len(points_world), VALID, np.uint8)
     if boxes is None:
         return labels
-    labels |= MOTION_VALID
-    moving = boxes.speed_mps > MOVES_MPS
-    unknown = ~moving & ~(boxes.speed_mps < STANDS_MPS)  # NaN is unknown
-    for kind, label in ((unknown, VALID), (moving, VALID | MOVING | MOTION_VALID)):
-        for i in np.flatnonzero(kind):
-            points_box = apply(invert(boxes.world_T_box[i]), points_world)
-            half_m = boxes.size_m[i] / 2 + BOX_MARGIN_M
-            labels[(np.abs(points_box) <= half_m).all(-1)] = label
+    moves, known = label_motion(points_world, boxes)
+    labels[known] |= MOTION_VALID
+    labels[moves] |= MOVING
     return labels
-
-
-def find_boxes(reader: Reader, scene: Scene) -> BoxesOf | None:
-    """The boxes of a reader's scene, where it is one that offers them (PandaSet), else None."""
-    return pandaset_boxes(reader, scene) if isinstance(reader, PandaSetReader) else None
-
-
-def pandaset_boxes(reader: PandaSetReader, scene: Scene) -> BoxesOf:
-    """Boxes of a PandaSet sequence by frame number, speeds from the neighbouring frames' boxes.
-
-    Calling it raises DatasetError where a moment's or its neighbours' cuboids are missing or
-    broken.
-    """
-    read = lru_cache(maxsize=3)(partial(reader.read_cuboids, scene.id))
-
-    def boxes(index: int) -> Boxes:
-        cuboids = read(index)
-        moments = range(max(index - 1, 0), min(index + 2, len(scene.time_us)))
-        speed_mps = _measure_speeds(
-            cuboids, [read(i) for i in moments], scene.time_us[list(moments)]
-        )
-        turn_rad = np.zeros_like(cuboids.center_world)
-        turn_rad[:, 2] = cuboids.yaw_rad
-        return Boxes(from_rotvec(turn_rad, cuboids.center_world), cuboids.size_m, speed_mps)
-
-    return boxes
-
-
-def _measure_speeds(
-    cuboids: Cuboids, run: Sequence[Cuboids], time_us: np.ndarray
-) -> Float[np.ndarray, "n"]:
-    """Of each object the way between its first and last centre in a run of moments, over the time.
-
-    0 for what is said never to move, NaN for what is in one moment only.
-    """
-    places: dict[str, list[tuple[int, np.ndarray]]] = {}
-    for at_us, moment in zip(time_us.tolist(), run, strict=True):
-        for uuid, center_world in zip(moment.uuid, moment.center_world, strict=True):
-            places.setdefault(uuid, []).append((at_us, center_world))
-    speed_mps = np.full(len(cuboids.uuid), np.nan)
-    for i, uuid in enumerate(cuboids.uuid):
-        (first_us, start), (last_us, end) = places[uuid][0], places[uuid][-1]
-        if last_us > first_us:
-            speed_mps[i] = np.linalg.norm(end - start) / ((last_us - first_us) * 1e-6)
-    return np.where(cuboids.is_stationary, 0.0, speed_mps)
 
 
 def _check_sensors(scene: Scene) -> None:

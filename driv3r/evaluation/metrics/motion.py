@@ -1,11 +1,87 @@
-"""Motion masks against the truth of a generated world."""
+"""Motion masks against truth: masks of a generated world, or LiDAR points in annotated boxes."""
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from driv3r.types import Score
+from driv3r.evaluation.metrics.lidar_projection import ViewTruth
+from driv3r.geometry.cameras import unproject
+from driv3r.geometry.transforms import apply, invert
+from driv3r.types import Boxes, Camera, Score, Transform
 
+PROTOCOL = "motion"
 MOVES = 0.5
+MOVES_MPS, STANDS_MPS = 0.5, 0.2  # faster moves, slower stands, between them nobody knows
+BOX_MARGIN_M = 0.1  # annotators draw tight; a box is of one time, a sweep of a tenth second
+CARD = {
+    "protocol": PROTOCOL,
+    "truth": f"pixels that a LiDAR point falls into: moving in a box faster than {MOVES_MPS} m/s, "
+    f"unknown between that and {STANDS_MPS} m/s, standing elsewhere",
+    "positive": f"a probability of {MOVES} or more",
+}
+
+
+def label_motion(
+    points_world: Float[np.ndarray, "n 3"], boxes: Boxes
+) -> tuple[Bool[np.ndarray, "n"], Bool[np.ndarray, "n"]]:
+    """Which points move and of which that is known: points of no box stand.
+
+    A point in a moving box moves; one in a box of unknown or doubtful speed is not known.
+    """
+    moves, known = np.zeros(len(points_world), bool), np.ones(len(points_world), bool)
+    moving = boxes.speed_mps > MOVES_MPS
+    doubtful = ~moving & ~(boxes.speed_mps < STANDS_MPS)  # NaN is doubtful
+    for chosen, (is_moving, is_known) in ((doubtful, (False, False)), (moving, (True, True))):
+        for i in np.flatnonzero(chosen):
+            inside = find_inside(points_world, boxes.world_T_box[i], boxes.size_m[i])
+            moves[inside], known[inside] = is_moving, is_known
+    return moves, known
+
+
+def find_inside(
+    points_world: Float[np.ndarray, "n 3"],
+    world_T_box: Float[np.ndarray, "4 4"],
+    size_m: Float[np.ndarray, "3"],
+    margin_m: float = BOX_MARGIN_M,
+) -> Bool[np.ndarray, "n"]:
+    """Points inside a box that is `margin_m` larger on every side."""
+    inside = np.zeros(len(points_world), bool)
+    reach_m = float(np.linalg.norm(size_m / 2 + margin_m))
+    offset = np.abs(points_world - world_T_box[:3, 3])
+    near = np.flatnonzero((offset <= reach_m).all(-1))
+    points_box = apply(invert(world_T_box), points_world[near].astype(np.float64))
+    inside[near] = (np.abs(points_box) <= size_m / 2 + margin_m).all(-1)
+    return inside
+
+
+class MotionScorer:
+    """Collects a log's LiDAR points in annotated frames with the motion of the pixels they hit."""
+
+    def __init__(self, subject: str):
+        self.subject = subject
+        self._probability: list[np.ndarray] = []
+        self._moves: list[np.ndarray] = []
+
+    def add(
+        self,
+        truth: ViewTruth,
+        camera: Camera,
+        world_T_cam: Transform,
+        boxes: Boxes,
+        probability: Float[np.ndarray, "h w"],
+    ) -> None:
+        """The points of one image; `camera` and pose are those that they were projected with."""
+        points_cam = unproject(camera, truth.uv) * truth.depth_m[:, None]
+        moves, known = label_motion(apply(world_T_cam, points_cam), boxes)
+        column, row = np.minimum(truth.uv, np.subtract(truth.size_hw[::-1], 1)).astype(int).T
+        self._probability.append(probability[row, column][known])
+        self._moves.append(moves[known])
+
+    def scores(self) -> list[Score]:
+        """Figures over all pixels that have a point of known motion; none without any."""
+        if not self._moves:
+            return []
+        probability, moves = np.concatenate(self._probability), np.concatenate(self._moves)
+        return score_motion(probability, moves, self.subject, PROTOCOL)
 
 
 def score_motion(
@@ -16,17 +92,17 @@ def score_motion(
 ) -> list[Score]:
     """IoU, precision and recall at 0.5 and average precision, pooled over pixels.
 
-        A score's `n` is its denominator.
-    A figure without a denominator (nothing moves, or nothing is said to) is left out. Pixels of
-        NaN probability have no prediction: they are left out, and `unpredicted` says how many.
+    A score's `n` is its denominator. A figure without a denominator (nothing moves, or nothing is
+    predicted to) is left out. Pixels of NaN probability have no prediction: they are left out, and
+    `unpredicted` says how many.
     """
     known = np.isfinite(probability)
     given, moves = probability[known], truth_mask[known]
-    said = given >= MOVES
-    hit = int((said & moves).sum())
+    positive = given >= MOVES
+    hit = int((positive & moves).sum())
     figures = {
-        "iou": (hit, int((said | moves).sum())),
-        "precision": (hit, int(said.sum())),
+        "iou": (hit, int((positive | moves).sum())),
+        "precision": (hit, int(positive.sum())),
         "recall": (hit, int(moves.sum())),
         "average_precision": (_summed_precision(given, moves), int(moves.sum())),
         "unpredicted": (int((~known).sum()), known.size),

@@ -1,0 +1,158 @@
+"""Multi-view consistency: what other views, before, beside and after, say of a frame's pixels."""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
+from driv3r.geometry.cameras import rays_of
+from driv3r.geometry.transforms import apply, invert
+from driv3r.kernels.view_consistency import compare_with_view
+from driv3r.types import Camera
+
+LEAST_ERROR_M = 0.01
+# The own car in its ego frame, low and high corner: what cameras see of it is no street.
+EGO_BODY_M = np.array([[-1.5, -1.2, 0.1], [4.5, 1.2, 2.2]])
+
+
+@dataclass(frozen=True, eq=False)
+class PixelEvidence:
+    """The pixels of one frame that have depth: where they are and what other views say.
+
+    `pixel` counts the strided pixels of a view, `columns` of them in a row. `point_world` is
+    corrected by the views that agree, `error_m` the standard deviation along the ray (Laplace b)
+    that is left, `own_error_m` that of the pixel by itself. `agrees` and `through` count views that
+    see the surface there, and that look through it.
+    """
+
+    frame: int
+    columns: int
+    view: Int[np.ndarray, "n"]
+    pixel: Int[np.ndarray, "n"]
+    time_us: Int[np.ndarray, "n"]
+    point_world: Float[np.ndarray, "n 3"]
+    ray_world: Float[np.ndarray, "n 3"]
+    range_m: Float[np.ndarray, "n"]
+    error_m: Float[np.ndarray, "n"]
+    own_error_m: Float[np.ndarray, "n"]
+    agrees: Int[np.ndarray, "n"]
+    through: Int[np.ndarray, "n"]
+    motion: Float[np.ndarray, "n"]
+    rgb: UInt8[np.ndarray, "n 3"]
+
+    def take(self, chosen: Bool[np.ndarray, "n"] | Int[np.ndarray, "m"]) -> "PixelEvidence":
+        """Some of the pixels."""
+        arrays = [f.name for f in fields(self) if f.name not in ("frame", "columns")]
+        return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
+
+    def __len__(self) -> int:
+        return len(self.view)
+
+
+def gather_evidence(frames: FrameWindow, index: int, config: FusionConfig) -> PixelEvidence:
+    """Compare a frame's pixels with all views of the frames around it; empty without depth."""
+    own = lift_pixels(frames[index], config)
+    n = len(own)
+    agrees, through = np.zeros(n, np.int32), np.zeros(n, np.int32)
+    weight, shift_m = np.zeros(n), np.zeros(n)
+    for other in list_compared(index, len(frames), config):
+        frame = frames[other]
+        for view in list_placed(frame):
+            camera = frame.cameras[view]
+            # Of the own frame only other cameras tell something new.
+            rows = np.flatnonzero(own.view != view) if other == index else slice(None)
+            counted = [array[rows] for array in (agrees, through, weight, shift_m)]
+            compare_with_view(
+                own.point_world[rows], own.ray_world[rows], own.error_m[rows],
+                invert(frame.world_T_cam[view]), camera.K, lens_of(camera.distortion),
+                frame.depth_m[view], frame.sigma[view],
+                config.tolerance, config.base_error_m, *counted,
+            )  # fmt: skip
+            for array, values in zip((agrees, through, weight, shift_m), counted, strict=True):
+                array[rows] = values
+    total = weight + 1 / own.error_m**2
+    point_world = own.point_world + own.ray_world * (shift_m / total)[:, None]
+    error_m = 1 / np.sqrt(total)
+    return replace(own, point_world=point_world, error_m=error_m, agrees=agrees, through=through)
+
+
+def list_compared(index: int, count: int, config: FusionConfig) -> list[int]:
+    """The frames that a frame is compared with: itself (its other cameras) and its offsets."""
+    near = {index + sign * offset for offset in config.offsets for sign in (-1, 1)}
+    return sorted(other for other in near | {index} if 0 <= other < count)
+
+
+def list_placed(frame: FusedFrame) -> list[int]:
+    """The frame's views that have a time and a pose."""
+    placed = (frame.time_cam_us >= 0) & np.isfinite(frame.world_T_cam).all((1, 2))
+    return np.flatnonzero(placed).tolist()
+
+
+def lift_pixels(frame: FusedFrame, config: FusionConfig) -> PixelEvidence:
+    """Every stride-th pixel that has usable depth, as it is by itself."""
+    step = config.pixel_stride
+    at = (slice(None), slice(step // 2, None, step), slice(step // 2, None, step))
+    depth_m, sigma = frame.depth_m[at], frame.sigma[at]
+    usable = (depth_m > 0) & (depth_m <= config.max_depth_m) & (sigma >= 0)
+    usable &= np.isfinite(sigma) & np.isfinite(frame.motion[at])
+    parts = [
+        _lift_view(frame, view, camera, at[1:], usable[view])
+        for view, camera in enumerate(frame.cameras)
+    ]
+    own = PixelEvidence(
+        frame.index,
+        depth_m.shape[2],
+        **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
+    )
+    return own.take(~_is_own_car(frame, own.point_world))
+
+
+def _lift_view(
+    frame: FusedFrame, view: int, camera: Camera, at: tuple[slice, slice], chosen: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The chosen ones of a view's strided pixels, as fields of PixelEvidence."""
+    rays = rays_of(camera)[at][chosen]
+    length = np.linalg.norm(rays, axis=-1)
+    ray_world = (rays / length[:, None]) @ frame.world_T_cam[view, :3, :3].T
+    range_m = frame.depth_m[view][at][chosen].astype(np.float64) * length
+    error_m = np.maximum(range_m * frame.sigma[view][at][chosen], LEAST_ERROR_M)
+    n = len(rays)
+    return {
+        "view": np.full(n, view, np.int32),
+        "pixel": np.flatnonzero(chosen),
+        "time_us": np.full(n, frame.time_cam_us[view], np.int64),
+        "point_world": frame.world_T_cam[view, :3, 3] + ray_world * range_m[:, None],
+        "ray_world": ray_world,
+        "range_m": range_m,
+        "error_m": error_m,
+        "own_error_m": error_m,
+        "agrees": np.zeros(n, np.int32),
+        "through": np.zeros(n, np.int32),
+        "motion": frame.motion[view][at][chosen].astype(np.float64),
+        "rgb": frame.rgb[view][at][chosen],
+    }
+
+
+def lens_of(distortion: tuple[float, ...]) -> Float[np.ndarray, "8"]:
+    """OpenCV's coefficients, all eight."""
+    return np.array((*distortion, *(0.0,) * (8 - len(distortion))))
+
+
+def find_moving(pixels: PixelEvidence, config: FusionConfig) -> Bool[np.ndarray, "n"]:
+    """Pixels that move by the network's word."""
+    return pixels.motion >= config.moving_above
+
+
+def find_static(pixels: PixelEvidence, config: FusionConfig) -> Bool[np.ndarray, "n"]:
+    """Pixels for the static map if they stand: exact enough, and not looked through."""
+    seen_through = (pixels.through >= config.min_through) & (pixels.through > pixels.agrees)
+    return ~seen_through & (pixels.error_m <= config.max_error_m)
+
+
+def _is_own_car(frame: FusedFrame, points_world: Float[np.ndarray, "n 3"]) -> np.ndarray:
+    if not np.isfinite(frame.world_T_ego).all():
+        return np.zeros(len(points_world), bool)
+    points_ego = apply(invert(frame.world_T_ego), points_world)
+    low, high = EGO_BODY_M
+    return ((points_ego >= low) & (points_ego <= high)).all(-1)

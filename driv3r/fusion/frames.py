@@ -1,0 +1,139 @@
+"""What fusion takes: its settings, and the surround frames of a log by number."""
+
+import dataclasses
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, Int64, UInt8
+
+from driv3r.errors import ConfigError, GeometryError
+from driv3r.types import Camera, Transform
+
+_MAY_BE_ZERO = {"moving_above", "max_gap_frames", "min_through"}
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """Settings of the 4D fusion, chosen on the demo's val logs unless said otherwise.
+
+    Pixels: every `pixel_stride`-th of a row and column counts, up to `max_depth_m`. Views compare
+    within `tolerance` times their stated errors (Laplace b) and `base_error_m`; frames are compared
+    with those `offsets` before and after.
+
+    Static map: a pixel counts where its error along the ray, after other views have corrected it,
+    is within `max_error_m`, unless `min_through` other views look through it and fewer see it; a
+    voxel of `voxel_m` needs `min_hits` pixels and fewer views that look through it than see it.
+
+    Moving objects: a pixel moves from a motion probability of `moving_above` on. Such pixels are
+    one detection where neighbours differ in range by less than a share of `segment_step`, or lie
+    within `cluster_gap_m` in different cameras; it needs `min_cluster_points`. A track may miss
+    `max_gap_frames` frames, is at most `max_speed_mps` fast and changes its speed by `accel_mps2`
+    a second (standard deviation). It is kept where its own way is `min_travel_sigmas` times its
+    uncertainty and faster than `min_speed_mps`, and `max_points` of its points with it.
+    """
+
+    voxel_m: float = 0.2
+    pixel_stride: int = 2
+    max_depth_m: float = 50.0
+    tolerance: float = 2.5
+    base_error_m: float = 0.2
+    offsets: tuple[int, ...] = (1, 2, 3, 5, 8, 13, 21)
+    max_error_m: float = 0.25
+    min_hits: int = 2
+    moving_above: float = 0.5
+    min_through: int = 2
+    segment_step: float = 0.12
+    cluster_gap_m: float = 0.5
+    min_cluster_points: int = 12
+    max_points: int = 512
+    max_gap_frames: int = 2
+    max_speed_mps: float = 45.0
+    accel_mps2: float = 2.0
+    min_travel_sigmas: float = 2.0
+    min_speed_mps: float = 0.8
+
+    def __post_init__(self):
+        for name, value in dataclasses.asdict(self).items():
+            if name == "offsets":
+                continue
+            if not math.isfinite(value) or value < 0 or (value == 0 and name not in _MAY_BE_ZERO):
+                raise ConfigError(f"fusion: {name} is {value}; expected a finite number above 0")
+        if not 0.01 <= self.voxel_m <= 25.6:
+            raise ConfigError(f"fusion: voxel_m is {self.voxel_m}; expected 0.01 to 25.6 metres")
+        if min(self.offsets, default=1) < 1:
+            raise ConfigError(f"fusion: offsets are {self.offsets}; expected 1 or more each")
+
+
+@dataclass(frozen=True, eq=False)
+class FusedFrame:
+    """One surround frame's prediction placed in the world, as fusion takes it.
+
+    `time_us` is the frame's own, `time_cam_us` each camera's (negative: absent); `depth_m`, `sigma`
+    and `motion` are those of `types.Prediction`. Pixels of NaN depth count nowhere. GeometryError
+    for shapes that disagree, a negative index, and depth of a camera without time or pose.
+    """
+
+    index: int
+    time_us: int
+    cameras: tuple[Camera, ...]
+    time_cam_us: Int[np.ndarray, "v"]
+    world_T_ego: Transform
+    world_T_cam: Float[np.ndarray, "v 4 4"]
+    depth_m: Float[np.ndarray, "v h w"]
+    sigma: Float[np.ndarray, "v h w"]
+    motion: Float[np.ndarray, "v h w"]
+    rgb: UInt8[np.ndarray, "v h w 3"]
+
+    def __post_init__(self):
+        vhw = self.depth_m.shape
+        v = vhw[:1]
+        expected = (v, (*v, 4, 4), vhw, vhw, (*vhw, 3))
+        given = (self.time_cam_us, self.world_T_cam, self.sigma, self.motion, self.rgb)
+        shapes = tuple(array.shape for array in given)
+        if len(vhw) != 3 or shapes != expected or (len(self.cameras),) != v:
+            raise GeometryError(
+                f"frame {self.index}: depth_m is {vhw}, so time_cam_us, world_T_cam, sigma, motion "
+                f"and rgb must be {expected}; got {shapes} and {len(self.cameras)} cameras"
+            )
+        if not 0 <= self.index < 2**31:
+            raise GeometryError(f"frame index is {self.index}; expected 0 to 2^31 - 1")
+        placed = (self.time_cam_us >= 0) & np.isfinite(self.world_T_cam).all((1, 2))
+        lost = np.flatnonzero(~placed & np.isfinite(self.depth_m).any((1, 2)))
+        if len(lost):
+            raise GeometryError(
+                f"frame {self.index}: cameras {lost.tolist()} have depth but times "
+                f"{self.time_cam_us[lost].tolist()} us or poses that are not finite; expected "
+                "time and pose, or NaN depth"
+            )
+
+
+class FrameWindow:
+    """A log's frames by number, read when asked for; the last `held` stay in memory.
+
+    `time_us` are the frames' own times.
+    """
+
+    def __init__(
+        self,
+        time_us: Int64[np.ndarray, "t"],
+        read: Callable[[int], FusedFrame],
+        held: int = 48,
+    ):
+        self.time_us = time_us
+        self._read, self._held = read, held
+        self._frames: OrderedDict[int, FusedFrame] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.time_us)
+
+    def __getitem__(self, index: int) -> FusedFrame:
+        if index in self._frames:
+            self._frames.move_to_end(index)
+        else:
+            self._frames[index] = self._read(index)
+            if len(self._frames) > self._held:
+                self._frames.popitem(last=False)
+        return self._frames[index]
