@@ -41,7 +41,7 @@ class FusionConfig:
     tolerance: float = 2.5
     base_error_m: float = 0.2
     offsets: tuple[int, ...] = (1, 2, 3, 5, 8, 13, 21)
-    max_error_m: float = 0.25
+    max_error_m: float = 0.4
     min_hits: int = 2
     moving_above: float = 0.5
     min_through: int = 2

@@ -98,7 +98,7 @@ def _axes(forward: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
 
 
 def _measure_extent(
-    parts: list[Float[np.ndarray, "n 3"]],
+    parts: list[np.ndarray],
     track: Sequence[Detection],
     forward: Sequence[Float[np.ndarray, "3"]],
 ) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:

@@ -13,7 +13,7 @@ def test_plain_lines_where_there_is_no_terminal(capsys):
     with ProgressBar("nuscenes val", 2) as bar:
         bar.update("a", "begun", 0, 4)
         bar.update("b", "begun", 0, 6)
-        for stage in ("predict", "fuse and score"):
+        for stage in ("predict", "score", "fuse"):
             for log, total in (("a", 4), ("b", 6)):
                 bar.update(log, stage, total, total)
     lines = capsys.readouterr().out.strip().splitlines()

@@ -121,7 +121,7 @@ def test_extrapolated_frames_have_no_part_in_ego_figures(tmp_path):
     scorer = LogScorer("nuscenes", scene.rig, "x", "predicted")
     for moment in replay(scene, prepare_rig(scene.rig, SIZE_HW), writer.read_frame):
         scorer.add(moment)
-    (part,) = scorer.finish()
+    (part,) = scorer.finish(None)
     figures = {(s.metric, s.scaling): s for s in part.scores}
     share = figures["rpe_percent", "se3"]
     length_m = np.linalg.norm(STEP[:3, 3])
@@ -138,7 +138,7 @@ def test_a_log_without_a_motion_has_no_ego_figure(tmp_path):
     scorer = LogScorer("nuscenes", scene.rig, "x", "predicted")
     for moment in replay(scene, prepare_rig(scene.rig, SIZE_HW), writer.read_frame):
         scorer.add(moment)
-    (part,) = scorer.finish()
+    (part,) = scorer.finish(None)
     assert {s.metric for s in part.scores} == {"path_length", "step"}
     assert "no motion was found" in part.card["omitted"]["x"]["ate, rpe"]
 

@@ -112,7 +112,10 @@ def make_reconstruction(n: int = 500, m: int = 3, p: int = 9) -> Reconstruction:
     static = StaticMap(
         0.2,
         index,
-        *rng.integers(1, 2**40, (2, n)),
+        rng.integers(0, 256, (n, 3), np.uint8),
+        rng.integers(1, 2**40, n),
+        rng.integers(0, 2**20, n),
+        rng.integers(1, 2**40, n),
         rng.integers(0, 256, (n, 3), np.uint8),
         *rng.integers(0, T, (2, n)),
     )
@@ -120,9 +123,15 @@ def make_reconstruction(n: int = 500, m: int = 3, p: int = 9) -> Reconstruction:
         np.arange(m),
         np.arange(m),
         500 * np.arange(m),
-        *rng.normal(size=(3, m, 3)),
-        rng.normal(size=(p, 3)),
-        rng.integers(-1, m, p),
+        from_rotvec(rng.normal(size=(m, 3)), rng.normal(size=(m, 3))),
+        rng.normal(size=(m, 3)),
+        rng.uniform(0.1, 2.0, m),
+        rng.random(m) < 0.5,
+        rng.uniform(0.5, 5.0, (m, 3)),
+        rng.random(m),
+        rng.normal(size=(p, 3)).astype(np.float32),
+        rng.integers(0, 256, (p, 3), np.uint8),
+        rng.integers(0, max(m, 1), p),
     )
     return Reconstruction(static, moving)
 

@@ -162,7 +162,7 @@ def test_verify_notices_a_flipped_bit_in_any_file_and_never_raises(made, copied)
         ("poses/prev_T_curr", (2, 1, 1), 7.0, "prev_T_curr: frame 2"),
         ("views/valid_reason", (0, 0), 0, "valid_reason: frame 0 view 0 disagrees"),
         ("static/index", (0, 0), 9999, "not in Morton order"),
-        ("dynamic/points_state", 0, 77, "states that are not there"),
+        ("dynamic/points_track", 0, 77, "tracks that are not there"),
         ("frames/time_us", 1, 0, "header does not agree"),
     ],
 )
@@ -248,11 +248,13 @@ def test_bad_reconstructions_and_scores_are_refused(tmp_path):
     good = logs.make_reconstruction()
     twice = dataclasses.replace(good.static, index=np.zeros_like(good.static.index))
     far = dataclasses.replace(good.static, index=good.static.index + 2**40)
-    lost = dataclasses.replace(good.moving, points_state=good.moving.points_state + 9)
+    lost = dataclasses.replace(good.moving, points_track=good.moving.points_track + 9)
+    bent = dataclasses.replace(good.moving, world_T_object=2 * good.moving.world_T_object)
     for bad, problem in (
         (dataclasses.replace(good, static=twice), "occurs twice"),
         (dataclasses.replace(good, static=far), "do not fit int32"),
-        (dataclasses.replace(good, moving=lost), "points_state"),
+        (dataclasses.replace(good, moving=lost), "points_track"),
+        (dataclasses.replace(good, moving=bent), "rigid"),
     ):
         with pytest.raises(StoreError, match=problem):
             writer.write_reconstruction(bad)

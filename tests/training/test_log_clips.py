@@ -15,16 +15,13 @@ from driv3r.errors import ConfigError
 from driv3r.geometry.transforms import from_rotvec
 from driv3r.training.clip_pool import MOTION_VALID, MOVING, VALID, ClipPool, RawClip
 from driv3r.training.log_clips import (
-    Boxes,
     LogClipConfig,
     clip_starts,
-    find_boxes,
     label_points,
-    pandaset_boxes,
     read_log_clips,
     write_points,
 )
-from driv3r.types import Camera, Frame, Rig, Scene, Sweep, View
+from driv3r.types import Boxes, Camera, Frame, Rig, Scene, Sweep, View
 
 CPU = torch.device("cpu")
 SIZE_HW = (80, 160)
@@ -84,7 +81,13 @@ def make_scene(count: int = 4, **changes) -> Scene:
 def board_box(speed_mps: float) -> Boxes:
     center = np.array([BOARD_X_M, 0.0, BOARD_TOP_M / 2])
     size_m = np.array([[0.1, 2 * BOARD_Y_M, BOARD_TOP_M]])
-    return Boxes(from_rotvec(np.zeros(3), center)[None], size_m, np.array([speed_mps]))
+    return make_boxes(from_rotvec(np.zeros(3), center)[None], size_m, np.array([speed_mps]))
+
+
+def make_boxes(world_T_box: np.ndarray, size_m: np.ndarray, speed_mps: np.ndarray) -> Boxes:
+    names = tuple(str(i) for i in range(len(size_m)))
+    velocity_mps = np.c_[speed_mps, 0 * speed_mps, 0 * speed_mps]
+    return Boxes(names, names, world_T_box, size_m, velocity_mps)
 
 
 def board_pixels(index: int, grow_px: float) -> np.ndarray:
@@ -98,7 +101,7 @@ def board_pixels(index: int, grow_px: float) -> np.ndarray:
 
 @cache
 def street_clips(boxes=None) -> list[RawClip]:
-    return list(read_log_clips(make_scene(), CONFIG, CPU, boxes))
+    return list(read_log_clips(make_scene(boxes=boxes), CONFIG, CPU))
 
 
 def test_depth_is_that_of_the_planes_and_what_the_board_hides_is_absent() -> None:
@@ -165,11 +168,12 @@ def test_boxes_say_what_moves(speed_mps: float, label: int) -> None:
 def test_what_moves_counts_before_what_nobody_knows() -> None:
     """And boxes are turned, and grown by a tenth of a metre."""
     turned = from_rotvec(np.array([0, 0, np.pi / 2]), np.array([10.0, 0, 0]))[None]
-    boxes = Boxes(np.repeat(turned, 2, 0), np.array([[4.0, 2, 2], [4, 2, 2]]), np.array([2, 0.3]))
+    sizes_m = np.array([[4.0, 2, 2], [4, 2, 2]])
+    boxes = make_boxes(np.repeat(turned, 2, 0), sizes_m, np.array([2, 0.3]))
     points = np.array([[10, 1.9, 0], [10, 2.05, 0], [10, 2.15, 0], [11.5, 0, 0]], float)
     moves, stands = VALID | MOVING | MOTION_VALID, VALID | MOTION_VALID
     assert label_points(points, boxes).tolist() == [moves, moves, stands, stands]
-    empty = Boxes(np.zeros((0, 4, 4)), np.zeros((0, 3)), np.zeros(0))
+    empty = make_boxes(np.zeros((0, 4, 4)), np.zeros((0, 3)), np.zeros(0))
     assert label_points(points, empty).tolist() == [stands] * 4
 
 
@@ -200,7 +204,7 @@ def test_every_frame_is_in_a_clip_and_read_once() -> None:
         assert clip_starts(range(count), CONFIG) == expected
     config = dataclasses.replace(CONFIG, moments=(2, 99))
     asked: list[int] = []
-    clips = list(read_log_clips(make_scene(6), config, CPU, asked.append))
+    clips = list(read_log_clips(make_scene(6, boxes=asked.append), config, CPU))
     assert asked == [2, 3, 4, 5]
     assert [clip.frames for clip in clips] == [3, 3]
     pool = ClipPool(1.0)
@@ -253,7 +257,8 @@ def reader(recordings: Path) -> PandaSetReader:
 def test_the_real_drive(reader: PandaSetReader) -> None:
     scene = reader.read("002")
     config = LogClipConfig(size_hw=(128, 224), moments=(0, 8), frames=8)
-    (clip,) = read_log_clips(scene, config, CPU)
+    without_boxes = dataclasses.replace(scene, boxes=None)
+    (clip,) = read_log_clips(without_boxes, config, CPU)
     valid = clip.labels & VALID > 0
     assert 0.01 < valid.float().mean() < 0.4
     assert (valid.float().mean((2, 3)) > 0.01).all()
@@ -267,10 +272,10 @@ def test_the_real_drive(reader: PandaSetReader) -> None:
 def test_what_moves_on_the_real_drive(reader: PandaSetReader) -> None:
     """Speeds of its moving cars are between a walk and 20 m/s, and ego_rate is the car's own."""
     scene = reader.read("002")
-    boxes = find_boxes(reader, scene)
+    boxes = scene.boxes
     assert boxes is not None
     config = LogClipConfig(size_hw=(128, 224), moments=(36, 39), frames=3)
-    (clip,) = read_log_clips(scene, config, CPU, boxes)
+    (clip,) = read_log_clips(scene, config, CPU)
     motion = clip.labels[clip.labels & MOTION_VALID > 0]
     moving = (motion & MOVING > 0).float().mean()
     assert 0.001 < moving < 0.5
@@ -285,10 +290,11 @@ def test_what_moves_on_the_real_drive(reader: PandaSetReader) -> None:
     assert speeds.max() < 25
 
 
-def test_only_pandaset_offers_boxes(reader: PandaSetReader, recordings: Path) -> None:
-    ddad = open_dataset("ddad", recordings / "ddad_dgp")
-    assert find_boxes(ddad, ddad.read("scene_01")) is None
-    alone = pandaset_boxes(reader, reader.read("001"))(0)  # a single moment tells no speed
+def test_a_single_moment_tells_no_speed(reader: PandaSetReader, recordings: Path) -> None:
+    assert open_dataset("ddad", recordings / "ddad_dgp").read("scene_01").boxes is None
+    boxes = reader.read("001").boxes
+    assert boxes is not None
+    alone = boxes(0)
     assert alone is not None
     assert np.isnan(alone.speed_mps).any()
     assert (np.isnan(alone.speed_mps) | (alone.speed_mps == 0)).all()

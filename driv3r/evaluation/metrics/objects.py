@@ -263,7 +263,7 @@ def _find_on(center_ego: Float[np.ndarray, "m 3"], standing: Boxes) -> Bool[np.n
     return on
 
 
-def _ratio(part: float, whole: int) -> tuple[float, str, int]:
+def _ratio(part: int, whole: int) -> tuple[float, str, int]:
     return (part / whole if whole else float("nan")), "", whole
 
 

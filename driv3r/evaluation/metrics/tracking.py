@@ -34,7 +34,7 @@ class ClearMot:
     false: int
     switches: int
     similarity: float  # of the matched pairs, summed
-    pairs: tuple[tuple[Int[np.ndarray, "k"], Int[np.ndarray, "k"]], ...]
+    pairs: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     @property
     def matched(self) -> int:

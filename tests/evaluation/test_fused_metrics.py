@@ -1,0 +1,187 @@
+"""Map, objects and motion pixel by pixel against scenes whose figures are known beforehand."""
+
+import numpy as np
+import pytest
+
+from driv3r.evaluation.metrics.lidar_projection import ViewTruth
+from driv3r.evaluation.metrics.motion import MotionScorer, find_inside, label_motion
+from driv3r.evaluation.metrics.objects import ObjectScorer
+from driv3r.evaluation.metrics.static_map import MapScorer, surface_distance
+from driv3r.types import Boxes, Camera, MovingObjects, StaticMap, Sweep
+
+EYE = np.eye(4)
+
+
+def boxes_at(centers, speeds, size=(4.0, 2.0, 1.6)):
+    n = len(centers)
+    world_T_box = np.tile(EYE, (n, 1, 1))
+    world_T_box[:, :3, 3] = centers
+    velocity = np.zeros((n, 3))
+    velocity[:, 0] = speeds
+    names = tuple(f"object {i}" for i in range(n))
+    return Boxes(names, ("vehicle.car",) * n, world_T_box, np.tile(size, (n, 1)), velocity)
+
+
+def sweep_of(points):
+    world_T_lidar = EYE.copy()
+    world_T_lidar[2, 3] = 1.8
+    return Sweep((np.asarray(points, float) - [0, 0, 1.8]).astype(np.float32), 0, world_T_lidar)
+
+
+def street():
+    """Points of a road at z = 0 and a wall at y = 8, as a sweep sees them."""
+    x, y = np.meshgrid(np.arange(4, 30, 0.25), np.arange(-7, 7, 0.25))
+    road = np.stack([x, y, np.zeros_like(x)], -1).reshape(-1, 3)
+    x, z = np.meshgrid(np.arange(4, 30, 0.25), np.arange(0.1, 4, 0.25))
+    return np.concatenate([road, np.stack([x, np.full_like(x, 8.0), z], -1).reshape(-1, 3)])
+
+
+def map_of(points):
+    index = np.floor(points / 0.2).astype(np.int32)
+    index, first = np.unique(index, axis=0, return_index=True)
+    inside = points[first] / 0.2 - index
+    n = len(index)
+    ones = np.ones(n, np.int64)
+    rgb, frame = np.zeros((n, 3), np.uint8), np.zeros(n, np.int32)
+    offset = np.clip(np.floor(inside * 256), 0, 255).astype(np.uint8)
+    return StaticMap(0.2, index, offset, ones, frame, ones, rgb, frame, frame)
+
+
+def states_at(centers, tracks, frames, velocity=0.0):
+    m = len(centers)
+    world_T_object = np.tile(EYE, (m, 1, 1))
+    world_T_object[:, :3, 3] = centers
+    speed = np.zeros((m, 3))
+    speed[:, 0] = velocity
+    k = max(tracks, default=-1) + 1
+    return MovingObjects(
+        np.array(tracks, np.int64), np.array(frames, np.int32), np.zeros(m, np.int64),
+        world_T_object, speed, np.ones(m), np.ones(m, bool), np.ones((k, 3)), np.ones(k),
+        np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8), np.zeros(0, np.int32),
+    )  # fmt: skip
+
+
+def named(scores):
+    return {score.metric: score.value for score in scores}
+
+
+@pytest.mark.parametrize("shift_m", [0.0, 0.3])
+def test_a_map_shifted_off_its_wall_errs_by_the_shift(shift_m):
+    scorer = MapScorer()
+    scorer.add(0, EYE, sweep_of(street()), None)
+    points = street()
+    points[points[:, 1] > 7.9, 1] += shift_m
+    figures = named(scorer.scores(map_of(points), EYE[None]))
+    assert figures["off_ground_error_median"] == pytest.approx(shift_m, abs=0.02)
+    assert figures["ground_error_median"] < 0.02
+    assert figures["ground_f_score_0.2"] > 0.98
+    assert (figures["off_ground_f_score_0.2"] > 0.95) == (shift_m == 0)
+
+
+def test_drift_of_the_path_is_not_counted_again():
+    """Map and path are both 5 m off: seen from the car, all is in its place."""
+    scorer = MapScorer()
+    scorer.add(0, EYE, sweep_of(street()), None)
+    drifted = EYE.copy()
+    drifted[0, 3] = 5.0
+    figures = named(scorer.scores(map_of(street() + [5.0, 0, 0]), drifted[None]))
+    assert figures["off_ground_error_median"] < 0.02
+    assert figures["ground_f_score_0.2"] > 0.98
+
+
+def test_ghosts_of_movers_are_told():
+    car = boxes_at([(15, 0, 0.8)], [5.0])
+    body = np.array([(13.5, y, z) for y in np.arange(-0.8, 0.9, 0.2) for z in (0.6, 0.9, 1.2)])
+    for ghost, removed in ((False, 1.0), (True, 0.0)):
+        scorer = MapScorer()
+        scorer.add(0, EYE, sweep_of(np.concatenate([street(), body])), car)
+        points = np.concatenate([street(), body]) if ghost else street()
+        assert named(scorer.scores(map_of(points), EYE[None]))["movers_removed"] == removed
+
+
+def test_what_lies_behind_a_surface_is_not_judged():
+    scorer = MapScorer()
+    scorer.add(0, EYE, sweep_of(street()), None)
+    behind = street()[-200:] + [0, 6.0, 0]
+    figures = named(scorer.scores(map_of(np.concatenate([street(), behind])), EYE[None]))
+    assert figures["off_ground_over_1_m"] == 0.0
+    assert figures["in_sight"] < 1.0
+
+
+def test_distance_is_to_the_plane_where_points_are_flat():
+    rng = np.random.default_rng(0)
+    plane = np.c_[rng.uniform(0, 5, (2000, 2)), np.zeros(2000)]
+    points = np.c_[rng.uniform(1, 4, (50, 2)), np.full(50, 0.07)]
+    np.testing.assert_allclose(surface_distance(plane, points), 0.07, atol=1e-6)
+    assert np.isinf(surface_distance(plane[:3], points)).all()
+
+
+def test_perfect_tracks_have_perfect_figures_whatever_the_drift():
+    scorer, drift = ObjectScorer(), EYE.copy()
+    drift[1, 3] = 3.0
+    centers = [(10 + 2 * i, 3.0, 0.8) for i in range(4)]
+    for i, center in enumerate(centers):
+        boxes = boxes_at([center, (20, -5, 0.8)], [4.0, 0.0])
+        scorer.add(i, EYE, boxes, sweep_of([center, (20, -5, 0.8)]))
+    tracks = states_at(np.add(centers, [0, 3.0, 0]), [0] * 4, range(4), 4.0)
+    figures = named(scorer.scores(tracks, np.tile(drift, (4, 1, 1))))
+    for metric in ("mota", "idf1", "movers_found", "recall", "tracks_per_mover"):
+        assert figures[metric] == 1.0, metric
+    assert figures["hota"] == pytest.approx(1.0)
+    assert figures["false_states"] == figures["velocity_error"] == figures["center_error"] == 0
+
+
+def test_false_states_identity_switches_and_standing_things_are_counted():
+    """One object whose track breaks in two; a track on a parked car; one on nothing."""
+    scorer = ObjectScorer()
+    centers = [(10 + 2 * i, 3.0, 0.8) for i in range(4)]
+    for i, center in enumerate(centers):
+        boxes = boxes_at([center, (20, -5, 0.8)], [4.0, 0.0])
+        scorer.add(i, EYE, boxes, sweep_of([center, (20, -5, 0.8)]))
+    states = [*centers, *[(20, -5, 0.8)] * 2, (-20, 9, 1)]
+    tracks = states_at(states, [0, 0, 1, 1, 2, 2, 3], [0, 1, 2, 3, 0, 1, 2], 4.0)
+    figures = named(scorer.scores(tracks, np.tile(EYE, (4, 1, 1))))
+    assert figures["mota"] == 1 - (0 + 3 + 1) / 4
+    assert figures["identity_switches"] == 1
+    assert figures["tracks_per_mover"] == 2
+    assert figures["false_states"] == pytest.approx(3 / 7)
+    assert figures["states_on_standing"] == pytest.approx(2 / 7)
+    assert figures["single_state_tracks"] == pytest.approx(1 / 4)
+
+
+def test_objects_that_nobody_knows_of_count_neither_way():
+    """Boxes of unknown speed, without a LiDAR point, too far: a track on each is ignored."""
+    scorer = ObjectScorer()
+    known = (10, 3.0, 0.8)
+    places = [known, (15, -3, 0.8), (20, 4, 0.8), (60, 0, 0.8)]
+    scorer.add(0, EYE, boxes_at(places, [4.0, np.nan, 5.0, 9.0]), sweep_of([known, places[1]]))
+    figures = named(scorer.scores(states_at(places, [0, 1, 2, 3], [0] * 4, 4.0), EYE[None]))
+    assert figures["mota"] == 1.0
+    assert figures["false_states"] == 0.0
+
+
+def test_motion_is_told_at_the_pixels_of_lidar_points():
+    camera = Camera("front", np.array([[50.0, 0, 50], [0, 50, 50], [0, 0, 1]]), (100, 100), EYE)
+    uv = np.array([[50.5, 50.5], [20.5, 50.5], [80.5, 50.5]])
+    truth = ViewTruth(uv, np.array([10.0, 10.0, 10.0]), (100, 100), {})
+    boxes = boxes_at([(0.1, 0.1, 10), (6.1, 0.1, 10)], [3.0, np.nan], (2.0, 2.0, 2.0))
+    probability = np.zeros((100, 100))
+    probability[50, 50] = probability[50, 20] = probability[50, 80] = 0.9
+    scorer = MotionScorer("network")
+    scorer.add(truth, camera, EYE, boxes, probability)
+    figures = named(scorer.scores())
+    assert figures["recall"] == 1.0
+    assert figures["precision"] == 0.5  # of two whose motion is known
+    assert MotionScorer("none").scores() == []
+
+
+def test_points_of_a_turned_box():
+    turn = np.deg2rad(90)
+    world_T_box = EYE.copy()
+    world_T_box[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    points = np.array([[0.0, 1.9, 0], [1.9, 0, 0], [0.9, 0, 0.9]])
+    size_m = np.array([4.0, 2.0, 2.0])
+    assert find_inside(points, world_T_box, size_m, 0.0).tolist() == [True, False, True]
+    moves, known = label_motion(points, boxes_at([(0, 0, 0)], [0.3]))
+    assert not moves.any()
+    assert known.tolist() == [False, False, False] or known.tolist() == [True, False, False]
