@@ -15,8 +15,12 @@ from driv3r.settings import Settings
 DOCS = Path(__file__).parents[2] / "docs"
 
 
+def blocks_of(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.S)
+
+
 def block_of(page: str) -> str:
-    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.S)[0]
+    return blocks_of(page)[0]
 
 
 def test_ones_own_rig():
@@ -48,3 +52,30 @@ def test_a_dataset_of_ones_own(tmp_path):
     system = load_system(settings)
     work = prepare_rig(scene.rig, system.size_hw)
     assert make_header(settings, make_provenance(settings), scene, work, system).input_hash
+
+
+def test_concepts(finished, tmp_path, monkeypatch, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "demo").symlink_to(finished[1])
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for block in blocks_of("concepts.md"):
+        exec(block, names)
+    log, prediction, static = names["log"], names["prediction"], names["static"]
+    seen = np.isfinite(names["depth_m"])
+    assert np.all(names["near_m"][seen] < names["depth_m"][seen])
+    assert np.all(names["depth_m"][seen] < names["far_m"][seen])
+    assert len(names["voxel_centers_world"]) == len(static.index) > 0
+    np.testing.assert_allclose(names["prev_T_curr"], prediction.prev_T_curr, atol=1e-6)
+    told = capsys.readouterr().out
+    assert f"{log.header.model}: " in told
+    assert "floor: 0.0" in told
+
+
+def test_pages_name_only_code_and_files_that_are_there():
+    """What the site's strict build can not see: paths in the text, relative to the repository."""
+    top = DOCS.parent
+    places = re.compile(r"`((?:driv3r|tools|benchmarks|tests|docs)/[\w./-]+)`")
+    for page in [top / "README.md", *DOCS.glob("*.md"), *DOCS.glob("how-to/*.md")]:
+        for path in places.findall(page.read_text()):
+            assert (top / path).exists(), f"{page.relative_to(top)} names {path}"
