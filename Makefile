@@ -1,9 +1,9 @@
-# make demo | test | check | bench | train: each sets up what it needs in .venv.
+# make demo | test | check | docs | bench | train: each sets up what it needs in .venv (docs: .venv-docs).
 PYTHON ?= python3
 BIN := .venv/bin
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test core-test check train bench clean
+.PHONY: demo test core-test floor-test python-test check docs train bench clean
 
 demo: .venv/ready
 	$(BIN)/driv3r world make --root data/nuscenes --replace
@@ -23,11 +23,36 @@ core-test: .venv-core/ready
 	.venv-core/bin/pip install --quiet --editable '.[core-test]'
 	touch $@
 
+# The oldest versions that pyproject.toml allows. About 3 GB of downloads (a CUDA build of torch).
+FLOOR_TESTS := tests/models tests/parity tests/tracking tests/alignment tests/fusion tests/geometry tests/store \
+	tests/evaluation tests/test_settings.py tests/pipelines/test_front_door.py
+floor-test: .venv-floor/ready
+	.venv-floor/bin/python -c "import torch, sys; assert torch.__version__.startswith('2.4.'), torch.__version__"
+	OMP_NUM_THREADS=1 .venv-floor/bin/python -m pytest -q $(FLOOR_TESTS)
+
+.venv-floor/ready: pyproject.toml constraints-floor.txt
+	$(PYTHON) -m venv .venv-floor
+	.venv-floor/bin/pip install --quiet --constraint constraints-floor.txt --editable '.[sim,core-test]' pyquaternion
+	touch $@
+
+# The core under Python 3.13, in a Debian trixie of its own; needs root and debootstrap.
+python-test:
+	tools/test_trixie.sh .venv-trixie $(CORE_TESTS)
+
 check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+# The documentation site, site/index.html; a broken link or name fails it.
+docs: .venv-docs/ready
+	.venv-docs/bin/zensical build --clean --strict
+
+.venv-docs/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
 
 train: .venv/ready
 	$(BIN)/driv3r train driv3r-s
@@ -41,4 +66,4 @@ bench: demo
 	touch $@
 
 clean:
-	rm -rf .venv .venv-core out
+	rm -rf .venv .venv-core .venv-docs .venv-floor .venv-trixie .cache site out
