@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 import driv3r
+from driv3r.geometry.transforms import apply
 from driv3r.store.reader import LogStore
 from driv3r.types import MovingObjects, StaticMap
 
@@ -56,9 +57,9 @@ class Eye:
 
 
 def gather_static(static: StaticMap, min_hits: int) -> Splats:
-    """Voxels of the still world that were seen often enough, as points at their centres."""
+    """Voxels of the still world that were seen often enough, as points of their surface."""
     kept = static.hits >= min_hits
-    points_world = (static.index[kept] + 0.5) * static.voxel_m
+    points_world = static.points_world[kept]
     return Splats(points_world, static.rgb[kept], np.full(len(points_world), static.voxel_m * 1.25))
 
 
@@ -70,21 +71,26 @@ def gather_moving(moving: MovingObjects, min_states: int) -> Splats:
         states = np.flatnonzero(moving.track_id == track_id)
         states = states[np.argsort(moving.frame[states], kind="stable")]
         rgb, last = TRACK_RGB[number % len(TRACK_RGB)], states[-1]
-        points = moving.points_world[moving.points_state == last].astype(float)
-        parts.append(_splats(points, (rgb * 0.75).astype(np.uint8), 0.22))
-        parts += _box(moving.center_world[last], moving.size_m[last], rgb)
-        parts.append(_line(moving.center_world[states], rgb, 0.12))
-        parts.append(_splats(moving.center_world[states], rgb, 0.3))
+        world_T_object = moving.world_T_object[last]
+        shape = moving.points_object[moving.points_track == track_id].astype(float)
+        parts.append(_splats(apply(world_T_object, shape), (rgb * 0.75).astype(np.uint8), 0.22))
+        parts += _box(world_T_object, moving.size_m[track_id], rgb)
+        centers_world = moving.world_T_object[states, :3, 3]
+        parts.append(_line(centers_world, rgb, 0.12))
+        parts.append(_splats(centers_world, rgb, 0.3))
     return _join(parts)
 
 
 def _box(
-    center: Float[np.ndarray, "3"], size_m: Float[np.ndarray, "3"], rgb: UInt8[np.ndarray, "3"]
+    world_T_object: Float[np.ndarray, "4 4"],
+    size_m: Float[np.ndarray, "3"],
+    rgb: UInt8[np.ndarray, "3"],
 ) -> list[Splats]:
-    """The twelve edges of a box along the world's axes."""
+    """The twelve edges of an object's box."""
     corners = np.array(list(np.ndindex(2, 2, 2))) - 0.5
     pairs = [(a, b) for a in corners for b in corners if (b - a).sum() == np.abs(b - a).sum() == 1]
-    return [_line(center + np.stack(pair) * np.maximum(size_m, 0.3), rgb, 0.07) for pair in pairs]
+    sides_m = np.maximum(size_m, 0.3)
+    return [_line(apply(world_T_object, np.stack(p) * sides_m), rgb, 0.07) for p in pairs]
 
 
 def gather_path(world_T_ego: Float[np.ndarray, "t 4 4"]) -> Splats:

@@ -276,7 +276,7 @@ def _find_usable(points: RigPoints) -> Bool[np.ndarray, "t v h w"]:
 
 
 def _choose_stride(usable: Bool[np.ndarray, "h w"]) -> int:
-    return 1 + np.count_nonzero(usable) // POINTS_A_VIEW
+    return 1 + int(np.count_nonzero(usable)) // POINTS_A_VIEW
 
 
 def _place(

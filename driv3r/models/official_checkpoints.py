@@ -2,7 +2,9 @@
 
 import argparse
 import ast
+import contextlib
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +36,23 @@ def read_official(path: Path) -> tuple[dict[str, Tensor], str]:
         except SafetensorError as error:
             raise _unreadable(path, str(error)) from error
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with _allowing(argparse.Namespace):
             saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, OSError, pickle.UnpicklingError, EOFError) as error:
         raise _unreadable(path, str(error).splitlines()[0]) from error
     return _unwrap(saved, path)
+
+
+@contextlib.contextmanager
+def _allowing(kind: type) -> Iterator[None]:
+    """torch.serialization.safe_globals, which torch 2.4 lacks."""
+    before = torch.serialization.get_safe_globals()
+    torch.serialization.add_safe_globals([kind])
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
 
 
 def _unreadable(path: Path, why: str) -> CheckpointError:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
 from driv3r.errors import StoreError
@@ -35,7 +35,7 @@ def create_array(
                 shards=spec.shards,
                 fill_value=spec.fill,
                 compressors=[
-                    BloscCodec(cname="zstd", clevel=1, shuffle=BloscShuffle.bitshuffle),
+                    BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
                     Crc32cCodec(),
                 ],
                 chunk_key_encoding={"name": "default", "separator": "."},

@@ -1,7 +1,7 @@
 """What a store holds: header, frame records, arrays with types and chunks, and their meaning."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -115,7 +115,7 @@ class ArraySpec:
     dims: tuple[str, ...]
     chunks: tuple[int, ...]
     shards: tuple[int, ...] | None = None
-    fill: int | float = 0
+    fill: int | float = field(default=0, compare=False)  # NaN equals nothing, itself included
 
 
 def spec_whole(dtype: str, dims: str, *shape: int, fill: int | float = 0) -> ArraySpec:

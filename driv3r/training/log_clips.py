@@ -52,7 +52,7 @@ class LogClipConfig:
                 f"stride is {self.stride}; expected 1 to frames, {self.frames}: a longer one would "
                 "leave frames out"
             )
-        if not 0 < self.min_m < self.max_m <= np.finfo(np.float16).max:
+        if not 0 < self.min_m < self.max_m <= float(np.finfo(np.float16).max):
             raise ConfigError(
                 f"depths of {self.min_m} to {self.max_m} m; expected 0 < min_m < max_m <= 65504"
             )

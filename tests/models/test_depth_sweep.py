@@ -66,7 +66,7 @@ def look_of(points: np.ndarray) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def world() -> tuple[MatchingInputs, torch.Tensor]:
     """Views of now, half a second on, and the true log depth of their cells."""
-    now, last = np.array(STEP[0, 0], np.float64), np.eye(4)
+    now, last = STEP[0, 0].numpy().astype(np.float64), np.eye(4)
     seen = torch.ones(1, 1, 2, dtype=torch.bool)
     fine = [look_of(cast(T, STRIDE // 2)[0]) for T in (now, last)]
     depth_m = torch.from_numpy(cast(now, STRIDE)[1]).float()[None, None]

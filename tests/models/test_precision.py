@@ -9,7 +9,7 @@ from driv3r.models.driv3r.streaming import fast_bf16
 @pytest.mark.parametrize("has_amx", [True, False])
 def test_cpus_take_bf16_only_with_amx(monkeypatch, has_amx):
     """With AVX-512 alone bf16 is slower: facts measured 0.20 against 0.37 TFLOP/s."""
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx, raising=False)
     assert fast_bf16(torch.device("cpu")) == has_amx
 
 

@@ -120,7 +120,8 @@ def plan_logs(recipe: WorldConfig) -> list[LogPlan]:
     ]
 
 
-def _world_of(plan: LogPlan) -> World:
+def world_of(plan: LogPlan) -> World:
+    """The world that a log is driven through."""
     return make_world(plan.seed, FIRST_S + plan.recipe.keyframes * KEYFRAME_S + 0.5)
 
 
@@ -166,7 +167,7 @@ def _render_jobs(jobs: list[tuple[LogPlan, int, Path]]) -> int:
     renderer: Renderer | None = None
     for plan, keyframe, root in jobs:
         if renderer is None or renderer.world.seed != plan.seed:
-            renderer = Renderer(_world_of(plan))
+            renderer = Renderer(world_of(plan))
         _render_keyframe(renderer, plan, keyframe, root)
     return len(jobs)
 
@@ -194,7 +195,7 @@ def _render_keyframe(renderer: Renderer, plan: LogPlan, keyframe: int, root: Pat
 
 def _add_log(tables: dict[str, list[dict]], plan: LogPlan, rig: Rig, root: Path) -> None:
     """All rows of one log."""
-    world = _world_of(plan)
+    world = world_of(plan)
     log_token, scene_token = nt.token_of("log", plan.name), nt.token_of("scene", plan.name)
     samples = [
         {
