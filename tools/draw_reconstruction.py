@@ -27,7 +27,7 @@ BATCH = 1 << 21  # splatted pixels at a time
 
 
 @dataclass(frozen=True, eq=False)
-class Splats:
+class PointSet:
     """Points with a colour and a width in metres."""
 
     points_world: Float[np.ndarray, "n 3"]
@@ -56,14 +56,14 @@ class Eye:
         return np.stack([x * scale + self.size_hw[1] / 2, y * scale + self.size_hw[0] / 2], -1), z
 
 
-def gather_static(static: StaticMap, min_hits: int) -> Splats:
+def gather_static(static: StaticMap, min_hits: int) -> PointSet:
     """Voxels of the still world that were seen often enough, as points of their surface."""
     kept = static.hits >= min_hits
     points_world = static.points_world[kept]
-    return Splats(points_world, static.rgb[kept], np.full(len(points_world), static.voxel_m * 1.25))
+    return PointSet(points_world, static.rgb[kept], np.full(len(points_world), static.voxel_m * 1.25))
 
 
-def gather_moving(moving: MovingObjects, min_states: int) -> Splats:
+def gather_moving(moving: MovingObjects, min_states: int) -> PointSet:
     """Tracks seen in several frames, a colour each: the last state's points and box, the way."""
     ids, count = np.unique(moving.track_id, return_counts=True)
     parts = []
@@ -85,7 +85,7 @@ def _box(
     world_T_object: Float[np.ndarray, "4 4"],
     size_m: Float[np.ndarray, "3"],
     rgb: UInt8[np.ndarray, "3"],
-) -> list[Splats]:
+) -> list[PointSet]:
     """The twelve edges of an object's box."""
     corners = np.array(list(np.ndindex(2, 2, 2))) - 0.5
     pairs = [(a, b) for a in corners for b in corners if (b - a).sum() == np.abs(b - a).sum() == 1]
@@ -93,33 +93,33 @@ def _box(
     return [_line(apply(world_T_object, np.stack(p) * sides_m), rgb, 0.07) for p in pairs]
 
 
-def gather_path(world_T_ego: Float[np.ndarray, "t 4 4"]) -> Splats:
+def gather_path(world_T_ego: Float[np.ndarray, "t 4 4"]) -> PointSet:
     """The driven path just above the road, with a dot a frame."""
     places = world_T_ego[:, :3, 3] + np.array([0.0, 0.0, 0.25])
     return _join([_line(places, PATH_RGB, 0.22), _splats(places, PATH_RGB, 0.55)])
 
 
-def _splats(points: Float[np.ndarray, "n 3"], rgb: UInt8[np.ndarray, "3"], m: float) -> Splats:
-    return Splats(points, np.tile(rgb, (len(points), 1)), np.full(len(points), m))
+def _splats(points: Float[np.ndarray, "n 3"], rgb: UInt8[np.ndarray, "3"], m: float) -> PointSet:
+    return PointSet(points, np.tile(rgb, (len(points), 1)), np.full(len(points), m))
 
 
-def _line(places: Float[np.ndarray, "k 3"], rgb: UInt8[np.ndarray, "3"], m: float) -> Splats:
+def _line(places: Float[np.ndarray, "k 3"], rgb: UInt8[np.ndarray, "3"], m: float) -> PointSet:
     steps = np.arange(0, len(places) - 1 + 1e-9, 0.01) if len(places) > 1 else np.zeros(1)
     whole = np.arange(len(places))
     return _splats(np.stack([np.interp(steps, whole, axis) for axis in places.T], -1), rgb, m)
 
 
-def _join(parts: list[Splats]) -> Splats:
-    empty = Splats(np.zeros((0, 3)), np.zeros((0, 3), np.uint8), np.zeros(0))
+def _join(parts: list[PointSet]) -> PointSet:
+    empty = PointSet(np.zeros((0, 3)), np.zeros((0, 3), np.uint8), np.zeros(0))
     parts = [empty, *parts]
-    return Splats(
+    return PointSet(
         np.concatenate([p.points_world for p in parts]),
         np.concatenate([p.rgb for p in parts]),
         np.concatenate([p.width_m for p in parts]),
     )
 
 
-def draw(eye: Eye, splats: Splats) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]:
+def draw(eye: Eye, splats: PointSet) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]:
     """Squares of the splats' widths, nearest first; the image and its depth (inf: none)."""
     h, w = eye.size_hw
     depth_m, image = np.full(h * w, np.inf), np.tile(BACKGROUND, (h * w, 1))

@@ -31,7 +31,12 @@ from driv3r.types import Score
 REPAIRS_SHOWN = 20
 EMBED_BYTES = 96_000_000  # a page beyond that opens badly; further pictures stay files beside it
 
-PROTOCOL_TITLES = {"ego": "Ego motion", "motion": "Moving or still"}
+PROTOCOL_TITLES = {
+    "ego": "Ego motion",
+    "motion": "Moving or still",
+    "map": "Static map",
+    "objects": "Moving objects",
+}
 
 
 @dataclass(frozen=True)

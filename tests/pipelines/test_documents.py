@@ -65,7 +65,7 @@ def test_concepts(finished, tmp_path, monkeypatch, capsys):
     seen = np.isfinite(names["depth_m"])
     assert np.all(names["near_m"][seen] < names["depth_m"][seen])
     assert np.all(names["depth_m"][seen] < names["far_m"][seen])
-    assert len(names["voxel_centers_world"]) == len(static.index) > 0
+    assert len(names["surface_world"]) == len(static.index) > 0
     np.testing.assert_allclose(names["prev_T_curr"], prediction.prev_T_curr, atol=1e-6)
     told = capsys.readouterr().out
     assert f"{log.header.model}: " in told

@@ -9,7 +9,7 @@ def test_the_nearest_splat_is_seen_at_its_place(load_tool):
     eye = tool.Eye(np.array([0.0, 0, 1]), np.array([9.0, 0, 1]), (40, 60), 60.0)
     points = np.array([[30.0, 0, 1], [10, 0, 1], [20, 0, 1], [10, -2, 1], [-10, 0, 1]])
     rgb = np.array([[9, 0, 0], [0, 9, 0], [0, 0, 9], [9, 9, 0], [9, 9, 9]], np.uint8)
-    image, depth_m = tool.draw(eye, tool.Splats(points, rgb, np.full(5, 0.5)))
+    image, depth_m = tool.draw(eye, tool.PointSet(points, rgb, np.full(5, 0.5)))
     assert image[20, 30].tolist() == [0, 9, 0]
     assert depth_m[20, 30] == 10
     assert image[20, 42].tolist() == [9, 9, 0]  # 2 m to the right at 10 m: 12 pixels

@@ -60,11 +60,13 @@ def clear_mot(frames: Sequence[TrackedFrame], threshold: float = 0.5) -> ClearMo
         rows, columns = linear_sum_assignment(score, maximize=True)
         good = score[rows, columns] > _EPS
         rows, columns = rows[good], columns[good]
-        before = dict(
+        found = dict(
             zip(frame.true_id[rows].tolist(), frame.track_id[columns].tolist(), strict=True)
         )
-        switches = sum(last_of.get(true, track) != track for true, track in before.items())
-        last_of |= before
+        switches = sum(last_of.get(true, track) != track for true, track in found.items())
+        last_of |= found
+        if frame.similarity.size:  # a frame of nothing to match breaks no pair
+            before = found
         n, m, k = len(frame.true_id), len(frame.track_id), len(rows)
         counts += (n, n - k, m - k, switches)
         summed += float(frame.similarity[rows, columns].sum())
