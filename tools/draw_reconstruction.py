@@ -60,7 +60,8 @@ def gather_static(static: StaticMap, min_hits: int) -> PointSet:
     """Voxels of the still world that were seen often enough, as points of their surface."""
     kept = static.hits >= min_hits
     points_world = static.points_world[kept]
-    return PointSet(points_world, static.rgb[kept], np.full(len(points_world), static.voxel_m * 1.25))
+    sides_m = np.full(len(points_world), static.voxel_m * 1.25)
+    return PointSet(points_world, static.rgb[kept], sides_m)
 
 
 def gather_moving(moving: MovingObjects, min_states: int) -> PointSet:
