@@ -13,7 +13,7 @@ RETIRED = re.compile(  # docs/glossary.md has the field's terms
     r"\b(Looker|Sight|Ruler|RigRuler|SeedStreamer|FineLook|FlowMotion|MonoPoints|Clue|Painter|"
     r"Moment|Glance|Sightings|Lenses|EgoSweep|StarCross|Theatre|Wardrobe|WorldRecipe|"
     r"ClipRecipe|Crew|Journal|DepthLadder|hash_code|run_key|agree_on_motion|"
-    r"hypothesise_motions|krige|resect|Told|Spin|make_spin|leave_out|all_meet|KnownPrior|"
+    r"hypothesise_motions|parallax_filter|krige|resect|Told|Spin|make_spin|leave_out|all_meet|KnownPrior|"
     r"NOTHING|landscape_only|lay_down|likeness|sureness|most_alike|least_attention|Splats|"
     r"GSHead|StarNet|carriers|PointExchange|tell_cameras|find_cameras|measure_depth|"
     r"locate_points|choose_model|choose_aligner|describe_ours|around_middles|middle_log_depth|"

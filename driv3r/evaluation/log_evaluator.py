@@ -67,34 +67,34 @@ class LogScorer:
         self.used: list[tuple[Transform, bool]] = []
         self.map, self.objects, self.motion = MapScorer(), ObjectScorer(), MotionScorer(subject)
 
-    def add(self, moment: StoredFrame) -> None:
+    def add(self, stored: StoredFrame) -> None:
         """Score one frame; `truths` then holds its LiDAR points by view."""
-        frame, record = moment.frame, moment.record
+        frame, record = stored.frame, stored.record
         prediction = record.prediction
         self.repairs.append((*frame.repairs, *find_gaps(prediction, record.extrapolated)))
-        self._add_ego(moment)
+        self._add_ego(stored)
         self.truths = {}
         if frame.sweep is None or (self.protocol.keyframes_only and not frame.is_keyframe):
             return
-        self.map.add(moment.index, frame.world_T_ego, frame.sweep, moment.boxes)
-        if moment.boxes is not None:
-            self.objects.add(moment.index, frame.world_T_ego, moment.boxes, frame.sweep)
+        self.map.add(stored.index, frame.world_T_ego, frame.sweep, stored.boxes)
+        if stored.boxes is not None:
+            self.objects.add(stored.index, frame.world_T_ego, stored.boxes, frame.sweep)
         for view, (shot, camera) in enumerate(zip(frame.views, self.rig.cameras, strict=True)):
             if shot is None:
                 continue
             truth = project_sweep(frame.sweep, camera, shot.world_T_cam, self.protocol)
             self.truths[view] = truth
-            if moment.boxes is not None:
+            if stored.boxes is not None:
                 probability = prediction.motion[view]
-                self.motion.add(truth, camera, shot.world_T_cam, moment.boxes, probability)
-            key = (moment.index, view, truth)
+                self.motion.add(truth, camera, shot.world_T_cam, stored.boxes, probability)
+            key = (stored.index, view, truth)
             self.depth[self.subject].add(*key, prediction.depth_m[view], prediction.sigma[view])
             for who, depth_m in self.fixed.items():
                 self.depth[who].add(*key, depth_m[view])
             self.depth[FLOOR].add(*key, floor_depth(truth))
 
-    def _add_ego(self, moment: StoredFrame) -> None:
-        frame, record = moment.frame, moment.record
+    def _add_ego(self, stored: StoredFrame) -> None:
+        frame, record = stored.frame, stored.record
         self.time_us.append(frame.time_us)
         self.true.append(frame.world_T_ego)
         self.used.append((record.world_T_ego, record.extrapolated))

@@ -61,9 +61,9 @@ def _score_store(store: LogStore, scene: Scene, protocol: str, report: Report) -
         )
     work = prepare_rig(scene.rig, store.rig.cameras[0].size_hw)
     scorer = LogScorer(protocol, work.rig, store.header.model, store.ego_poses, scene.generated)
-    for moment in replay(scene, work, store.record):
-        scorer.add(moment)
-        report(store.log_id, "score", moment.index + 1, len(scene.frames))
+    for stored in replay(scene, work, store.record):
+        scorer.add(stored)
+        report(store.log_id, "score", stored.index + 1, len(scene.frames))
     parts = scorer.finish(store.reconstruction())
     return LogResult(
         store.log_id,

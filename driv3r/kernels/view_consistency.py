@@ -28,6 +28,18 @@ def project_point(point, cam_T_world, K, lens):
 
 
 @njit(nogil=True, cache=True)
+def range_around(depth_m, row, column):
+    """Least and greatest depth of a pixel that has one and of those around it."""
+    nearest_m = farthest_m = depth_m[row, column]
+    for i in range(max(row - 1, 0), min(row + 2, depth_m.shape[0])):
+        for j in range(max(column - 1, 0), min(column + 2, depth_m.shape[1])):
+            around_m = depth_m[i, j]
+            if around_m > 0.0:
+                nearest_m, farthest_m = min(nearest_m, around_m), max(farthest_m, around_m)
+    return nearest_m, farthest_m
+
+
+@njit(nogil=True, cache=True)
 def compare_with_view(
     points, rays, error_m, cam_T_world, K, lens, depth_m, sigma, tolerance, base_m,
     agrees, through, weight, shift_m,
@@ -49,12 +61,7 @@ def compare_with_view(
         center_m = depth_m[row, column]
         if not center_m > 0.0:
             continue
-        nearest_m, farthest_m = center_m, center_m
-        for i in range(max(row - 1, 0), min(row + 2, height)):
-            for j in range(max(column - 1, 0), min(column + 2, width)):
-                around_m = depth_m[i, j]
-                if around_m > 0.0:
-                    nearest_m, farthest_m = min(nearest_m, around_m), max(farthest_m, around_m)
+        nearest_m, farthest_m = range_around(depth_m, row, column)
         other_m = max(sigma[row, column] * center_m, 1e-3)
         allowed_m = base_m + tolerance * np.sqrt(other_m * other_m + error_m[n] * error_m[n])
         if nearest_m > z + allowed_m:
@@ -84,15 +91,9 @@ def count_views(
         center_m = depth_m[row, column]
         if not center_m > 0.0:
             continue
-        nearest_m, farthest_seen_m = center_m, center_m
-        for i in range(max(row - 1, 0), min(row + 2, height)):
-            for j in range(max(column - 1, 0), min(column + 2, width)):
-                around_m = depth_m[i, j]
-                if around_m > 0.0:
-                    nearest_m = min(nearest_m, around_m)
-                    farthest_seen_m = max(farthest_seen_m, around_m)
+        nearest_m, greatest_m = range_around(depth_m, row, column)
         allowed_m = base_m + tolerance * sigma[row, column] * center_m
         if nearest_m > z + allowed_m:
             through[n] += 1
-        elif farthest_seen_m >= z - allowed_m:
+        elif greatest_m >= z - allowed_m:
             sees[n] += 1

@@ -218,10 +218,10 @@ def evaluate(
     report: Callable[[int], None],
 ) -> None:
     """One pass over the written predictions: score and paint each."""
-    for moment in replay(scene, work, read_frame):
-        scorer.add(moment)
-        painter.add(moment, scorer)
-        report(moment.index + 1)
+    for stored in replay(scene, work, read_frame):
+        scorer.add(stored)
+        painter.add(stored, scorer)
+        report(stored.index + 1)
 
 
 @contextmanager

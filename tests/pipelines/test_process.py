@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -230,3 +231,16 @@ def test_real_recordings_go_through(recordings, tmp_path):
         points = next(s for s in run.scores if s.metric == "abs_rel" and s.subject == "floor")
         assert points.n > 5000
         assert points.value < 0.05
+
+
+def test_broken_annotations_cost_their_figures_and_nothing_else(finished, tiny_world, tmp_path):
+    root = tmp_path / "world"
+    shutil.copytree(tiny_world, root)
+    (root / "v1.0-trainval" / "sample_annotation.json").write_text("[{")
+    run = process(settings_for(root), tmp_path / "out", inline=True)
+    for log, whole in zip(run.logs, finished[0].logs, strict=True):
+        assert log.state == "done"
+        assert any(r.startswith("boxes: left out of scoring: ") for r in log.repairs)
+        depth = [s for s in log.scores if s.protocol == "nuscenes"]
+        assert depth == [s for s in whole.scores if s.protocol == "nuscenes"]
+        assert not {"objects", "motion"} & {s.protocol for s in log.scores}

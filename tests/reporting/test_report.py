@@ -85,7 +85,7 @@ def make_run(tmp_path, **changes):
         seconds={"read": 1.5, "network": 6.0},
         repairs=tuple(f"repair number {k}." for k in range(23)),
         scores=make_scores(),
-        cards={"nuscenes": {"max_m": 80.0, "parallax_filter": True, "scale": "median <of> all"}},
+        cards={"nuscenes": {"max_m": 80.0, "occlusion_filter": True, "scale": "median <of> all"}},
         lost={"behind": 1234, "outside image": 4321},
         paths=(
             Path2D("truth", (0.0, 10.0, 20.0), (0.0, 1.0, 4.0)),

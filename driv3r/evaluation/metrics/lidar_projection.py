@@ -49,7 +49,7 @@ def project_sweep(
     folded = _is_folded(camera, uv, points_cam, inside)
     seen = inside & ~folded
     hidden = np.zeros(len(uv), bool)
-    if protocol.parallax_filter:
+    if protocol.occlusion_filter:
         nearness = np.linalg.norm(points_lidar[seen], axis=-1) / depth_m[seen]
         reach_rad = np.multiply(_spacing_of(sweep), protocol.parallax_reach)
         reach_px = reach_rad * camera.K[[0, 1], [0, 1]]

@@ -24,7 +24,7 @@ class DepthProtocol:
     max_m: float
     crop: Literal["none", "garg"] = "none"
     keyframes_only: bool = False
-    parallax_filter: bool = True
+    occlusion_filter: bool = True
     parallax_margin: float = 0.05
     parallax_reach: tuple[float, float] = (1.0, 0.55)
 
@@ -38,7 +38,7 @@ class DepthProtocol:
             raise ConfigError(
                 f"protocol {self.name!r}: parallax_margin {self.parallax_margin} and "
                 f"parallax_reach {self.parallax_reach} must be positive; to have no filter, "
-                "set parallax_filter=False"
+                "set occlusion_filter=False"
             )
 
     def with_range(self, min_m: float, max_m: float) -> "DepthProtocol":
@@ -48,7 +48,7 @@ class DepthProtocol:
 
     def unfiltered(self) -> "DepthProtocol":
         """The same rules with hidden points left in, as published figures have it."""
-        return dataclasses.replace(self, name=f"{self.name}-unfiltered", parallax_filter=False)
+        return dataclasses.replace(self, name=f"{self.name}-unfiltered", occlusion_filter=False)
 
     def card(self) -> dict[str, str | float | bool]:
         """Every decision behind a figure, readable beside it."""
@@ -69,7 +69,7 @@ class DepthProtocol:
             "camera's own pose at its own time",
             "moving objects": "not compensated between the LiDAR's and the camera's time, nor "
             "within a sweep beyond what the dataset did",
-            "hidden points": hidden if self.parallax_filter else "left in",
+            "hidden points": hidden if self.occlusion_filter else "left in",
             "sampling": "bilinear in inverse depth, pixel centres at +0.5, clamped at the borders",
             "order": "mask truth by range and crop, scale the prediction, clamp it to the range "
             "(and to 1 mm at least)",
