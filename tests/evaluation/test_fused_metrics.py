@@ -179,9 +179,9 @@ def test_points_of_a_turned_box():
     turn = np.deg2rad(90)
     world_T_box = EYE.copy()
     world_T_box[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
-    points = np.array([[0.0, 1.9, 0], [1.9, 0, 0], [0.9, 0, 0.9]])
+    points = np.array([[0.0, 1.9, 0], [1.9, 0, 0], [0.9, 0, 0.85]])
     size_m = np.array([4.0, 2.0, 2.0])
     assert find_inside(points, world_T_box, size_m, 0.0).tolist() == [True, False, True]
     moves, known = label_motion(points, boxes_at([(0, 0, 0)], [0.3]))
     assert not moves.any()
-    assert known.tolist() == [False, False, False] or known.tolist() == [True, False, False]
+    assert known.tolist() == [True, False, False]
