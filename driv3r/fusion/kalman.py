@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 SPEED_MPS = np.array([12.0, 12.0, 0.7])  # of things on a street, before anything is seen of one
+UNKNOWN_M = 1e4
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,15 +93,12 @@ def smooth(seen: Sequence[Measurement], at_s: Sequence[float], accel_mps2: float
     """The states at given times, in order, from all measurements in order of time."""
     times = sorted({*at_s, *(m.time_s for m in seen)})
     of_time = {m.time_s: m for m in seen}
-    state = start(seen[0])
-    if times[0] < state.time_s:
-        state = predict(state, times[0], accel_mps2)
+    # A place may be asked for before the first measurement: nothing is known of it by then.
+    state = start(Measurement(times[0], seen[0].place, UNKNOWN_M**2 * np.eye(3)))
     forward: list[tuple[Gaussian, Gaussian]] = []  # before and after the measurement
     for time_s in times:
-        before = predict(state, time_s, accel_mps2) if time_s != state.time_s else state
-        first = seen[0].time_s == time_s and not any(m.time_s < time_s for m in seen)
-        measured = of_time.get(time_s) if not (first and time_s == times[0]) else None
-        state = update(before, measured) if measured is not None else before
+        before, measured = predict(state, time_s, accel_mps2), of_time.get(time_s)
+        state = before if measured is None else update(before, measured)
         forward.append((before, state))
     smoothed = {times[-1]: state}
     for k in range(len(times) - 2, -1, -1):

@@ -68,6 +68,13 @@ def test_a_steady_way_has_its_own_velocity_between_and_beyond_its_measurements()
         np.testing.assert_allclose(state.velocity, velocity, atol=0.1)
 
 
+def test_a_state_before_the_first_measurement_counts_it_once():
+    seen = [Measurement(1.0, np.zeros(3), np.eye(3)), Measurement(2.0, np.ones(3), np.eye(3))]
+    alone = smooth(seen, [1.0], 2.0)[0]
+    asked = smooth(seen, [0.999, 1.0], 2.0)[1]
+    np.testing.assert_allclose(asked.covariance, alone.covariance, rtol=1e-3)
+
+
 @pytest.mark.parametrize("dt_s", [0.4, -0.4])
 def test_prediction_grows_the_uncertainty_both_ways(dt_s):
     state = start(Measurement(1.0, np.zeros(3), np.eye(3)))
