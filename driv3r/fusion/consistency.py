@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
-from driv3r.geometry.cameras import rays_of
+from driv3r.geometry.cameras import cached_rays
 from driv3r.geometry.transforms import apply, invert
 from driv3r.kernels.view_consistency import compare_with_view
 from driv3r.types import Camera
@@ -112,7 +112,7 @@ def _lift_view(
     frame: FusedFrame, view: int, camera: Camera, at: tuple[slice, slice], chosen: np.ndarray
 ) -> dict[str, np.ndarray]:
     """The chosen ones of a view's strided pixels, as fields of PixelEvidence."""
-    rays = rays_of(camera)[at][chosen]
+    rays = cached_rays(camera)[at][chosen]
     length = np.linalg.norm(rays, axis=-1)
     ray_world = (rays / length[:, None]) @ frame.world_T_cam[view, :3, :3].T
     range_m = frame.depth_m[view][at][chosen].astype(np.float64) * length

@@ -10,6 +10,7 @@ from scipy.spatial import KDTree
 
 from driv3r.fusion.consistency import PixelEvidence
 from driv3r.fusion.frames import FusionConfig
+from driv3r.geometry.sampling import spread_rows
 
 ACROSS_M = 0.3  # standard deviation of a detection's middle across the ray: edges, seen side
 SEGMENT_REACH = 2  # strided pixels between which a surface goes on
@@ -100,8 +101,7 @@ def _describe(moving: PixelEvidence, rows: Int[np.ndarray, "n"], config: FusionC
     covariance = ACROSS_M**2 * np.eye(3) + along_m**2 * np.outer(ray, ray)
     # The lower median is the time of a camera; a mean would be the time of none.
     median_us = int(np.sort(pixels.time_us)[(len(pixels) - 1) // 2])
-    kept = np.arange(min(config.max_points, len(points))) * len(points)
-    kept = kept // min(config.max_points, len(points))
+    kept = spread_rows(len(points), config.max_points)
     return Detection(
         pixels.frame,
         median_us,

@@ -82,11 +82,11 @@ def update(state: Gaussian, seen: Measurement) -> Gaussian:
     return Gaussian(state.time_s, mean, (covariance + covariance.T) / 2)
 
 
-def surprise(state: Gaussian, seen: Measurement) -> tuple[float, float]:
-    """Squared Mahalanobis distance of a measurement, and the log determinant of its covariance."""
+def surprise(state: Gaussian, seen: Measurement) -> float:
+    """Squared Mahalanobis distance of a measurement."""
     S = state.covariance[:3, :3] + seen.covariance
     off = seen.place - state.place
-    return float(off @ np.linalg.solve(S, off)), float(np.linalg.slogdet(S)[1])
+    return float(off @ np.linalg.solve(S, off))
 
 
 def smooth(seen: Sequence[Measurement], at_s: Sequence[float], accel_mps2: float) -> list[Gaussian]:

@@ -10,6 +10,7 @@ from driv3r.fusion.detections import Detection
 from driv3r.fusion.frames import FusionConfig
 from driv3r.fusion.kalman import Gaussian
 from driv3r.fusion.tracker import smooth_track
+from driv3r.geometry.sampling import spread_rows
 from driv3r.types import MovingObjects
 
 TURNS_ABOVE_MPS = 1.0  # slower velocities tell no heading
@@ -66,8 +67,7 @@ def _make_object(
     rgb = np.concatenate([d.points_rgb for d in track])
     inside = (np.abs(points) <= (high - low) / 2 + 0.2).all(-1)
     points, rgb = points[inside], rgb[inside]
-    kept = np.arange(min(config.max_points, len(points))) * len(points)
-    kept = kept // max(min(config.max_points, len(points)), 1)
+    kept = spread_rows(len(points), config.max_points)
     seen = {d.frame for d in track}
     return _Object(
         frames,

@@ -1,10 +1,10 @@
 """The still world as sums over voxels: integers, so that no order or split changes a byte."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from jaxtyping import Int, Int32, Int64
+from jaxtyping import Bool, Int, Int32, Int64
 
 from driv3r.errors import ConfigError
 from driv3r.fusion.consistency import PixelEvidence, lens_of, list_placed
@@ -45,7 +45,11 @@ class StaticFusion:
 
     def add(self, sums: VoxelSums) -> None:
         """Count the sums of some still pixels."""
-        self._append(sums)
+        # Adding up only once as much is pending as is summed keeps the cost of a frame constant.
+        self._runs.append(sums)
+        pending = sum(len(run.key) for run in self._runs[1:])
+        if pending > max(len(self._runs[0].key), PENDING_ROWS):
+            self._runs = [add_up(self._runs)]
 
     def merge(self, other: "StaticFusion") -> None:
         """Take in what another has added, under the same settings (else ConfigError)."""
@@ -54,7 +58,7 @@ class StaticFusion:
                 f"static maps of different settings can not be merged: {self.config} and "
                 f"{other.config}; fuse all parts of a log with one config"
             )
-        self._append(add_up(other._runs))
+        self.add(add_up(other._runs))
 
     def result(self, frames: FrameWindow) -> StaticMap:
         """The map so far; more can be added afterwards.
@@ -70,7 +74,7 @@ class StaticFusion:
         static = self._describe(index[order], kept[order])
         sees, through = count_evidence(static, frames, self.config)
         free = through >= np.maximum(sees, 1)
-        return _choose(static, ~free, through)
+        return _choose(replace(static, misses=through), ~free)
 
     def _describe(self, index: Int32[np.ndarray, "n 3"], rows: Int[np.ndarray, "n"]) -> StaticMap:
         sums = self._runs[0]
@@ -88,13 +92,6 @@ class StaticFusion:
             first_frame=sums.first[rows],
             last_frame=sums.last[rows],
         )
-
-    def _append(self, sums: VoxelSums) -> None:
-        # Adding up only once as much is pending as is summed keeps the cost of a frame constant.
-        self._runs.append(sums)
-        pending = sum(len(run.key) for run in self._runs[1:])
-        if pending > max(len(self._runs[0].key), PENDING_ROWS):
-            self._runs = [add_up(self._runs)]
 
 
 def sum_pixels(static: PixelEvidence, config: FusionConfig) -> VoxelSums:
@@ -151,15 +148,6 @@ def count_evidence(
     return sees, through
 
 
-def _choose(static: StaticMap, kept: np.ndarray, misses: Int32[np.ndarray, "n"]) -> StaticMap:
-    return StaticMap(
-        static.voxel_m,
-        static.index[kept],
-        static.offset[kept],
-        static.hits[kept],
-        misses[kept],
-        static.weight[kept],
-        static.rgb[kept],
-        static.first_frame[kept],
-        static.last_frame[kept],
-    )
+def _choose(static: StaticMap, kept: Bool[np.ndarray, "n"]) -> StaticMap:
+    rows = [f.name for f in fields(static) if f.name != "voxel_m"]
+    return replace(static, **{name: getattr(static, name)[kept] for name in rows})

@@ -25,6 +25,12 @@ class Track:
     detections: list[Detection]
     state: Gaussian
 
+    def take(self, detection: Detection, config: FusionConfig) -> None:
+        """Go on with a later detection."""
+        seen = measure(detection)
+        self.state = update(predict(self.state, seen.time_s, config.accel_mps2), seen)
+        self.detections.append(detection)
+
 
 @dataclass(eq=False)
 class _Live:
@@ -83,9 +89,7 @@ def _extend(
     for row, column in zip(rows, columns, strict=True):
         if cost[row, column] < CLUTTER:
             track, detection = live.tracks[row], found[column]
-            seen = measure(detection)
-            track.state = update(predict(track.state, seen.time_s, config.accel_mps2), seen)
-            track.detections.append(detection)
+            track.take(detection, config)
             taken.add(column)
     return [d for column, d in enumerate(found) if column not in taken]
 
@@ -95,7 +99,7 @@ def _cost(track: Track, detection: Detection, config: FusionConfig) -> float:
     seen = measure(detection)
     if seen.time_s <= track.state.time_s:
         return _FORBIDDEN
-    squared, _ = surprise(predict(track.state, seen.time_s, config.accel_mps2), seen)
+    squared = surprise(predict(track.state, seen.time_s, config.accel_mps2), seen)
     if squared > GATE:
         return _FORBIDDEN
     return 0.5 * squared + _unlikeness(track.detections[-1], detection)
@@ -153,15 +157,15 @@ def _start_pair(
     cost = _cost(track, second, config)
     if cost >= CLUTTER:
         return None
-    return _track_of([first, second], config), cost
+    track.take(second, config)
+    return track, cost
 
 
 def _track_of(chain: list[Detection], config: FusionConfig) -> Track:
-    state = start(measure(chain[0]))
+    track = Track(chain[:1], start(measure(chain[0])))
     for detection in chain[1:]:
-        seen = measure(detection)
-        state = update(predict(state, seen.time_s, config.accel_mps2), seen)
-    return Track(list(chain), state)
+        track.take(detection, config)
+    return track
 
 
 def _disjoint(rated: list[tuple[float, list[Detection]]]) -> list[list[Detection]]:

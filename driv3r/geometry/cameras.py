@@ -60,7 +60,8 @@ def rays_of(camera: Camera) -> Float[np.ndarray, "h w 3"]:
 
 
 @lru_cache(maxsize=32)
-def _cached_rays(camera: Camera) -> Float[np.ndarray, "h w 3"]:
+def cached_rays(camera: Camera) -> Float[np.ndarray, "h w 3"]:
+    """`rays_of`, kept between calls: not to be written to."""
     return rays_of(camera)
 
 
@@ -68,7 +69,7 @@ def lift_depth(
     camera: Camera, depth_m: Float[np.ndarray, "h w"], world_T_cam: Float[np.ndarray, "4 4"]
 ) -> Float[np.ndarray, "h w 3"]:
     """World points of a depth image, NaN where depth is; a camera's rays are kept between calls."""
-    points_cam = _cached_rays(camera) * depth_m[..., None].astype(np.float64)
+    points_cam = cached_rays(camera) * depth_m[..., None].astype(np.float64)
     return apply(world_T_cam, points_cam)
 
 

@@ -28,6 +28,16 @@ def project_point(point, cam_T_world, K, lens):
 
 
 @njit(nogil=True, cache=True)
+def find_pixel(point, cam_T_world, K, lens, depth_m):
+    """(column, row, depth) of a world point; depth 0 unless it lies in a pixel that has depth."""
+    u, v, z = project_point(point, cam_T_world, K, lens)
+    if z <= 0.0 or u < 0.0 or v < 0.0 or u >= depth_m.shape[1] or v >= depth_m.shape[0]:
+        return 0, 0, 0.0
+    column, row = int(u), int(v)
+    return column, row, z if depth_m[row, column] > 0.0 else 0.0
+
+
+@njit(nogil=True, cache=True)
 def range_around(depth_m, row, column):
     """Least and greatest depth of a pixel that has one and of those around it."""
     nearest_m = farthest_m = depth_m[row, column]
@@ -52,15 +62,11 @@ def compare_with_view(
     view's depth and it times the shift along the ray. Where all depth around the pixel lies behind
     the point, `through` counts it.
     """
-    height, width = depth_m.shape
     for n in range(points.shape[0]):
-        u, v, z = project_point(points[n], cam_T_world, K, lens)
-        if z <= 0.0 or u < 0.0 or v < 0.0 or u >= width or v >= height:
+        column, row, z = find_pixel(points[n], cam_T_world, K, lens, depth_m)
+        if z <= 0.0:
             continue
-        column, row = int(u), int(v)
         center_m = depth_m[row, column]
-        if not center_m > 0.0:
-            continue
         nearest_m, farthest_m = range_around(depth_m, row, column)
         other_m = max(sigma[row, column] * center_m, 1e-3)
         allowed_m = base_m + tolerance * np.sqrt(other_m * other_m + error_m[n] * error_m[n])
@@ -82,17 +88,12 @@ def count_views(
     points, cam_T_world, K, lens, depth_m, sigma, tolerance, base_m, farthest_m, sees, through
 ):
     """Add to every point [n 3] whether one view sees a surface there, or looks through it."""
-    height, width = depth_m.shape
     for n in range(points.shape[0]):
-        u, v, z = project_point(points[n], cam_T_world, K, lens)
-        if z <= 0.0 or z > farthest_m or u < 0.0 or v < 0.0 or u >= width or v >= height:
-            continue
-        column, row = int(u), int(v)
-        center_m = depth_m[row, column]
-        if not center_m > 0.0:
+        column, row, z = find_pixel(points[n], cam_T_world, K, lens, depth_m)
+        if z <= 0.0 or z > farthest_m:
             continue
         nearest_m, greatest_m = range_around(depth_m, row, column)
-        allowed_m = base_m + tolerance * sigma[row, column] * center_m
+        allowed_m = base_m + tolerance * sigma[row, column] * depth_m[row, column]
         if nearest_m > z + allowed_m:
             through[n] += 1
         elif greatest_m >= z - allowed_m:

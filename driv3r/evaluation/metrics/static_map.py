@@ -9,6 +9,7 @@ from scipy.spatial import KDTree
 
 from driv3r.evaluation.metrics.lidar_projection import measure_spacing
 from driv3r.evaluation.metrics.motion import STANDS_MPS, find_inside, label_motion
+from driv3r.geometry.sampling import spread_rows
 from driv3r.geometry.transforms import apply, invert
 from driv3r.types import Boxes, Score, StaticMap, Sweep, Transform
 
@@ -89,7 +90,7 @@ class MapScorer:
         if not len(truth):
             return []
         ground, every = GroundHeight(truth), static.points_world
-        voxels = every[_spread(len(every), MOST_VOXELS)]
+        voxels = every[spread_rows(len(every), MOST_VOXELS)]
         seen = self._find_seen(voxels, world_T_ego)
         figures = {"in_sight": (float(seen.sum() / max(len(seen), 1)), "", len(seen))}
         voxels = voxels[seen]
@@ -111,7 +112,7 @@ class MapScorer:
     ) -> Bool[np.ndarray, "n"]:
         """Which voxels a sweep tells of: in a return's direction, and not behind it."""
         seen = np.zeros(len(voxels), bool)
-        for i in _spread(len(self._scans), MOST_SWEEPS):
+        for i in spread_rows(len(self._scans), MOST_SWEEPS):
             scan = self._scans[i]
             rest = np.flatnonzero(~seen)
             rays = apply(invert(world_T_ego[scan.frame]), voxels[rest]) - scan.origin_ego
@@ -210,8 +211,3 @@ def _nearest(
 def _thin(points: Float[np.ndarray, "n 3"], cell_m: float) -> np.ndarray:
     """Rows of the first point of every cell."""
     return np.unique(np.floor(points / cell_m).astype(np.int64), axis=0, return_index=True)[1]
-
-
-def _spread(n: int, most: int) -> np.ndarray:
-    """At most so many of n rows, evenly spread."""
-    return np.arange(min(n, most)) * n // max(min(n, most), 1)
