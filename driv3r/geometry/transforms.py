@@ -28,12 +28,16 @@ def from_quaternion(
             f"quaternion {wxyz} has norm {norm}; expected a finite unit wxyz quaternion: "
             "repair the pose in the dataset's tables"
         )
+    if not wxyz.size:
+        return np.zeros((*wxyz.shape[:-1], 4, 4))
     flat = Rotation.from_quat(np.reshape(wxyz, (-1, 4))[:, [1, 2, 3, 0]]).as_matrix()
     return make_transform(flat.reshape(*wxyz.shape[:-1], 3, 3), translation)
 
 
 def to_quaternion(dst_T_src: Float[np.ndarray, "*b 4 4"]) -> Float[np.ndarray, "*b 4"]:
     """Scalar-first unit quaternion of the rotation, w >= 0."""
+    if not dst_T_src.size:
+        return np.zeros((*dst_T_src.shape[:-2], 4))
     xyzw = Rotation.from_matrix(dst_T_src[..., :3, :3].reshape(-1, 3, 3)).as_quat(canonical=True)
     return xyzw[:, [3, 0, 1, 2]].reshape(*dst_T_src.shape[:-2], 4)
 
@@ -42,12 +46,16 @@ def from_rotvec(
     rotvec_rad: Float[np.ndarray, "*b 3"], translation: Float[np.ndarray, "*b 3"]
 ) -> Float[np.ndarray, "*b 4 4"]:
     """dst_T_src from axis times angle (radians) and translation (metres)."""
+    if not rotvec_rad.size:  # SciPy before 1.12 refuses to make no rotations
+        return np.zeros((*rotvec_rad.shape[:-1], 4, 4))
     flat = Rotation.from_rotvec(np.reshape(rotvec_rad, (-1, 3))).as_matrix()
     return make_transform(flat.reshape(*rotvec_rad.shape[:-1], 3, 3), translation)
 
 
 def to_rotvec(dst_T_src: Float[np.ndarray, "*b 4 4"]) -> Float[np.ndarray, "*b 3"]:
     """Axis times angle (radians) of the rotation."""
+    if not dst_T_src.size:
+        return np.zeros((*dst_T_src.shape[:-2], 3))
     flat = Rotation.from_matrix(dst_T_src[..., :3, :3].reshape(-1, 3, 3)).as_rotvec()
     return flat.reshape(*dst_T_src.shape[:-2], 3)
 

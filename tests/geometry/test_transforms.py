@@ -62,3 +62,12 @@ def test_interpolation_of_a_constant_screw_motion_is_exact():
 def test_interpolation_refuses_times_that_stand_still():
     with pytest.raises(GeometryError, match="increasing"):
         tf.interpolate(np.array([5, 5]), np.stack([np.eye(4)] * 2), np.array([5]))
+
+
+def test_no_transforms_are_none_in_every_form():
+    """A frame of a log without boxes, a log without moving objects."""
+    none = tf.from_rotvec(np.zeros((0, 3)), np.zeros((0, 3)))
+    assert none.shape == tf.invert(none).shape == (0, 4, 4)
+    assert tf.to_rotvec(none).shape == (0, 3)
+    assert tf.to_quaternion(none).shape == (0, 4)
+    assert tf.from_quaternion(np.zeros((0, 4)), np.zeros((0, 3))).shape == (0, 4, 4)
