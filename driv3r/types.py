@@ -9,11 +9,11 @@ Axis letters: b batch, t frames, v views (cameras), h w pixels, n points, c chan
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int64, UInt8
+from jaxtyping import Bool, Float, Int, Int8, Int64, UInt8
 
 Scale = Literal["metric", "similarity", "affine"]
 EgoPoses = Literal["given", "predicted", "odometry"]
@@ -171,7 +171,8 @@ class StaticMap:
     All sums are integers, so that the map does not depend on the order of the frames. `index` is
     floor(xyz_world / voxel_m), `offset` the mean place of the surface in the voxel in 1/256 of its
     side. `hits` counts pixels, `misses` views that saw through the voxel, `weight` sums the
-    observations' integer confidences.
+    observations' integer confidences. `normal` is in 1/127, towards where the surface was seen
+    from, and 0 0 0 where the surface around is neither a sheet nor a line.
     """
 
     voxel_m: float
@@ -181,6 +182,7 @@ class StaticMap:
     misses: Int[np.ndarray, "n"]
     weight: Int[np.ndarray, "n"]
     rgb: UInt8[np.ndarray, "n 3"]
+    normal: Int8[np.ndarray, "n 3"]
     first_frame: Int[np.ndarray, "n"]
     last_frame: Int[np.ndarray, "n"]
 
@@ -188,6 +190,26 @@ class StaticMap:
     def points_world(self) -> Float[np.ndarray, "n 3"]:
         """The surface's mean place in every voxel."""
         return (self.index + (self.offset + 0.5) / 256) * self.voxel_m
+
+    @property
+    def normals_world(self) -> Float[np.ndarray, "n 3"]:
+        """Unit normals of the surface, NaN where there is none."""
+        length = np.linalg.norm(self.normal, axis=-1, keepdims=True)
+        return self.normal / np.where(length > 0, length, np.nan)
+
+    def take(self, rows: Int[np.ndarray, "m"] | Bool[np.ndarray, "n"] | slice) -> "StaticMap":
+        """Some of the voxels."""
+        names = [f.name for f in fields(self) if f.name != "voxel_m"]
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """Triangles: `faces` count rows of `vertices_world`, whose colours are `rgb`."""
+
+    vertices_world: Float[np.ndarray, "n 3"]
+    faces: Int[np.ndarray, "m 3"]
+    rgb: UInt8[np.ndarray, "n 3"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,16 +14,19 @@ __all__ = ["FrameWindow", "FusedFrame", "FusionConfig", "StaticFusion", "fuse"]
 
 
 def fuse(
-    frames: FrameWindow, config: FusionConfig, report: Callable[[int], None] | None = None
+    frames: FrameWindow,
+    config: FusionConfig,
+    report: Callable[[int], None] | None = None,
+    threads: int = 1,
 ) -> Reconstruction:
     """Fuse a log: each frame is held against the others, then the log is decided as a whole.
 
-    `report` is told how many frames are compared.
+    `report` is told how many frames are compared. The number of threads changes no byte.
     """
     static, detections = StaticFusion(config), list[Detection]()
     standing: list[VoxelSums] = []  # of each detection, should it turn out not to move
     for index in range(len(frames)):
-        pixels = gather_evidence(frames, index, config)
+        pixels = gather_evidence(frames, index, config, threads)
         moves, exact = find_moving(pixels, config), find_static(pixels, config)
         static.add(sum_pixels(pixels.take(exact & ~moves), config))
         moving = pixels.take(moves)

@@ -1,5 +1,6 @@
 """Multi-view consistency: what other views, before, beside and after, say of a frame's pixels."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
 from driv3r.geometry.cameras import cached_rays
 from driv3r.geometry.transforms import apply, invert
-from driv3r.kernels.view_consistency import compare_with_view
+from driv3r.kernels.view_consistency import compare_with_views
 from driv3r.types import Camera
 
 LEAST_ERROR_M = 0.01
@@ -50,27 +51,34 @@ class PixelEvidence:
         return len(self.view)
 
 
-def gather_evidence(frames: FrameWindow, index: int, config: FusionConfig) -> PixelEvidence:
+def gather_evidence(
+    frames: FrameWindow, index: int, config: FusionConfig, threads: int = 1
+) -> PixelEvidence:
     """Compare a frame's pixels with all views of the frames around it; empty without depth."""
     own = lift_pixels(frames[index], config)
     n = len(own)
     agrees, through = np.zeros(n, np.int32), np.zeros(n, np.int32)
     weight, shift_m = np.zeros(n), np.zeros(n)
-    for other in list_compared(index, len(frames), config):
-        frame = frames[other]
-        for view in list_placed(frame):
-            camera = frame.cameras[view]
+    compared = [frames[other] for other in list_compared(index, len(frames), config)]
+
+    def compare(rows: slice) -> None:
+        rays, errors = own.ray_world[rows], own.error_m[rows]
+        sums = [a[rows] for a in (agrees, through, weight, shift_m)]
+        for frame in compared:
+            views = frame.placed
             # Of the own frame only other cameras tell something new.
-            rows = np.flatnonzero(own.view != view) if other == index else slice(None)
-            counted = [array[rows] for array in (agrees, through, weight, shift_m)]
-            compare_with_view(
-                own.point_world[rows], own.ray_world[rows], own.error_m[rows],
-                invert(frame.world_T_cam[view]), camera.K, lens_of(camera.distortion),
-                frame.depth_m[view], frame.sigma[view],
-                config.tolerance, config.base_error_m, *counted,
+            seen_from = np.flatnonzero(views.view == own.view[rows.start])
+            skipped = int(seen_from[0]) if frame.index == index else -1
+            pixel, z_m = views.locate(own.point_world[rows])
+            compare_with_views(
+                pixel, z_m, rays, errors, skipped, views.cam_T_world[:, 2, :3],
+                *views.maps, config.tolerance, config.base_error_m, *sums,
             )  # fmt: skip
-            for array, values in zip((agrees, through, weight, shift_m), counted, strict=True):
-                array[rows] = values
+
+    ends = [0, *(np.flatnonzero(np.diff(own.view)) + 1).tolist(), n]  # a camera's pixels are a run
+    runs = [slice(start, end) for start, end in zip(ends, ends[1:], strict=False) if end > start]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(compare, runs))
     total = weight + 1 / own.error_m**2
     point_world = own.point_world + own.ray_world * (shift_m / total)[:, None]
     error_m = 1 / np.sqrt(total)
@@ -81,12 +89,6 @@ def list_compared(index: int, count: int, config: FusionConfig) -> list[int]:
     """The frames that a frame is compared with: itself (its other cameras) and its offsets."""
     near = {index + sign * offset for offset in config.offsets for sign in (-1, 1)}
     return sorted(other for other in near | {index} if 0 <= other < count)
-
-
-def list_placed(frame: FusedFrame) -> list[int]:
-    """The frame's views that have a time and a pose."""
-    placed = (frame.time_cam_us >= 0) & np.isfinite(frame.world_T_cam).all((1, 2))
-    return np.flatnonzero(placed).tolist()
 
 
 def lift_pixels(frame: FusedFrame, config: FusionConfig) -> PixelEvidence:
@@ -132,11 +134,6 @@ def _lift_view(
         "motion": frame.motion[view][at][chosen].astype(np.float64),
         "rgb": frame.rgb[view][at][chosen],
     }
-
-
-def lens_of(distortion: tuple[float, ...]) -> Float[np.ndarray, "8"]:
-    """OpenCV's coefficients, all eight."""
-    return np.array((*distortion, *(0.0,) * (8 - len(distortion))))
 
 
 def find_moving(pixels: PixelEvidence, config: FusionConfig) -> Bool[np.ndarray, "n"]:

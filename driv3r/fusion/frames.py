@@ -5,11 +5,14 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int, Int64, UInt8
 
 from driv3r.errors import ConfigError, GeometryError
+from driv3r.geometry.transforms import invert
+from driv3r.kernels.view_consistency import find_pixels, range_around
 from driv3r.types import Camera, Transform
 
 _MAY_BE_ZERO = {"moving_above", "max_gap_frames", "min_through"}
@@ -68,6 +71,40 @@ class FusionConfig:
 
 
 @dataclass(frozen=True, eq=False)
+class PlacedViews:
+    """What points are compared with: the p placed views of a frame, their images flat.
+
+    `nearest_m` and `farthest_m` are the least and greatest depth of a pixel and those around it.
+    """
+
+    view: Int[np.ndarray, "p"]
+    size_hw: tuple[int, int]
+    cam_T_world: Float[np.ndarray, "p 4 4"]
+    K: Float[np.ndarray, "p 3 3"]
+    lens: Float[np.ndarray, "p 8"]
+    depth_m: Float[np.ndarray, "p hw"]
+    nearest_m: Float[np.ndarray, "p hw"]
+    farthest_m: Float[np.ndarray, "p hw"]
+    sigma: Float[np.ndarray, "p hw"]
+
+    @property
+    def maps(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What the kernels compare with."""
+        return self.depth_m, self.nearest_m, self.farthest_m, self.sigma
+
+    def locate(
+        self, points_world: Float[np.ndarray, "n 3"]
+    ) -> tuple[Int[np.ndarray, "p n"], Float[np.ndarray, "p n"]]:
+        """The pixel that each point falls into, -1 without depth there, and the point's depth."""
+        height, width = self.size_hw
+        shape = len(self.view), len(points_world)
+        pixel, z_m = np.empty(shape, np.int32), np.empty(shape, np.float32)
+        placing = self.cam_T_world, self.K, self.lens, width, height, self.depth_m
+        find_pixels(points_world, *placing, pixel, z_m)
+        return pixel, z_m
+
+
+@dataclass(frozen=True, eq=False)
 class FusedFrame:
     """One surround frame's prediction placed in the world, as fusion takes it.
 
@@ -108,6 +145,32 @@ class FusedFrame:
                 f"{self.time_cam_us[lost].tolist()} us or poses that are not finite; expected "
                 "time and pose, or NaN depth"
             )
+
+    @cached_property
+    def placed(self) -> PlacedViews:
+        """The views that have a time and a pose."""
+        chosen = np.flatnonzero((self.time_cam_us >= 0) & np.isfinite(self.world_T_cam).all((1, 2)))
+        cameras = [self.cameras[view] for view in chosen]
+        depth_m = self.depth_m[chosen]
+        nearest_m, farthest_m = np.empty_like(depth_m), np.empty_like(depth_m)
+        range_around(depth_m, nearest_m, farthest_m)
+        flat = len(chosen), math.prod(depth_m.shape[1:])
+        return PlacedViews(
+            view=chosen,
+            size_hw=(depth_m.shape[1], depth_m.shape[2]),
+            cam_T_world=invert(self.world_T_cam[chosen]),
+            K=np.array([camera.K for camera in cameras], np.float64).reshape(-1, 3, 3),
+            lens=np.array([lens_of(c.distortion) for c in cameras]).reshape(-1, 8),
+            depth_m=depth_m.reshape(flat),
+            nearest_m=nearest_m.reshape(flat),
+            farthest_m=farthest_m.reshape(flat),
+            sigma=self.sigma[chosen].reshape(flat),
+        )
+
+
+def lens_of(distortion: tuple[float, ...]) -> Float[np.ndarray, "8"]:
+    """OpenCV's coefficients, all eight."""
+    return np.array((*distortion, *(0.0,) * (8 - len(distortion))))
 
 
 class FrameWindow:

@@ -1,25 +1,29 @@
 """The still world as sums over voxels: integers, so that no order or split changes a byte."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int, Int32, Int64
+from jaxtyping import Int32, Int64
 
 from driv3r.errors import ConfigError
-from driv3r.fusion.consistency import PixelEvidence, lens_of, list_placed
-from driv3r.fusion.frames import FrameWindow, FusionConfig
-from driv3r.fusion.voxels import pack_voxels, unpack_voxels
-from driv3r.geometry.transforms import invert
+from driv3r.fusion.consistency import PixelEvidence
+from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
+from driv3r.fusion.normals import find_normals, join_maps, list_around
+from driv3r.fusion.tiles import Arrays, TileCache
+from driv3r.fusion.voxels import VoxelGrid
 from driv3r.kernels.view_consistency import count_views
-from driv3r.store.morton import morton_order
+from driv3r.store.morton import TILE_M
 from driv3r.types import StaticMap
 
 PENDING_ROWS = 1 << 18
+HELD_BYTES = 192 << 20  # of tiles' sums, and as much again of their voxels
 FULL_WEIGHT = 16
 FINE = 256  # steps of a surface's place along the side of its voxel
-# Rows of the sums: pixels, weight, and weight times red, green, blue and the place in the voxel.
-HITS, WEIGHT, RGB, PLACE = 0, 1, slice(2, 5), slice(5, 8)
+# Rows of the sums: pixels, weight, and weight times red, green, blue, the place in the voxel and
+# the direction to the camera in 1/127.
+HITS, WEIGHT, RGB, PLACE, TOWARDS = 0, 1, slice(2, 5), slice(5, 8), slice(8, 11)
+ROWS = 11
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,29 +31,28 @@ class VoxelSums:
     """Sums of observations, a column a voxel by ascending key."""
 
     key: Int64[np.ndarray, "n"]
-    total: Int64[np.ndarray, "8 n"]
+    total: Int64[np.ndarray, "11 n"]
     first: Int32[np.ndarray, "n"]
     last: Int32[np.ndarray, "n"]
 
 
 class StaticFusion:
-    """Adds the still pixels of frames into voxels; memory grows with the map, not with frames.
+    """Adds the still pixels of frames into voxels, tile by tile; what is not at hand is on disk.
 
     Parts of a log may be fused apart and merged: the result is the same to the byte. A frame counts
     as often as it is added.
     """
 
     def __init__(self, config: FusionConfig):
-        self.config = config
-        self._runs = [add_up([])]
+        self.config, self.grid = config, VoxelGrid(config.voxel_m)
+        self._sums = TileCache(HELD_BYTES)
+        self._pending: list[VoxelSums] = []
 
     def add(self, sums: VoxelSums) -> None:
         """Count the sums of some still pixels."""
-        # Adding up only once as much is pending as is summed keeps the cost of a frame constant.
-        self._runs.append(sums)
-        pending = sum(len(run.key) for run in self._runs[1:])
-        if pending > max(len(self._runs[0].key), PENDING_ROWS):
-            self._runs = [add_up(self._runs)]
+        self._pending.append(sums)
+        if sum(len(pending.key) for pending in self._pending) > PENDING_ROWS:
+            self._settle()
 
     def merge(self, other: "StaticFusion") -> None:
         """Take in what another has added, under the same settings (else ConfigError)."""
@@ -58,40 +61,47 @@ class StaticFusion:
                 f"static maps of different settings can not be merged: {self.config} and "
                 f"{other.config}; fuse all parts of a log with one config"
             )
-        self.add(add_up(other._runs))
+        other._settle()
+        for tile in other._sums:
+            self.add(VoxelSums(**other._sums[tile]))
 
     def result(self, frames: FrameWindow) -> StaticMap:
-        """The map so far; more can be added afterwards.
+        """The map so far; more can be added afterwards."""
+        return join_maps(self.config.voxel_m, list(self.list_tiles(frames)))
+
+    def list_tiles(self, frames: FrameWindow) -> Iterator[StaticMap]:
+        """The map's tiles in the order of the store.
 
         Left out are voxels of fewer than `min_hits` pixels, and those that no fewer of the frames'
         views look through than see a surface there.
         """
-        self._runs = [add_up(self._runs)]
-        sums = self._runs[0]
-        kept = np.flatnonzero(sums.total[HITS] >= self.config.min_hits)
-        index = unpack_voxels(sums.key[kept])
-        order = morton_order(index, self.config.voxel_m)
-        static = self._describe(index[order], kept[order])
-        sees, through = count_evidence(static, frames, self.config)
-        free = through >= np.maximum(sees, 1)
-        return _choose(replace(static, misses=through), ~free)
+        self._settle()
+        tiles = self._describe()
+        count_evidence(tiles, self.grid, frames, self.config)
+        for tile in tiles:
+            tiles[tile] = _drop_free(tiles[tile])
+        for tile in tiles:
+            around = [tiles[near] for near in list_around(tile, self.grid) if near in tiles]
+            if len(tiles[tile]["hits"]):
+                yield _make_map(tiles[tile], around, self.grid)
 
-    def _describe(self, index: Int32[np.ndarray, "n 3"], rows: Int[np.ndarray, "n"]) -> StaticMap:
-        sums = self._runs[0]
-        total = sums.total[:, rows]
-        weight = total[WEIGHT]
-        mean = (2 * total + weight) // (2 * weight)
-        return StaticMap(
-            voxel_m=self.config.voxel_m,
-            index=index,
-            offset=np.clip(mean[PLACE].T, 0, FINE - 1).astype(np.uint8),
-            hits=total[HITS],
-            misses=np.zeros(len(index), np.int32),
-            weight=weight,
-            rgb=mean[RGB].T.astype(np.uint8),
-            first_frame=sums.first[rows],
-            last_frame=sums.last[rows],
-        )
+    def _settle(self) -> None:
+        """Add what is pending to its tiles."""
+        sums, self._pending = add_up(self._pending), []
+        for tile, part in _split_tiles(sums, self.grid):
+            if tile in self._sums:
+                part = add_up([VoxelSums(**self._sums[tile]), part])
+            self._sums[tile] = dict(vars(part))
+
+    def _describe(self) -> TileCache:
+        """Every tile's voxels that have pixels enough: fields of StaticMap, `towards`, `sees`."""
+        tiles = TileCache(HELD_BYTES)
+        for tile in self._sums:
+            sums = VoxelSums(**self._sums[tile])
+            kept = sums.total[HITS] >= self.config.min_hits
+            if kept.any():
+                tiles[tile] = _describe(sums, kept, self.grid)
+        return tiles
 
 
 def sum_pixels(static: PixelEvidence, config: FusionConfig) -> VoxelSums:
@@ -104,9 +114,11 @@ def sum_pixels(static: PixelEvidence, config: FusionConfig) -> VoxelSums:
     weight = np.maximum(np.rint(FULL_WEIGHT * relative**2), 1).astype(np.int64)
     cell = static.point_world / config.voxel_m
     place = np.floor((cell - np.floor(cell)) * FINE).astype(np.int64)
-    total = np.stack([np.ones_like(weight), weight, *(static.rgb.T * weight), *(place.T * weight)])
+    towards = np.rint(-127 * static.ray_world).astype(np.int64)
+    means = np.concatenate([static.rgb.T, place.T, towards.T]) * weight
+    total = np.concatenate([np.ones_like(weight)[None], weight[None], means])
     index = np.full(len(weight), static.frame, np.int32)
-    key = pack_voxels(static.point_world, config.voxel_m)
+    key = VoxelGrid(config.voxel_m).pack(static.point_world)
     return add_up([VoxelSums(key, total, index, index)])
 
 
@@ -114,7 +126,7 @@ def add_up(parts: Sequence[VoxelSums]) -> VoxelSums:
     """One column per voxel, by ascending key."""
     if not parts:
         none = np.zeros(0, np.int32)
-        return VoxelSums(np.zeros(0, np.int64), np.zeros((8, 0), np.int64), none, none)
+        return VoxelSums(np.zeros(0, np.int64), np.zeros((ROWS, 0), np.int64), none, none)
     key = np.concatenate([part.key for part in parts])
     order = np.argsort(key, kind="stable")  # fast on runs that are already sorted
     key = key[order]
@@ -130,24 +142,73 @@ def add_up(parts: Sequence[VoxelSums]) -> VoxelSums:
     )
 
 
+def _split_tiles(sums: VoxelSums, grid: VoxelGrid) -> Iterator[tuple[int, VoxelSums]]:
+    """The sums of each tile; a tile's keys follow one another."""
+    tile = sums.key >> grid.local_bits
+    start = np.flatnonzero(np.diff(tile, prepend=tile[:1] - 1))
+    for rows in np.split(np.arange(len(tile)), start[1:]) if len(tile) else ():
+        own = slice(rows[0], rows[-1] + 1)
+        part = VoxelSums(sums.key[own], sums.total[:, own], sums.first[own], sums.last[own])
+        yield int(tile[rows[0]]), part
+
+
+def _describe(sums: VoxelSums, kept: np.ndarray, grid: VoxelGrid) -> Arrays:
+    total = sums.total[:, kept]
+    weight = total[WEIGHT]
+    mean = (2 * total + weight) // (2 * weight)
+    n = len(weight)
+    return {
+        "index": grid.unpack(sums.key[kept]).astype(np.int32),
+        "offset": np.clip(mean[PLACE].T, 0, FINE - 1).astype(np.uint8),
+        "hits": total[HITS],
+        "misses": np.zeros(n, np.int32),
+        "sees": np.zeros(n, np.int32),
+        "weight": weight,
+        "rgb": mean[RGB].T.astype(np.uint8),
+        "towards": mean[TOWARDS].T.astype(np.int8),
+        "first_frame": sums.first[kept],
+        "last_frame": sums.last[kept],
+    }
+
+
+def _drop_free(voxels: Arrays) -> Arrays:
+    kept = voxels["misses"] < np.maximum(voxels["sees"], 1)
+    return {name: array[kept] for name, array in voxels.items()}
+
+
+def _make_map(voxels: Arrays, around: Sequence[Arrays], grid: VoxelGrid) -> StaticMap:
+    normal = find_normals(voxels, around, grid)
+    plain = {name: a for name, a in voxels.items() if name not in ("towards", "sees")}
+    return StaticMap(grid.voxel_m, normal=normal, **plain)
+
+
 def count_evidence(
-    static: StaticMap, frames: FrameWindow, config: FusionConfig
-) -> tuple[Int32[np.ndarray, "n"], Int32[np.ndarray, "n"]]:
-    """How many views see a surface in each voxel, and how many look through it."""
-    points = static.points_world
-    sees, through = np.zeros(len(points), np.int32), np.zeros(len(points), np.int32)
-    for index in range(len(frames)):
-        frame = frames[index]
-        for view in list_placed(frame):
-            camera = frame.cameras[view]
-            count_views(
-                points, invert(frame.world_T_cam[view]), camera.K, lens_of(camera.distortion),
-                frame.depth_m[view], frame.sigma[view],
-                config.tolerance, config.voxel_m, config.max_depth_m, sees, through,
-            )  # fmt: skip
-    return sees, through
+    tiles: TileCache, grid: VoxelGrid, frames: FrameWindow, config: FusionConfig
+) -> None:
+    """Add to every tile how many views see a surface in each voxel, and look through it."""
+    number = np.array(list(tiles), np.int64)
+    middle = (grid.unpack_tiles(number) + 0.5) * grid.edge * grid.voxel_m
+    for index in range(len(frames) if len(tiles) else 0):
+        for row in _list_near(middle, frames[index], config):
+            voxels = tiles[int(number[row])]
+            points = (voxels["index"] + (voxels["offset"] + 0.5) / FINE) * grid.voxel_m
+            look(points, frames[index], config, voxels["sees"], voxels["misses"])
+            tiles[int(number[row])] = voxels
 
 
-def _choose(static: StaticMap, kept: Bool[np.ndarray, "n"]) -> StaticMap:
-    rows = [f.name for f in fields(static) if f.name != "voxel_m"]
-    return replace(static, **{name: getattr(static, name)[kept] for name in rows})
+def look(
+    points_world: np.ndarray, frame: FusedFrame, config: FusionConfig,
+    sees: np.ndarray, misses: np.ndarray,
+) -> None:  # fmt: skip
+    """Add to each point [n 3] how many views of a frame see a surface there, or look through."""
+    views = frame.placed
+    limits = config.tolerance, config.voxel_m, config.max_depth_m
+    count_views(*views.locate(points_world), *views.maps, *limits, sees, misses)
+
+
+def _list_near(middle: np.ndarray, frame: FusedFrame, config: FusionConfig) -> list[int]:
+    """Rows of the tiles' middles [n 3] that a camera of the frame may see."""
+    centers = frame.world_T_cam[frame.placed.view, :3, 3]
+    reach_m = 1.7 * config.max_depth_m + TILE_M  # depth is z: a ray at 54 degrees reaches so far
+    gap_m = np.linalg.norm(middle[:, None] - centers, axis=-1).min(1, initial=np.inf)
+    return np.flatnonzero(gap_m <= reach_m).tolist()

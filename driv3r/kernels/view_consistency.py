@@ -1,100 +1,121 @@
-"""Comparison of world points with the depth images of other views."""
+"""Comparison of world points with the depth images of other views.
+
+Views are a frame's p placed ones, their images [p h*w]. The kernels call no other kernel with
+arrays: numba counts references to each at every call, which takes ten times as long as the rest.
+"""
 
 import numpy as np
 from numba import njit
 
 
-@njit(nogil=True, cache=True)
-def project_point(point, cam_T_world, K, lens):
-    """(column, row, depth) of a world point; depth 0 where it does not lie ahead."""
-    x = (cam_T_world[0, 0] * point[0] + cam_T_world[0, 1] * point[1]
-         + cam_T_world[0, 2] * point[2] + cam_T_world[0, 3])  # fmt: skip
-    y = (cam_T_world[1, 0] * point[0] + cam_T_world[1, 1] * point[1]
-         + cam_T_world[1, 2] * point[2] + cam_T_world[1, 3])  # fmt: skip
-    z = (cam_T_world[2, 0] * point[0] + cam_T_world[2, 1] * point[1]
-         + cam_T_world[2, 2] * point[2] + cam_T_world[2, 3])  # fmt: skip
-    if z <= 0.1:
-        return 0.0, 0.0, 0.0
-    x, y = x / z, y / z
-    if lens[0] != 0.0 or lens[1] != 0.0 or lens[5] != 0.0:
-        r2 = x * x + y * y
-        radial = (1 + r2 * (lens[0] + r2 * (lens[1] + r2 * lens[4]))) / (
-            1 + r2 * (lens[5] + r2 * (lens[6] + r2 * lens[7]))
+@njit(nogil=True, cache=True, error_model="numpy")
+def find_pixels(points, cam_T_world, K, lens, width, height, depth_m, pixel, z_m):
+    """Write the `pixel` [p n] that each world point falls into, and its depth `z_m` [p n].
+
+    -1 where it lies in none, or in one that has no depth. `lens` [p 8] are OpenCV's coefficients.
+    """
+    for view in range(cam_T_world.shape[0]):
+        T, k = cam_T_world[view], lens[view]
+        fx, skew, cx, fy, cy = (
+            K[view, 0, 0],
+            K[view, 0, 1],
+            K[view, 0, 2],
+            K[view, 1, 1],
+            K[view, 1, 2],
         )
-        dx = 2 * lens[2] * x * y + lens[3] * (r2 + 2 * x * x)
-        dy = lens[2] * (r2 + 2 * y * y) + 2 * lens[3] * x * y
-        x, y = x * radial + dx, y * radial + dy
-    return K[0, 0] * x + K[0, 1] * y + K[0, 2], K[1, 1] * y + K[1, 2], z
+        bent = k[0] != 0.0 or k[1] != 0.0 or k[5] != 0.0
+        for n in range(points.shape[0]):
+            pixel[view, n] = -1
+            a, b, c = points[n, 0], points[n, 1], points[n, 2]
+            z = T[2, 0] * a + T[2, 1] * b + T[2, 2] * c + T[2, 3]
+            if z <= 0.1:
+                continue
+            x = (T[0, 0] * a + T[0, 1] * b + T[0, 2] * c + T[0, 3]) / z
+            y = (T[1, 0] * a + T[1, 1] * b + T[1, 2] * c + T[1, 3]) / z
+            if bent:
+                r2 = x * x + y * y
+                radial = (1 + r2 * (k[0] + r2 * (k[1] + r2 * k[4]))) / (
+                    1 + r2 * (k[5] + r2 * (k[6] + r2 * k[7]))
+                )
+                dx = 2 * k[2] * x * y + k[3] * (r2 + 2 * x * x)
+                dy = k[2] * (r2 + 2 * y * y) + 2 * k[3] * x * y
+                x, y = x * radial + dx, y * radial + dy
+            u, v = fx * x + skew * y + cx, fy * y + cy
+            if u >= 0.0 and v >= 0.0 and u < width and v < height:
+                found = np.intp(v) * width + np.intp(u)
+                if depth_m[view, found] > 0.0:
+                    pixel[view, n], z_m[view, n] = found, z
 
 
-@njit(nogil=True, cache=True)
-def find_pixel(point, cam_T_world, K, lens, depth_m):
-    """(column, row, depth) of a world point; depth 0 unless it lies in a pixel that has depth."""
-    u, v, z = project_point(point, cam_T_world, K, lens)
-    if z <= 0.0 or u < 0.0 or v < 0.0 or u >= depth_m.shape[1] or v >= depth_m.shape[0]:
-        return 0, 0, 0.0
-    column, row = int(u), int(v)
-    return column, row, z if depth_m[row, column] > 0.0 else 0.0
+@njit(nogil=True, cache=True, error_model="numpy")
+def range_around(depth_m, nearest_m, farthest_m):
+    """Write the least and greatest depth of every pixel [p h w] that has one and those around."""
+    views, height, width = depth_m.shape
+    for view in range(views):
+        for row in range(height):
+            for column in range(width):
+                low = high = depth_m[view, row, column]
+                for i in range(max(row - 1, 0), min(row + 2, height)):
+                    for j in range(max(column - 1, 0), min(column + 2, width)):
+                        around_m = depth_m[view, i, j]
+                        if around_m > 0.0:
+                            low, high = min(low, around_m), max(high, around_m)
+                nearest_m[view, row, column], farthest_m[view, row, column] = low, high
 
 
-@njit(nogil=True, cache=True)
-def range_around(depth_m, row, column):
-    """Least and greatest depth of a pixel that has one and of those around it."""
-    nearest_m = farthest_m = depth_m[row, column]
-    for i in range(max(row - 1, 0), min(row + 2, depth_m.shape[0])):
-        for j in range(max(column - 1, 0), min(column + 2, depth_m.shape[1])):
-            around_m = depth_m[i, j]
-            if around_m > 0.0:
-                nearest_m, farthest_m = min(nearest_m, around_m), max(farthest_m, around_m)
-    return nearest_m, farthest_m
-
-
-@njit(nogil=True, cache=True)
-def compare_with_view(
-    points, rays, error_m, cam_T_world, K, lens, depth_m, sigma, tolerance, base_m,
+@njit(nogil=True, cache=True, error_model="numpy")
+def compare_with_views(
+    pixel, z_m, rays, error_m, skipped_view, axis_world,
+    depth_m, nearest_m, farthest_m, sigma, tolerance, base_m,
     agrees, through, weight, shift_m,
 ):  # fmt: skip
-    """Add to every point what one other view says of it.
+    """Add to every point what the views say of it, but for `skipped_view`.
 
-    `points` [n 3] lie on `rays` [n 3] (unit vectors away from their own camera) within `error_m`
-    [n]. Where the view's depth around the point's pixel agrees within `tolerance` times both errors
-    and `base_m`, `agrees` counts it, and `weight` and `shift_m` sum the inverse variance of the
-    view's depth and it times the shift along the ray. Where all depth around the pixel lies behind
-    the point, `through` counts it.
+    The points fall into `pixel` at `z_m` (`find_pixels`), and lie on `rays` [n 3] (unit vectors
+    away from their own camera) within `error_m` [n]; `axis_world` [p 3] are the views' own axes.
+    Where a view's depth around the point's pixel agrees within `tolerance` times both errors and
+    `base_m`, `agrees` counts it, and `weight` and `shift_m` sum the inverse variance of the view's
+    depth and it times the shift along the ray. Where all depth around the pixel lies behind the
+    point, `through` counts it.
     """
-    for n in range(points.shape[0]):
-        column, row, z = find_pixel(points[n], cam_T_world, K, lens, depth_m)
-        if z <= 0.0:
+    for view in range(pixel.shape[0]):
+        if view == skipped_view:
             continue
-        center_m = depth_m[row, column]
-        nearest_m, farthest_m = range_around(depth_m, row, column)
-        other_m = max(sigma[row, column] * center_m, 1e-3)
-        allowed_m = base_m + tolerance * np.sqrt(other_m * other_m + error_m[n] * error_m[n])
-        if nearest_m > z + allowed_m:
-            through[n] += 1
-        elif farthest_m >= z - allowed_m:
-            agrees[n] += 1
-            along = (cam_T_world[2, 0] * rays[n, 0] + cam_T_world[2, 1] * rays[n, 1]
-                     + cam_T_world[2, 2] * rays[n, 2])  # fmt: skip
-            gap_m = center_m - z
-            if abs(along) > 0.3 and abs(gap_m) <= allowed_m:
-                precision = along * along / (other_m * other_m)
-                weight[n] += precision
-                shift_m[n] += precision * gap_m / along
+        for n in range(pixel.shape[1]):
+            at, z = pixel[view, n], z_m[view, n]
+            if at < 0:
+                continue
+            center_m = depth_m[view, at]
+            other_m = max(sigma[view, at] * center_m, 1e-3)
+            allowed_m = base_m + tolerance * np.sqrt(other_m * other_m + error_m[n] * error_m[n])
+            if nearest_m[view, at] > z + allowed_m:
+                through[n] += 1
+            elif farthest_m[view, at] >= z - allowed_m:
+                agrees[n] += 1
+                along = (axis_world[view, 0] * rays[n, 0] + axis_world[view, 1] * rays[n, 1]
+                         + axis_world[view, 2] * rays[n, 2])  # fmt: skip
+                gap_m = center_m - z
+                if abs(along) > 0.3 and abs(gap_m) <= allowed_m:
+                    precision = along * along / (other_m * other_m)
+                    weight[n] += precision
+                    shift_m[n] += precision * gap_m / along
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def count_views(
-    points, cam_T_world, K, lens, depth_m, sigma, tolerance, base_m, farthest_m, sees, through
-):
-    """Add to every point [n 3] whether one view sees a surface there, or looks through it."""
-    for n in range(points.shape[0]):
-        column, row, z = find_pixel(points[n], cam_T_world, K, lens, depth_m)
-        if z <= 0.0 or z > farthest_m:
-            continue
-        nearest_m, greatest_m = range_around(depth_m, row, column)
-        allowed_m = base_m + tolerance * sigma[row, column] * depth_m[row, column]
-        if nearest_m > z + allowed_m:
-            through[n] += 1
-        elif greatest_m >= z - allowed_m:
-            sees[n] += 1
+    pixel, z_m, depth_m, nearest_m, farthest_m, sigma, tolerance, base_m, limit_m, sees, through
+):  # fmt: skip
+    """Add to every point how many views see a surface there, or look through it.
+
+    The points fall into `pixel` at `z_m` (`find_pixels`); those beyond `limit_m` are left out.
+    """
+    for view in range(pixel.shape[0]):
+        for n in range(pixel.shape[1]):
+            at, z = pixel[view, n], z_m[view, n]
+            if at < 0 or z > limit_m:
+                continue
+            allowed_m = base_m + tolerance * sigma[view, at] * depth_m[view, at]
+            if nearest_m[view, at] > z + allowed_m:
+                through[n] += 1
+            elif farthest_m[view, at] >= z - allowed_m:
+                sees[n] += 1

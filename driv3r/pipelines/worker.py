@@ -93,7 +93,9 @@ class LogWorker:
             evaluate(scene, work, writer.read_frame, scorer, painter, lambda n: stage(n, frames))
         fusing = _stage(report, "fuse")
         with _timed(seconds, "fuse"):
-            fused = fuse_log(scene, work, writer.read_frame, lambda n: fusing(n, frames))
+            fused = fuse_log(
+                scene, work, writer.read_frame, lambda n: fusing(n, frames), settings.threads
+            )
         with _timed(seconds, "score the fusion"):
             parts = scorer.finish(fused)
         with _timed(seconds, "store"):
@@ -199,14 +201,18 @@ def make_fused_frame(index: int, record: FrameRecord, work: WorkRig, frame: Fram
 
 
 def fuse_log(
-    scene: Scene, work: WorkRig, read_frame: ReadFrame, report: Callable[[int], None]
+    scene: Scene,
+    work: WorkRig,
+    read_frame: ReadFrame,
+    report: Callable[[int], None],
+    threads: int = 1,
 ) -> Reconstruction:
     """The 4D fusion of a log's written predictions."""
 
     def read(index: int) -> FusedFrame:
         return make_fused_frame(index, read_frame(index), work, scene.frames[index])
 
-    return fuse(FrameWindow(scene.time_us, read), FusionConfig(), report)
+    return fuse(FrameWindow(scene.time_us, read), FusionConfig(), report, threads)
 
 
 def evaluate(

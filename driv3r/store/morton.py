@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from jaxtyping import Int, UInt64
+from jaxtyping import Int, Int64, UInt64
 
 from driv3r.errors import StoreError
 
@@ -15,6 +15,8 @@ _SPREAD = (  # doubling shifts that leave two empty bits between the bits of a 2
     (4, 0x10C30C30C30C30C3),
     (2, 0x1249249249249249),
 )
+_EVERY_THIRD = np.uint64(_SPREAD[-1][1])
+_CLOSED = [mask for _, mask in reversed(_SPREAD[:-1])] + [0x1FFFFF]
 
 
 def count_tile_voxels(voxel_m: float) -> int:
@@ -30,6 +32,14 @@ def morton_code(cell: Int[np.ndarray, "n 3"]) -> UInt64[np.ndarray, "n"]:
     for shift, mask in _SPREAD:
         bits = (bits | (bits << np.uint64(shift))) & np.uint64(mask)
     return bits[:, 0] | (bits[:, 1] << np.uint64(1)) | (bits[:, 2] << np.uint64(2))
+
+
+def morton_decode(code: UInt64[np.ndarray, "n"]) -> Int64[np.ndarray, "n 3"]:
+    """The x, y, z of `morton_code`."""
+    bits = np.stack([code >> np.uint64(axis) for axis in range(3)], axis=-1) & _EVERY_THIRD
+    for (shift, _), mask in zip(reversed(_SPREAD), _CLOSED, strict=True):
+        bits = (bits | (bits >> np.uint64(shift))) & np.uint64(mask)
+    return bits.astype(np.int64)
 
 
 def morton_order(index: Int[np.ndarray, "n 3"], voxel_m: float) -> Int[np.ndarray, "n"]:

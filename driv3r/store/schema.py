@@ -12,7 +12,7 @@ from driv3r.settings import PLAIN_NAME, Provenance, fingerprint
 from driv3r.store import codec
 from driv3r.types import Camera, EgoPoses, Prediction, Rig, Scale, Transform
 
-SCHEMA = "driv3r/3"
+SCHEMA = "driv3r/4"
 Status = Literal["ok", "repaired", "partial", "quarantined"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 ABSENT_US = -1
@@ -165,6 +165,7 @@ def list_static_arrays(n: int) -> dict[str, ArraySpec]:
         "misses": spec_rows("int32", "voxel", n),
         "weight": spec_rows("int64", "voxel", n),
         "rgb": spec_rows("uint8", "voxel channel", n, 3),
+        "normal": spec_rows("int8", "voxel axis", n, 3),
         "first_frame": spec_rows("int32", "voxel", n),
         "last_frame": spec_rows("int32", "voxel", n),
     }

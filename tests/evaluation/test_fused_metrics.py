@@ -43,8 +43,9 @@ def map_of(points):
     n = len(index)
     ones = np.ones(n, np.int64)
     rgb, frame = np.zeros((n, 3), np.uint8), np.zeros(n, np.int32)
+    normal = np.zeros((n, 3), np.int8)
     offset = np.clip(np.floor(inside * 256), 0, 255).astype(np.uint8)
-    return StaticMap(0.2, index, offset, ones, frame, ones, rgb, frame, frame)
+    return StaticMap(0.2, index, offset, ones, frame, ones, rgb, normal, frame, frame)
 
 
 def states_at(centers, tracks, frames, velocity=0.0):

@@ -117,6 +117,7 @@ def make_reconstruction(n: int = 500, m: int = 3, p: int = 9) -> Reconstruction:
         rng.integers(0, 2**20, n),
         rng.integers(1, 2**40, n),
         rng.integers(0, 256, (n, 3), np.uint8),
+        rng.integers(-127, 128, (n, 3), np.int8),
         *rng.integers(0, T, (2, n)),
     )
     moving = MovingObjects(

@@ -126,7 +126,7 @@ def test_points_world_are_the_closed_form(tmp_path):
 
 def test_plain_zarr_reads_the_documented_arrays(made):
     group = zarr.open_group(made, mode="r")
-    assert group.attrs["schema"] == "driv3r/3"
+    assert group.attrs["schema"] == "driv3r/4"
     assert group.attrs["state"] == "complete"
     depth = group["views/depth"]
     assert (depth.dtype, depth.shape) == (np.uint16, (logs.T, logs.V, logs.H, logs.W))
