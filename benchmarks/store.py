@@ -3,13 +3,16 @@
     python benchmarks/store.py LOG.zarr
 
 Reads a finished log, writes its predictions both ways into a temporary folder in the same run, and
-prints size and time as ratios. Both are flushed to the disk before the clock stops.
+prints size and time as ratios. Both are flushed to the disk before the clock stops. Then asks the
+log what its reconstruction holds: a box of 20 m x 20 m and 1 s around the car, and a camera's depth,
+beside a mask over all points that numpy has in memory.
 """
 
 import argparse
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +55,34 @@ def time_numpy(store: LogStore, folder: Path) -> float:
     return seconds
 
 
+def time_queries(store: LogStore) -> dict[str, float]:
+    """Median milliseconds of opening the log, and of questions to it once it is open."""
+    frame = len(store.time_us) // 2
+    at_us, half_s = int(store.time_us[frame]), 500_000
+    place = store.world_T_ego()[frame, :3, 3]
+    low, high = place - [10, 10, 5], place + [10, 10, 5]
+    points = store.static().points_world
+    camera = store.rig.cameras[0].name
+    questions = {
+        "open": lambda: LogStore.open(store.path).header,
+        "box": lambda: store.box(low, high, at_us - half_s, at_us + half_s),
+        "camera": lambda: store.camera(camera, at_us),
+        "objects at a time": lambda: store.at(at_us),
+        "numpy: mask over all points": lambda: points[((points >= low) & (points <= high)).all(-1)],
+    }
+    return {name: _median_ms(question) for name, question in questions.items()}
+
+
+def _median_ms(question: Callable[[], object], times: int = 15) -> float:
+    question()  # reads files and compiles
+    taken = []
+    for _ in range(times):
+        since = time.perf_counter()
+        question()
+        taken.append(time.perf_counter() - since)
+    return float(np.median(taken) * 1e3)
+
+
 def measure_bytes(folder: Path) -> int:
     """Bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -69,6 +100,8 @@ def main() -> None:
     print(f"{store.log_id}: {len(store.time_us)} surround frames")
     print(f"size: {size[1] / size[0]:.1f}x smaller than numpy.save of float32 xyz, sigma, motion")
     print(f"time to write: {seconds[0] / seconds[1]:.2f} of numpy.save's")
+    for name, taken_ms in time_queries(store).items():
+        print(f"{name}: {taken_ms:.1f} ms")
 
 
 if __name__ == "__main__":

@@ -238,14 +238,6 @@ class MovingObjects:
     points_track: Int[np.ndarray, "p"]
 
 
-@dataclass(frozen=True, eq=False)
-class Reconstruction:
-    """What fusion makes of a log."""
-
-    static: StaticMap
-    moving: MovingObjects
-
-
 @dataclass(frozen=True)
 class Score:
     """One figure: of whom, under which protocol and scaling, over how many samples.

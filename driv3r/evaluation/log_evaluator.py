@@ -21,7 +21,8 @@ from driv3r.evaluation.stored_frames import StoredFrame, find_gaps
 from driv3r.geometry.ego_path import EgoPath
 from driv3r.geometry.ground_plane import predict_ground_plane
 from driv3r.geometry.transforms import invert
-from driv3r.types import EgoPoses, Reconstruction, Repair, Rig, Score, Transform
+from driv3r.store.reconstruction import Reconstruction
+from driv3r.types import EgoPoses, Repair, Rig, Score, Transform
 
 FLOOR = "floor"
 

@@ -8,7 +8,7 @@ from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
 from driv3r.fusion.objects import make_objects
 from driv3r.fusion.static import StaticFusion, VoxelSums, sum_pixels
 from driv3r.fusion.tracker import is_moving, link_tracks
-from driv3r.types import Reconstruction
+from driv3r.store.reconstruction import Reconstruction
 
 __all__ = ["FrameWindow", "FusedFrame", "FusionConfig", "StaticFusion", "fuse"]
 

@@ -26,9 +26,10 @@ from driv3r.pipelines.predict import find_image, predict_frames
 from driv3r.pipelines.preflight import make_provenance
 from driv3r.reporting.log_images import LogImageWriter
 from driv3r.settings import Provenance, Settings
+from driv3r.store.reconstruction import Reconstruction
 from driv3r.store.schema import FrameRecord, LogHeader
 from driv3r.store.writer import LogWriter
-from driv3r.types import Frame, Reconstruction, Scene
+from driv3r.types import Frame, Scene
 
 StageReport = Callable[[str, int, int], None]
 ReadFrame = Callable[[int], FrameRecord]

@@ -10,10 +10,12 @@ from jaxtyping import Float, Float32, Int64, UInt8
 
 from driv3r.errors import StoreError
 from driv3r.geometry.cameras import lift_depth
+from driv3r.geometry.transforms import interpolate
 from driv3r.settings import Provenance
 from driv3r.store.arrays import open_array, read_array, read_view
 from driv3r.store.codec import DEPTH
 from driv3r.store.files import read_attributes
+from driv3r.store.reconstruction import Moment, ObjectTrack, Reconstruction, RenderedView
 from driv3r.store.schema import (
     PLAIN,
     SCHEMA,
@@ -30,7 +32,6 @@ from driv3r.types import (
     EgoPoses,
     MovingObjects,
     Prediction,
-    Reconstruction,
     Repair,
     Rig,
     Scale,
@@ -214,6 +215,47 @@ class LogStore:
         """Static map and moving objects; None of a log that was not fused."""
         fused = (self.path / "static").is_dir() and (self.path / "dynamic").is_dir()
         return Reconstruction(self.static(), self.moving()) if fused else None
+
+    @cached_property
+    def _fused(self) -> Reconstruction:
+        fused = self.reconstruction()
+        if fused is None:
+            raise StoreError(f"{self.path} was not fused: it has no static map and no objects")
+        return fused
+
+    def at(self, time_us: int) -> Moment:
+        """The world at a time, also between frames."""
+        return self._fused.at(time_us)
+
+    def box(
+        self,
+        low_world_m: Float[np.ndarray, "3"],
+        high_world_m: Float[np.ndarray, "3"],
+        start_us: int | None = None,
+        end_us: int | None = None,
+    ) -> Reconstruction:
+        """Voxels in a box of the world, and the objects' states in it between two times."""
+        return self._fused.box(low_world_m, high_world_m, start_us, end_us)
+
+    def track(self, track_id: int) -> ObjectTrack:
+        """One moving object through the log."""
+        return self._fused.track(track_id)
+
+    def camera(self, name: str, time_us: int) -> RenderedView:
+        """The reconstruction as one of the rig's cameras sees it at a time within the log."""
+        cameras = {camera.name: camera for camera in self.rig.cameras}
+        if name not in cameras:
+            raise StoreError(f"log {self.log_id} has cameras {list(cameras)}, not {name!r}")
+        world_T_ego = self.world_T_ego()
+        placed = np.isfinite(world_T_ego).all((1, 2))
+        known_us = self.time_us[placed]
+        if not len(known_us) or not known_us[0] <= time_us <= known_us[-1]:
+            raise StoreError(
+                f"log {self.log_id} has poses from {known_us[:1]} to {known_us[-1:]} us, "
+                f"not at {time_us}"
+            )
+        ego = interpolate(known_us, world_T_ego[placed], np.array([time_us]))[0]
+        return self._fused.camera(cameras[name], ego @ cameras[name].ego_T_cam, time_us)
 
     def protocols(self) -> tuple[str, ...]:
         """Names of the protocols under which the log was scored."""

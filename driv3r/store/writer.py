@@ -16,6 +16,7 @@ from driv3r.store import files, units
 from driv3r.store.arrays import create_array, write_array
 from driv3r.store.manifest import write_manifest
 from driv3r.store.morton import TILE_M, count_tile_voxels, morton_order
+from driv3r.store.reconstruction import Reconstruction
 from driv3r.store.schema import (
     MEMORY_FILE,
     SCHEMA,
@@ -38,7 +39,7 @@ from driv3r.store.schema import (
     size_of,
     spec_whole,
 )
-from driv3r.types import MovingObjects, Reconstruction, Repair, Score, StaticMap
+from driv3r.types import MovingObjects, Repair, Score, StaticMap
 
 _ROOM = ".room" + files.PARTIAL  # where a group is built before it takes its name
 

@@ -12,13 +12,13 @@ import numpy as np
 from driv3r.geometry.transforms import from_rotvec
 from driv3r.settings import Provenance
 from driv3r.store import units
+from driv3r.store.reconstruction import Reconstruction
 from driv3r.store.schema import FrameRecord, LogHeader
 from driv3r.store.writer import LogWriter
 from driv3r.types import (
     Camera,
     MovingObjects,
     Prediction,
-    Reconstruction,
     Repair,
     Rig,
     Score,

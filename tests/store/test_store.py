@@ -13,7 +13,7 @@ import zarr
 from store_logs import flip, write_log
 
 from driv3r.errors import StoreError
-from driv3r.geometry.transforms import from_rotvec
+from driv3r.geometry.transforms import from_rotvec, interpolate
 from driv3r.store import codec
 from driv3r.store.commit import commit
 from driv3r.store.files import read_state
@@ -21,7 +21,7 @@ from driv3r.store.morton import morton_order
 from driv3r.store.reader import LogStore
 from driv3r.store.schema import header_hash
 from driv3r.store.verify import verify
-from driv3r.store.writer import LogWriter
+from driv3r.store.writer import LogWriter, sort_static
 
 # What goes in comes out
 
@@ -105,6 +105,29 @@ def test_reconstruction_and_scores_return(made):
     assert store.scores_per_view("nuscenes")["n"].sum() == logs.T * logs.V
     with pytest.raises(StoreError, match="kitti"):
         store.scores_card("kitti")
+
+
+def test_a_log_is_asked_as_its_reconstruction_is(made):
+    """A camera between two frames stands where the car is half-way."""
+    store, fused = LogStore.open(made), logs.make_reconstruction()
+    at_us = int(store.time_us[0] + store.time_us[1]) // 2
+    world_T_ego = interpolate(store.time_us, store.world_T_ego(), np.array([at_us]))[0]
+    camera = store.rig.cameras[1]
+    static = sort_static(fused.static)
+    expected = dataclasses.replace(fused, static=static).camera(
+        camera, world_T_ego @ camera.ego_T_cam, at_us
+    )
+    found = store.camera("CAM_1", at_us)
+    assert np.array_equal(found.depth_m, expected.depth_m, equal_nan=True)
+    assert store.track(1).quality == fused.moving.quality[1]
+    assert store.at(500).track_id.tolist() == [1]
+    low, high = np.full(3, -9.0), np.full(3, 9.0)
+    count = ((static.points_world >= low) & (static.points_world <= high)).all(-1).sum()
+    assert len(store.box(low, high).static.hits) == count > 0
+    with pytest.raises(StoreError, match="CAM_0.*not 'roof'"):
+        store.camera("roof", at_us)
+    with pytest.raises(StoreError, match="not at 0"):
+        store.camera("CAM_1", 0)
 
 
 def test_points_world_are_the_closed_form(tmp_path):

@@ -1,0 +1,259 @@
+"""A log's 4D reconstruction and the questions asked of it: a time, a box, a track, a camera."""
+
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Int64, UInt8
+
+from driv3r.errors import ConfigError, StoreError
+from driv3r.geometry.cameras import cached_rays, project
+from driv3r.geometry.transforms import apply, from_rotvec, invert, make_transform, to_rotvec
+from driv3r.store.morton import TILE_M, count_tile_voxels
+from driv3r.types import Camera, MovingObjects, StaticMap, Transform
+
+STATIC = -1  # in place of a track
+DISC_VOXELS = 0.8  # radius of a voxel's disc: it covers a square of one voxel, corners and a bit
+OBJECT_DISC_M = 0.15
+NEAREST_M, FARTHEST_M = 0.3, 120.0  # of what is drawn
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectTrack:
+    """One moving object: m states in order of time, and its shape. Fields as of MovingObjects."""
+
+    track_id: int
+    time_us: Int64[np.ndarray, "m"]
+    world_T_object: Float[np.ndarray, "m 4 4"]
+    velocity_world_mps: Float[np.ndarray, "m 3"]
+    velocity_sigma_mps: Float[np.ndarray, "m"]
+    observed: Bool[np.ndarray, "m"]
+    size_m: Float[np.ndarray, "3"]
+    quality: float
+    points_object: Float[np.ndarray, "p 3"]
+    points_rgb: UInt8[np.ndarray, "p 3"]
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """The world at one time: k objects among what stands."""
+
+    time_us: int
+    static: StaticMap
+    track_id: Int[np.ndarray, "k"]
+    world_T_object: Float[np.ndarray, "k 4 4"]
+    size_m: Float[np.ndarray, "k 3"]
+    points_world: Float[np.ndarray, "p 3"]  # of the objects
+    points_rgb: UInt8[np.ndarray, "p 3"]
+    points_track: Int[np.ndarray, "p"]
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedView:
+    """The reconstruction seen by a camera: NaN depth and track -1 where it has nothing."""
+
+    depth_m: Float[np.ndarray, "h w"]
+    rgb: UInt8[np.ndarray, "h w 3"]
+    track: Int[np.ndarray, "h w"]
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What fusion makes of a log. Times are those of the log, places in its world."""
+
+    static: StaticMap
+    moving: MovingObjects
+
+    def track(self, track_id: int) -> ObjectTrack:
+        """One object through the log; StoreError where there is no such track."""
+        moving = self.moving
+        rows = np.flatnonzero(moving.track_id == track_id)
+        if not len(rows):
+            raise StoreError(
+                f"there is no track {track_id}: tracks are {np.unique(moving.track_id).tolist()}"
+            )
+        rows = rows[np.argsort(moving.time_us[rows])]
+        points = moving.points_track == track_id
+        names = ("time_us", "world_T_object", "velocity_world_mps", "velocity_sigma_mps")
+        return ObjectTrack(
+            track_id,
+            **{name: getattr(moving, name)[rows] for name in (*names, "observed")},
+            size_m=moving.size_m[track_id],
+            quality=float(moving.quality[track_id]),
+            points_object=moving.points_object[points],
+            points_rgb=moving.points_rgb[points],
+        )
+
+    def at(self, time_us: int) -> Moment:
+        """The world at a time, also between frames; an object is there while its track lasts."""
+        moving = self.moving
+        ids, world_T_object = self._place_objects(time_us)
+        points = [np.flatnonzero(moving.points_track == k) for k in ids]
+        rows = np.concatenate([np.zeros(0, np.int64), *points])
+        placed = [
+            apply(place, moving.points_object[r].astype(np.float64))
+            for place, r in zip(world_T_object, points, strict=True)
+        ]
+        return Moment(
+            time_us,
+            self.static,
+            ids,
+            world_T_object,
+            moving.size_m[ids],
+            np.concatenate([np.zeros((0, 3)), *placed]),
+            moving.points_rgb[rows],
+            np.asarray(moving.points_track[rows], np.int64),
+        )
+
+    def box(
+        self,
+        low_world_m: Float[np.ndarray, "3"],
+        high_world_m: Float[np.ndarray, "3"],
+        start_us: int | None = None,
+        end_us: int | None = None,
+    ) -> "Reconstruction":
+        """What lies in a box: voxels, and states of objects between two times, both included.
+
+        Track numbers stay what they are; points are those of tracks that have a state left.
+        """
+        rows = self._rows_near(low_world_m, high_world_m)
+        static = self.static.take(rows)
+        inside = _is_inside(static.points_world, low_world_m, high_world_m)
+        moving = self.moving
+        states = _is_inside(moving.world_T_object[:, :3, 3], low_world_m, high_world_m)
+        if start_us is not None:
+            states &= moving.time_us >= start_us
+        if end_us is not None:
+            states &= moving.time_us <= end_us
+        points = np.isin(moving.points_track, moving.track_id[states])
+        by_track = {"size_m": slice(None), "quality": slice(None)}
+        chosen = {
+            f.name: getattr(moving, f.name)[
+                by_track.get(f.name, points if f.name.startswith("points_") else states)
+            ]
+            for f in fields(moving)
+        }
+        return Reconstruction(static.take(inside), replace(moving, **chosen))
+
+    def camera(self, camera: Camera, world_T_cam: Transform, time_us: int) -> RenderedView:
+        """Depth, colour and tracks as a camera sees them at a time, by splatting small discs.
+
+        Discs (Zwicker et al., Surface Splatting, 2001) lie in the surface where its normal is
+        known. ConfigError without numba.
+        """
+        rows = self._rows_ahead(camera, world_T_cam)
+        places, normals = self._surface
+        moment = self.at(time_us)
+        n, m = len(rows), len(moment.points_world)
+        cam_T_world = invert(world_T_cam).astype(np.float32)
+        points = np.concatenate([places[rows], moment.points_world.astype(np.float32)])
+        image, first = _draw(
+            camera,
+            apply(cam_T_world, points),
+            np.concatenate(
+                [normals[rows] @ cam_T_world[:3, :3].T, np.full((m, 3), np.nan, np.float32)]
+            ),
+            np.repeat(np.array([DISC_VOXELS * self.static.voxel_m, OBJECT_DISC_M]), [n, m]),
+            np.append(np.minimum(self.static.weight[rows], 64), np.full(m, 16)),
+            np.concatenate([self.static.rgb[rows], moment.points_rgb]),
+        )
+        track = np.concatenate([np.full(n, STATIC), moment.points_track, [STATIC]])
+        return RenderedView(image[..., 0], np.rint(image[..., 1:]).astype(np.uint8), track[first])
+
+    @cached_property
+    def _surface(self) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
+        """Places and normals of the static map."""
+        static = self.static
+        return static.points_world.astype(np.float32), static.normals_world.astype(np.float32)
+
+    def _place_objects(self, time_us: int) -> tuple[Int64[np.ndarray, "k"], np.ndarray]:
+        """Tracks that last at a time and their world_T_object [k 4 4], between two states each."""
+        moving = self.moving
+        time = moving.time_us
+        order = np.lexsort((time, moving.track_id))
+        track = moving.track_id[order]
+        before = np.flatnonzero(time[order] <= time_us)
+        ids, last = np.unique(track[before][::-1], return_index=True)
+        earlier = before[::-1][last]  # of each track the last state before the time
+        later = np.minimum(earlier + 1, len(order) - 1)
+        exact = time[order[earlier]] == time_us
+        there = exact | (track[later] == ids) & (time[order[later]] >= time_us)
+        a, b = order[earlier[there]], order[np.where(exact, earlier, later)[there]]
+        share = (time_us - time[a]) / np.maximum(time[b] - time[a], 1)
+        start, end = moving.world_T_object[a], moving.world_T_object[b]
+        turn = share[:, None] * to_rotvec(invert(start) @ end)
+        place = start[:, :3, 3] + share[:, None] * (end - start)[:, :3, 3]
+        rotation = start[:, :3, :3] @ from_rotvec(turn, np.zeros_like(turn))[:, :3, :3]
+        return np.asarray(ids[there], np.int64), make_transform(rotation, place)
+
+    @cached_property
+    def _tiles(self) -> tuple[Float[np.ndarray, "t 3"], Int64[np.ndarray, "s"]]:
+        """Low corner of every tile (m), and the row that each starts at, with the end."""
+        edge = count_tile_voxels(self.static.voxel_m)
+        tile = np.floor_divide(self.static.index, edge)
+        n = len(tile)
+        start = np.flatnonzero((np.diff(tile, axis=0, prepend=tile[:1] - 1) != 0).any(-1))
+        return tile[start] * edge * self.static.voxel_m, np.append(start, n)
+
+    def _rows_near(self, low_m: np.ndarray, high_m: np.ndarray) -> Int64[np.ndarray, "n"]:
+        corner_m, start = self._tiles
+        size_m = count_tile_voxels(self.static.voxel_m) * self.static.voxel_m
+        near = ((corner_m <= high_m) & (corner_m + size_m >= low_m)).all(-1)
+        return _join_rows(start, near)
+
+    def _rows_ahead(self, camera: Camera, world_T_cam: Transform) -> Int64[np.ndarray, "n"]:
+        """Rows of the tiles that may be in a camera's sight."""
+        corner_m, start = self._tiles
+        reach_m = TILE_M * np.sqrt(3) / 2
+        middle = apply(invert(world_T_cam), corner_m + TILE_M / 2)
+        edge_tan = np.abs(cached_rays(camera)[..., 0]).max()  # of the widest ray to a side
+        beside_m = (np.abs(middle[:, 0]) - edge_tan * middle[:, 2]) / np.hypot(1, edge_tan)
+        near = (middle[:, 2] > -reach_m) & (middle[:, 2] < FARTHEST_M) & (beside_m < reach_m)
+        return _join_rows(start, near)
+
+
+def _join_rows(start: np.ndarray, chosen: np.ndarray) -> Int64[np.ndarray, "n"]:
+    spans = [np.arange(start[i], start[i + 1]) for i in np.flatnonzero(chosen)]
+    return np.concatenate([np.zeros(0, np.int64), *spans])
+
+
+def _is_inside(points: np.ndarray, low_m: np.ndarray, high_m: np.ndarray) -> np.ndarray:
+    return ((points >= low_m) & (points <= high_m)).all(-1)
+
+
+def _draw(
+    camera: Camera,
+    center_cam: Float[np.ndarray, "n 3"],
+    normal_cam: Float[np.ndarray, "n 3"],
+    radius_m: Float[np.ndarray, "n"],
+    weight: Int[np.ndarray, "n"],
+    rgb: UInt8[np.ndarray, "n 3"],
+) -> tuple[Float[np.ndarray, "h w 4"], Int64[np.ndarray, "h w"]]:
+    """Depth (m, NaN where no disc is), red, green and blue, and the disc that is seen, -1 for none.
+
+    Discs without a normal (NaN) face the camera.
+    """
+    try:
+        from driv3r.kernels.surfel_splatting import draw_discs
+    except ImportError as error:
+        raise ConfigError(
+            "rendering needs numba, which is not installed: pip install 'driv3r[torch]'"
+        ) from error
+    uv, z_m, _ = project(camera, center_cam)
+    reach_px = radius_m * camera.K[0, 0] / np.maximum(z_m, NEAREST_M)
+    low, high = -reach_px[:, None], np.array(camera.size_hw[::-1]) + reach_px[:, None]
+    seen = np.flatnonzero((z_m > NEAREST_M) & ((uv > low) & (uv < high)).all(-1))
+    seen = seen[np.argsort(z_m[seen], kind="stable")]
+    center, normal = center_cam[seen], normal_cam[seen]
+    facing = center / np.linalg.norm(center, axis=-1, keepdims=True)
+    normal = np.where(np.isfinite(normal), normal, facing)
+    nearest_m = np.full(camera.size_hw, np.inf, np.float32)
+    first = np.full(camera.size_hw, -1, np.int32)
+    sums = np.zeros((*camera.size_hw, 5), np.float32)
+    draw_discs(
+        center, normal, uv[seen], reach_px[seen], radius_m[seen], weight[seen], rgb[seen],
+        cached_rays(camera), nearest_m, first, sums,
+    )  # fmt: skip
+    image = sums[..., 1:] / np.maximum(sums[..., :1], np.float32(1e-12))
+    image[first < 0, 0] = np.nan
+    return image, np.where(first < 0, -1, np.append(seen, -1)[first])
