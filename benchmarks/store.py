@@ -4,7 +4,7 @@
 
 Reads a finished log, writes its predictions both ways into a temporary folder in the same run, and
 prints size and time as ratios. Both are flushed to the disk before the clock stops. Then asks the
-log what its reconstruction holds: a box of 20 m x 20 m and 1 s around the car, and a camera's depth,
+log what its reconstruction holds: a box of 20 m x 20 m and 1 s around the car and a depth image,
 beside a mask over all points that numpy has in memory.
 """
 

@@ -15,7 +15,7 @@ from driv3r.settings import Provenance
 from driv3r.store.arrays import open_array, read_array, read_view
 from driv3r.store.codec import DEPTH
 from driv3r.store.files import read_attributes
-from driv3r.store.reconstruction import Moment, ObjectTrack, Reconstruction, RenderedView
+from driv3r.store.reconstruction import ObjectTrack, Reconstruction, RenderedView, Snapshot
 from driv3r.store.schema import (
     PLAIN,
     SCHEMA,
@@ -223,7 +223,7 @@ class LogStore:
             raise StoreError(f"{self.path} was not fused: it has no static map and no objects")
         return fused
 
-    def at(self, time_us: int) -> Moment:
+    def at(self, time_us: int) -> Snapshot:
         """The world at a time, also between frames."""
         return self._fused.at(time_us)
 

@@ -35,7 +35,7 @@ class ObjectTrack:
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class Snapshot:
     """The world at one time: k objects among what stands."""
 
     time_us: int
@@ -84,7 +84,7 @@ class Reconstruction:
             points_rgb=moving.points_rgb[points],
         )
 
-    def at(self, time_us: int) -> Moment:
+    def at(self, time_us: int) -> Snapshot:
         """The world at a time, also between frames; an object is there while its track lasts."""
         moving = self.moving
         ids, world_T_object = self._place_objects(time_us)
@@ -94,7 +94,7 @@ class Reconstruction:
             apply(place, moving.points_object[r].astype(np.float64))
             for place, r in zip(world_T_object, points, strict=True)
         ]
-        return Moment(
+        return Snapshot(
             time_us,
             self.static,
             ids,
@@ -143,10 +143,10 @@ class Reconstruction:
         """
         rows = self._rows_ahead(camera, world_T_cam)
         places, normals = self._surface
-        moment = self.at(time_us)
-        n, m = len(rows), len(moment.points_world)
+        snapshot = self.at(time_us)
+        n, m = len(rows), len(snapshot.points_world)
         cam_T_world = invert(world_T_cam).astype(np.float32)
-        points = np.concatenate([places[rows], moment.points_world.astype(np.float32)])
+        points = np.concatenate([places[rows], snapshot.points_world.astype(np.float32)])
         image, first = _draw(
             camera,
             apply(cam_T_world, points),
@@ -155,9 +155,9 @@ class Reconstruction:
             ),
             np.repeat(np.array([DISC_VOXELS * self.static.voxel_m, OBJECT_DISC_M]), [n, m]),
             np.append(np.minimum(self.static.weight[rows], 64), np.full(m, 16)),
-            np.concatenate([self.static.rgb[rows], moment.points_rgb]),
+            np.concatenate([self.static.rgb[rows], snapshot.points_rgb]),
         )
-        track = np.concatenate([np.full(n, STATIC), moment.points_track, [STATIC]])
+        track = np.concatenate([np.full(n, STATIC), snapshot.points_track, [STATIC]])
         return RenderedView(image[..., 0], np.rint(image[..., 1:]).astype(np.uint8), track[first])
 
     @cached_property

@@ -30,17 +30,17 @@ def test_an_object_is_between_its_states_at_a_time_between_frames(drive):
     fused, frames = drive
     track = fused.track(0)
     middle_us = int((track.time_us[2] + track.time_us[3]) // 2)
-    moment = fused.at(middle_us)
+    snapshot = fused.at(middle_us)
     expected = (track.world_T_object[2, :3, 3] + track.world_T_object[3, :3, 3]) / 2
-    np.testing.assert_allclose(moment.world_T_object[0, :3, 3], expected, atol=1e-6)
+    np.testing.assert_allclose(snapshot.world_T_object[0, :3, 3], expected, atol=1e-6)
     at_state = fused.at(int(track.time_us[3]))
     np.testing.assert_allclose(at_state.world_T_object[0], track.world_T_object[3], atol=1e-12)
     assert len(fused.at(int(track.time_us[0]) - 1).track_id) == 0
     assert len(fused.at(int(track.time_us[-1]) + 1).track_id) == 0
     assert len(fused.at(int(track.time_us[-1])).track_id) == 1
-    size = np.ptp(moment.points_world, axis=0)
+    size = np.ptp(snapshot.points_world, axis=0)
     assert size[2] == pytest.approx(np.ptp(track.points_object[:, 2]), abs=1e-5)
-    assert set(moment.points_track.tolist()) == {0}
+    assert set(snapshot.points_track.tolist()) == {0}
 
 
 def test_turning_objects_turn_evenly(drive):
