@@ -6,7 +6,8 @@ from driv3r.fusion.consistency import find_moving, find_static, gather_evidence
 from driv3r.fusion.detections import Detection, find_detections
 from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
 from driv3r.fusion.objects import make_objects
-from driv3r.fusion.static import StaticFusion, VoxelSums, sum_pixels
+from driv3r.fusion.shapes import DetectionShapes
+from driv3r.fusion.static import StaticFusion, sum_pixels
 from driv3r.fusion.tracker import is_moving, link_tracks
 from driv3r.store.reconstruction import Reconstruction
 
@@ -23,21 +24,22 @@ def fuse(
 
     `report` is told how many frames are compared. The number of threads changes no byte.
     """
-    static, detections = StaticFusion(config), list[Detection]()
-    standing: list[VoxelSums] = []  # of each detection, should it turn out not to move
+    static, shapes, detections = StaticFusion(config), DetectionShapes(), list[Detection]()
     for index in range(len(frames)):
         pixels = gather_evidence(frames, index, config, threads)
         moves, exact = find_moving(pixels, config), find_static(pixels, config)
         static.add(sum_pixels(pixels.take(exact & ~moves), config))
         moving = pixels.take(moves)
         found = find_detections(moving, config)
-        detections += found
-        standing += [sum_pixels(moving.take(d.rows[exact[moves][d.rows]]), config) for d in found]
+        standing = [sum_pixels(moving.take(d.rows[exact[moves][d.rows]]), config) for d in found]
+        detections += shapes.put(index, found, standing)
         if report is not None:
             report(index + 1)
     tracks = [t for t in link_tracks(detections, config) if is_moving(t, config)]
     moved = {id(detection) for track in tracks for detection in track}
-    for detection, sums in zip(detections, standing, strict=True):
+    for detection in detections:
         if id(detection) not in moved:
-            static.add(sums)
-    return Reconstruction(static.result(frames), make_objects(tracks, frames.time_us, config))
+            static.add(shapes.sums(detection))
+    whole = ([shapes.with_points(detection) for detection in track] for track in tracks)
+    moving_objects = make_objects(whole, frames.time_us, config)
+    return Reconstruction(static.result(frames), moving_objects)

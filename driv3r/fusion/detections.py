@@ -20,6 +20,8 @@ SEGMENT_REACH = 2  # strided pixels between which a surface goes on
 class Detection:
     """One thing that may move, seen in one frame; `rows` are its pixels among the moving ones.
 
+    `number` counts a frame's detections.
+
     `center_world` is the middle of its points, `covariance` (m^2) that of its error: long along the
     ray, as depth errs for all of its pixels alike. `rgb` is their mean colour.
     """
@@ -34,6 +36,7 @@ class Detection:
     points_rgb: UInt8[np.ndarray, "k 3"]
     rgb: Float[np.ndarray, "3"]
     rows: Int[np.ndarray, "n"]
+    number: int = 0
 
 
 def find_detections(moving: PixelEvidence, config: FusionConfig) -> list[Detection]:

@@ -151,7 +151,9 @@ class FusedFrame:
         """The views that have a time and a pose."""
         chosen = np.flatnonzero((self.time_cam_us >= 0) & np.isfinite(self.world_T_cam).all((1, 2)))
         cameras = [self.cameras[view] for view in chosen]
-        depth_m = self.depth_m[chosen]
+        every = len(chosen) == len(self.cameras)  # then nothing is copied
+        depth_m = self.depth_m if every else self.depth_m[chosen]
+        sigma = self.sigma if every else self.sigma[chosen]
         nearest_m, farthest_m = np.empty_like(depth_m), np.empty_like(depth_m)
         range_around(depth_m, nearest_m, farthest_m)
         flat = len(chosen), math.prod(depth_m.shape[1:])
@@ -164,7 +166,7 @@ class FusedFrame:
             depth_m=depth_m.reshape(flat),
             nearest_m=nearest_m.reshape(flat),
             farthest_m=farthest_m.reshape(flat),
-            sigma=self.sigma[chosen].reshape(flat),
+            sigma=sigma.reshape(flat),
         )
 
 

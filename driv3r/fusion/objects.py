@@ -1,6 +1,6 @@
 """Tracks as rigid objects: heading, whole box, accumulated shape, a state at every frame."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,7 @@ class _Object:
 
 
 def make_objects(
-    tracks: Sequence[list[Detection]], time_us: Int64[np.ndarray, "t"], config: FusionConfig
+    tracks: Iterable[list[Detection]], time_us: Int64[np.ndarray, "t"], config: FusionConfig
 ) -> MovingObjects:
     """Tracks as objects in the given order, with a state at every frame of their span.
 

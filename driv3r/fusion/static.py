@@ -1,6 +1,6 @@
 """The still world as sums over voxels: integers, so that no order or split changes a byte."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from driv3r.store.morton import TILE_M
 from driv3r.types import StaticMap
 
 PENDING_ROWS = 1 << 18
-HELD_BYTES = 192 << 20  # of tiles' sums, and as much again of their voxels
+HELD_BYTES = 64 << 20  # of tiles' sums, and as much again of their voxels
 FULL_WEIGHT = 16
 FINE = 256  # steps of a surface's place along the side of its voxel
 # Rows of the sums: pixels, weight, and weight times red, green, blue, the place in the voxel and
@@ -75,9 +75,8 @@ class StaticFusion:
         Left out are voxels of fewer than `min_hits` pixels, and those that no fewer of the frames'
         views look through than see a surface there.
         """
-        self._settle()
-        tiles = self._describe()
-        count_evidence(tiles, self.grid, frames, self.config)
+        tiles = self.describe(self.config.min_hits)
+        count_evidence(tiles, self.grid, frames, self.config, self.config.voxel_m)
         for tile in tiles:
             tiles[tile] = _drop_free(tiles[tile])
         for tile in tiles:
@@ -93,12 +92,13 @@ class StaticFusion:
                 part = add_up([VoxelSums(**self._sums[tile]), part])
             self._sums[tile] = dict(vars(part))
 
-    def _describe(self) -> TileCache:
+    def describe(self, min_hits: int) -> TileCache:
         """Every tile's voxels that have pixels enough: fields of StaticMap, `towards`, `sees`."""
+        self._settle()
         tiles = TileCache(HELD_BYTES)
         for tile in self._sums:
             sums = VoxelSums(**self._sums[tile])
-            kept = sums.total[HITS] >= self.config.min_hits
+            kept = sums.total[HITS] >= min_hits
             if kept.any():
                 tiles[tile] = _describe(sums, kept, self.grid)
         return tiles
@@ -183,27 +183,29 @@ def _make_map(voxels: Arrays, around: Sequence[Arrays], grid: VoxelGrid) -> Stat
 
 
 def count_evidence(
-    tiles: TileCache, grid: VoxelGrid, frames: FrameWindow, config: FusionConfig
+    tiles: TileCache,
+    grid: VoxelGrid,
+    frames: FrameWindow,
+    config: FusionConfig,
+    base_error_m: float,
+    report: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Add to every tile how many views see a surface in each voxel, and look through it."""
+    """Add to every tile's `sees` and `misses` how many views see a surface, or look through it.
+
+    `base_error_m` is what two places may differ by beside their stated errors.
+    """
     number = np.array(list(tiles), np.int64)
     middle = (grid.unpack_tiles(number) + 0.5) * grid.edge * grid.voxel_m
+    limits = config.tolerance, base_error_m, config.max_depth_m
     for index in range(len(frames) if len(tiles) else 0):
+        views = frames[index].placed
         for row in _list_near(middle, frames[index], config):
             voxels = tiles[int(number[row])]
             points = (voxels["index"] + (voxels["offset"] + 0.5) / FINE) * grid.voxel_m
-            look(points, frames[index], config, voxels["sees"], voxels["misses"])
+            pixel, z_m = views.locate(points)
+            count_views(pixel, z_m, *views.maps, *limits, voxels["sees"], voxels["misses"])
             tiles[int(number[row])] = voxels
-
-
-def look(
-    points_world: np.ndarray, frame: FusedFrame, config: FusionConfig,
-    sees: np.ndarray, misses: np.ndarray,
-) -> None:  # fmt: skip
-    """Add to each point [n 3] how many views of a frame see a surface there, or look through."""
-    views = frame.placed
-    limits = config.tolerance, config.voxel_m, config.max_depth_m
-    count_views(*views.locate(points_world), *views.maps, *limits, sees, misses)
+        report(index + 1)
 
 
 def _list_near(middle: np.ndarray, frame: FusedFrame, config: FusionConfig) -> list[int]:

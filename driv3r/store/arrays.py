@@ -57,6 +57,15 @@ def write_array(folder: Path, name: str, values: np.ndarray, at: int | slice = s
         raise StoreError(f"could not write {folder / name}: {error}") from error
 
 
+def append_rows(folder: Path, name: str, values: np.ndarray) -> None:
+    """Make an array longer by some rows."""
+    try:
+        with zarr.config.set(_CONFIG):
+            zarr.open_array(LocalStore(folder), path=name, mode="r+").append(values)
+    except Exception as error:  # zarr's own errors are of many kinds; OSError is the disk's
+        raise StoreError(f"could not write {folder / name}: {error}") from error
+
+
 def open_array(folder: Path, name: str) -> zarr.Array:
     """Open one array for reading; StoreError where it is absent or its metadata is broken."""
     try:

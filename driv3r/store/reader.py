@@ -97,6 +97,16 @@ class LogStore:
         return self.header.log_id
 
     @property
+    def header_hash(self) -> str:
+        """Tells this log from others, and from itself made otherwise."""
+        return str(self._attributes["header_hash"])
+
+    @property
+    def voxel_m(self) -> float:
+        """Side of the static map's voxels."""
+        return float(self._read_attribute("static", "voxel_m"))
+
+    @property
     def rig(self) -> Rig:
         """The cameras at the working size."""
         return self.header.rig
@@ -203,8 +213,7 @@ class LogStore:
 
     def static(self) -> StaticMap:
         """The still world, in the order of driv3r.store.morton."""
-        voxel_m = self._read_attribute("static", "voxel_m")
-        return StaticMap(voxel_m=voxel_m, **self._read_fields(StaticMap, "static"))
+        return StaticMap(voxel_m=self.voxel_m, **self._read_fields(StaticMap, "static"))
 
     def moving(self) -> MovingObjects:
         """The moving objects' states and points."""

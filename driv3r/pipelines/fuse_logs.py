@@ -1,0 +1,124 @@
+"""Finished logs of one place to a joint map: `driv3r fuse`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from driv3r.errors import StoreError
+from driv3r.fusion import FrameWindow, FusedFrame, FusionConfig
+from driv3r.fusion.visits import MapTile, Visit, fuse_visits, measure_gap, place_map
+from driv3r.store.map_store import Rows, write_map
+from driv3r.store.reader import LogStore
+
+Report = Callable[[str, str, int, int], None]
+HELD_FRAMES = 2  # each is looked at once
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How two logs' maps agree: median distance along the normals, of voxels within a metre."""
+
+    first: str
+    second: str
+    gap_m: float
+    voxels: int
+
+
+@dataclass(frozen=True)
+class JointMap:
+    """What was written: logs in order of time, voxels by change, and how the logs agree."""
+
+    path: Path
+    logs: tuple[str, ...]
+    changes: dict[str, int]
+    overlaps: tuple[Overlap, ...]
+
+
+def fuse_logs(
+    paths: Sequence[Path],
+    out: Path,
+    replace: bool = False,
+    report: Report = lambda log, stage, done, total: None,
+) -> JointMap:
+    """Join the static maps of finished logs by their poses, and mark what has changed.
+
+    The world is that of the earliest log. Raises StoreError for logs that can not be joined:
+    of different datasets or voxel sizes, without a map, given twice; and for an `out` that exists.
+    """
+    stores = sorted(map(LogStore.open, paths), key=lambda s: (int(s.time_us[0]), s.log_id))
+    config = FusionConfig(voxel_m=_check_alike(stores))
+    origin = np.array(stores[0].header.origin_world)
+    visits = [_make_visit(store, origin, number) for number, store in enumerate(stores)]
+    frames = {store.log_id: len(store.time_us) for store in stores}
+    tiles = fuse_visits(visits, config, lambda log, done: report(log, "compare", done, frames[log]))
+    logs = tuple(store.log_id for store in stores)
+    overlaps = tuple(_list_overlaps(stores, origin))
+    attributes = {
+        "logs": logs,
+        "header_hashes": [store.header_hash for store in stores],
+        "voxel_m": config.voxel_m,
+        "origin_world": origin.tolist(),
+        "overlaps": [vars(overlap) for overlap in overlaps if overlap.voxels],
+    }
+    changes = write_map(out, _list_rows(tiles), attributes, replace)
+    return JointMap(Path(out), logs, changes, overlaps)
+
+
+def _check_alike(stores: Sequence[LogStore]) -> float:
+    """The voxel size of all logs."""
+    for what, of in {
+        "a static map": [store.count_voxels() > 0 for store in stores],
+        "another name than the other logs": [
+            [s.log_id for s in stores].count(store.log_id) == 1 for store in stores
+        ],
+        "metric scale": [store.scale == "metric" for store in stores],
+    }.items():
+        if not all(of):
+            raise StoreError(f"{stores[of.index(False)].path} can not be joined: it needs {what}")
+    for what in ("dataset", "voxel_m"):
+        values = {str(store.path): _value_of(store, what) for store in stores}
+        if len(set(values.values())) > 1:
+            raise StoreError(f"logs of one {what} can be joined; given: {values}")
+    return stores[0].voxel_m
+
+
+def _value_of(store: LogStore, what: str) -> object:
+    return store.voxel_m if what == "voxel_m" else store.header.dataset
+
+
+def _make_visit(store: LogStore, origin: Float[np.ndarray, "3"], number: int) -> Visit:
+    shift_m = np.array(store.header.origin_world) - origin
+    window = FrameWindow(store.time_us, lambda i: read_fused(store, i, shift_m), HELD_FRAMES)
+    return Visit(store.log_id, lambda: place_map(store.static(), shift_m, number), window)
+
+
+def read_fused(store: LogStore, index: int, shift_m: Float[np.ndarray, "3"]) -> FusedFrame:
+    """A stored frame moved by `shift_m`, without its images."""
+    record = store.record(index)
+    prediction, cameras = record.prediction, store.rig.cameras
+    world_T_cam = record.world_T_ego_cam @ np.stack([camera.ego_T_cam for camera in cameras])
+    world_T_cam[:, :3, 3] += shift_m
+    world_T_ego = record.world_T_ego.copy()
+    world_T_ego[:3, 3] += shift_m
+    return FusedFrame(
+        index, int(store.time_us[index]), cameras, record.time_cam_us, world_T_ego, world_T_cam,
+        prediction.depth_m, prediction.sigma, prediction.motion,
+        np.zeros((*prediction.depth_m.shape, 3), np.uint8),
+    )  # fmt: skip
+
+
+def _list_overlaps(stores: Sequence[LogStore], origin: np.ndarray) -> Iterator[Overlap]:
+    for first, second in combinations(stores, 2):
+        shift_m = np.array(second.header.origin_world) - np.array(first.header.origin_world)
+        gap_m, voxels = measure_gap(first.static(), second.static(), shift_m)
+        yield Overlap(first.log_id, second.log_id, gap_m, voxels)
+
+
+def _list_rows(tiles: Iterator[MapTile]) -> Iterator[Rows]:
+    for tile in tiles:
+        static = {name: value for name, value in vars(tile.static).items() if name != "voxel_m"}
+        yield static | {"visits": tile.visits, "change": tile.change}
