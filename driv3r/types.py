@@ -20,6 +20,7 @@ EgoPoses = Literal["given", "predicted", "odometry"]
 Refine = Literal["own", "tracks", "none"]
 FlowName = Literal["dis", "matcher"]
 CalibrationMode = Literal["given", "hidden"]
+FusionSource = Literal["cameras", "lidar", "both"]
 Precision = Literal["auto", "bf16", "fp32"]
 Transform = Float[np.ndarray, "4 4"]
 Images = Sequence[UInt8[np.ndarray, "h w 3"] | None]  # one a camera, None where there is none

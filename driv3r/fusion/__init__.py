@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 from driv3r.fusion.consistency import find_moving, find_static, gather_evidence
-from driv3r.fusion.detections import Detection, find_detections
 from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
-from driv3r.fusion.objects import make_objects
-from driv3r.fusion.shapes import DetectionShapes
+from driv3r.fusion.lidar import StandingReturns
+from driv3r.fusion.moving.detections import Detection, find_detections
+from driv3r.fusion.moving.objects import make_objects
+from driv3r.fusion.moving.shapes import DetectionShapes
+from driv3r.fusion.moving.tracker import is_moving, link_tracks
 from driv3r.fusion.static import StaticFusion, sum_pixels
-from driv3r.fusion.tracker import is_moving, link_tracks
 from driv3r.store.reconstruction import Reconstruction
 
 __all__ = ["FrameWindow", "FusedFrame", "FusionConfig", "StaticFusion", "fuse"]
@@ -25,10 +26,14 @@ def fuse(
     `report` is told how many frames are compared. The number of threads changes no byte.
     """
     static, shapes, detections = StaticFusion(config), DetectionShapes(), list[Detection]()
+    returns = StandingReturns()
     for index in range(len(frames)):
         pixels = gather_evidence(frames, index, config, threads)
         moves, exact = find_moving(pixels, config), find_static(pixels, config)
-        static.add(sum_pixels(pixels.take(exact & ~moves), config))
+        if config.source != "lidar":
+            static.add(sum_pixels(pixels.take(exact & ~moves), config))
+        if config.source != "cameras":
+            returns.add(frames, index, config)
         moving = pixels.take(moves)
         found = find_detections(moving, config)
         standing = [sum_pixels(moving.take(d.rows[exact[moves][d.rows]]), config) for d in found]
@@ -38,8 +43,12 @@ def fuse(
     tracks = [t for t in link_tracks(detections, config) if is_moving(t, config)]
     moved = {id(detection) for track in tracks for detection in track}
     for detection in detections:
-        if id(detection) not in moved:
+        if id(detection) not in moved and config.source != "lidar":
             static.add(shapes.sums(detection))
     whole = ([shapes.with_points(detection) for detection in track] for track in tracks)
-    moving_objects = make_objects(whole, frames.time_us, config)
-    return Reconstruction(static.result(frames), moving_objects)
+    objects = make_objects(whole, frames.time_us, config)
+    for index in range(len(frames)):
+        evidence = returns.evidence(index, objects)
+        if evidence is not None:
+            static.add(sum_pixels(evidence, config))
+    return Reconstruction(static.result(frames), objects)

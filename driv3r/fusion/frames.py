@@ -5,15 +5,17 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Float, Int, Int64, UInt8
 
 from driv3r.errors import ConfigError, GeometryError
+from driv3r.fusion.sweeps import SweepOf
 from driv3r.geometry.transforms import invert
 from driv3r.kernels.view_consistency import find_pixels, range_around
-from driv3r.types import Camera, Transform
+from driv3r.types import Camera, FusionSource, Transform
 
 _MAY_BE_ZERO = {"moving_above", "max_gap_frames", "min_through"}
 
@@ -36,6 +38,8 @@ class FusionConfig:
     `max_gap_frames` frames, is at most `max_speed_mps` fast and changes its speed by `accel_mps2`
     a second (standard deviation). It is kept where its own way is `min_travel_sigmas` times its
     uncertainty and faster than `min_speed_mps`, and `max_points` of its points with it.
+
+    `source` is what the static map is of: cameras, lidar, or both.
     """
 
     voxel_m: float = 0.2
@@ -57,15 +61,20 @@ class FusionConfig:
     accel_mps2: float = 2.0
     min_travel_sigmas: float = 2.0
     min_speed_mps: float = 0.8
+    source: FusionSource = "cameras"
 
     def __post_init__(self):
         for name, value in dataclasses.asdict(self).items():
-            if name == "offsets":
+            if name in ("offsets", "source"):
                 continue
             if not math.isfinite(value) or value < 0 or (value == 0 and name not in _MAY_BE_ZERO):
                 raise ConfigError(f"fusion: {name} is {value}; expected a finite number above 0")
         if not 0.01 <= self.voxel_m <= 25.6:
             raise ConfigError(f"fusion: voxel_m is {self.voxel_m}; expected 0.01 to 25.6 metres")
+        if self.source not in get_args(FusionSource):
+            raise ConfigError(
+                f"fusion: source is {self.source!r}; expected one of {get_args(FusionSource)}"
+            )
         if min(self.offsets, default=1) < 1:
             raise ConfigError(f"fusion: offsets are {self.offsets}; expected 1 or more each")
 
@@ -178,7 +187,8 @@ def lens_of(distortion: tuple[float, ...]) -> Float[np.ndarray, "8"]:
 class FrameWindow:
     """A log's frames by number, read when asked for; the last `held` stay in memory.
 
-    `time_us` are the frames' own times.
+    `time_us` are the frames' own times; `read_sweep` gives the LiDAR of a frame, where there is
+    any.
     """
 
     def __init__(
@@ -186,10 +196,12 @@ class FrameWindow:
         time_us: Int64[np.ndarray, "t"],
         read: Callable[[int], FusedFrame],
         held: int = 48,
+        read_sweep: SweepOf = lambda index: None,
     ):
         self.time_us = time_us
         self._read, self._held = read, held
         self._frames: OrderedDict[int, FusedFrame] = OrderedDict()
+        self.sweep = lru_cache(held)(read_sweep)
 
     def __len__(self) -> int:
         return len(self.time_us)

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int32, Int64
+from jaxtyping import Float, Int32, Int64
 
 from driv3r.errors import ConfigError
 from driv3r.fusion.consistency import PixelEvidence
-from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
+from driv3r.fusion.frames import FrameWindow, FusionConfig
+from driv3r.fusion.lidar import look_through
 from driv3r.fusion.normals import find_normals, join_maps, list_around
 from driv3r.fusion.tiles import Arrays, TileCache
 from driv3r.fusion.voxels import VoxelGrid
@@ -76,7 +78,12 @@ class StaticFusion:
         views look through than see a surface there.
         """
         tiles = self.describe(self.config.min_hits)
-        count_evidence(tiles, self.grid, frames, self.config, self.config.voxel_m)
+        cameras = CameraLookers(frames, self.config, self.config.voxel_m)
+        count_evidence(tiles, self.grid, cameras, self.config)
+        if self.config.source != "cameras":
+            seen = self.describe(self.config.min_hits)
+            count_evidence(seen, self.grid, SweepLookers(frames), self.config)
+            _trust_lidar(tiles, seen)
         for tile in tiles:
             tiles[tile] = _drop_free(tiles[tile])
         for tile in tiles:
@@ -182,35 +189,98 @@ def _make_map(voxels: Arrays, around: Sequence[Arrays], grid: VoxelGrid) -> Stat
     return StaticMap(grid.voxel_m, normal=normal, **plain)
 
 
+@runtime_checkable
+class Lookers(Protocol):
+    """What looks at the map: the cameras, or the LiDAR, of a log's frames."""
+
+    def __len__(self) -> int:
+        """How many frames there are."""
+        ...
+
+    def centers(self, index: int) -> Float[np.ndarray, "c 3"]:
+        """Where a frame looks from; none where it does not."""
+        ...
+
+    def look(
+        self,
+        index: int,
+        points_world: Float[np.ndarray, "n 3"],
+        sees: Int32[np.ndarray, "n"],
+        misses: Int32[np.ndarray, "n"],
+    ) -> None:
+        """Add to each point how often a frame sees a surface there, or looks through it."""
+        ...
+
+
+class CameraLookers:
+    """The depth images of a log; `base_error_m` is added to their stated errors."""
+
+    def __init__(self, frames: FrameWindow, config: FusionConfig, base_error_m: float):
+        self._frames = frames
+        self._limits = config.tolerance, base_error_m, config.max_depth_m
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def centers(self, index: int) -> Float[np.ndarray, "c 3"]:
+        """The cameras that have a pose."""
+        frame = self._frames[index]
+        return frame.world_T_cam[frame.placed.view, :3, 3]
+
+    def look(self, index, points_world, sees, misses):
+        """Compare with the depth images."""
+        views = self._frames[index].placed
+        pixel, z_m = views.locate(points_world)
+        count_views(pixel, z_m, *views.maps, *self._limits, sees, misses)
+
+
+class SweepLookers:
+    """The LiDAR of a log."""
+
+    def __init__(self, frames: FrameWindow):
+        self._frames = frames
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def centers(self, index: int) -> Float[np.ndarray, "c 3"]:
+        """The LiDAR, where the frame has a sweep."""
+        sweep = self._frames.sweep(index)
+        return np.zeros((0, 3)) if sweep is None else sweep.world_T_lidar[None, :3, 3]
+
+    def look(self, index, points_world, sees, misses):
+        """Compare with the range image."""
+        sweep = self._frames.sweep(index)
+        if sweep is not None:
+            look_through(sweep.image, points_world, sees, misses)
+
+
 def count_evidence(
     tiles: TileCache,
     grid: VoxelGrid,
-    frames: FrameWindow,
+    lookers: Lookers,
     config: FusionConfig,
-    base_error_m: float,
     report: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Add to every tile's `sees` and `misses` how many views see a surface, or look through it.
-
-    `base_error_m` is what two places may differ by beside their stated errors.
-    """
+    """Add to every tile's `sees` and `misses` how often a surface is seen, or looked through."""
     number = np.array(list(tiles), np.int64)
     middle = (grid.unpack_tiles(number) + 0.5) * grid.edge * grid.voxel_m
-    limits = config.tolerance, base_error_m, config.max_depth_m
-    for index in range(len(frames) if len(tiles) else 0):
-        views = frames[index].placed
-        for row in _list_near(middle, frames[index], config):
-            voxels = tiles[int(number[row])]
+    reach_m = 1.7 * config.max_depth_m + TILE_M  # depth is z: a ray at 54 degrees reaches so far
+    for index in range(len(lookers) if len(tiles) else 0):
+        centers = lookers.centers(index)
+        gap_m = np.linalg.norm(middle[:, None] - centers, axis=-1).min(1, initial=np.inf)
+        for tile in number[gap_m <= reach_m].tolist():
+            voxels = tiles[tile]
             points = (voxels["index"] + (voxels["offset"] + 0.5) / FINE) * grid.voxel_m
-            pixel, z_m = views.locate(points)
-            count_views(pixel, z_m, *views.maps, *limits, voxels["sees"], voxels["misses"])
-            tiles[int(number[row])] = voxels
+            lookers.look(index, points, voxels["sees"], voxels["misses"])
+            tiles[tile] = voxels
         report(index + 1)
 
 
-def _list_near(middle: np.ndarray, frame: FusedFrame, config: FusionConfig) -> list[int]:
-    """Rows of the tiles' middles [n 3] that a camera of the frame may see."""
-    centers = frame.world_T_cam[frame.placed.view, :3, 3]
-    reach_m = 1.7 * config.max_depth_m + TILE_M  # depth is z: a ray at 54 degrees reaches so far
-    gap_m = np.linalg.norm(middle[:, None] - centers, axis=-1).min(1, initial=np.inf)
-    return np.flatnonzero(gap_m <= reach_m).tolist()
+def _trust_lidar(tiles: TileCache, seen: TileCache) -> None:
+    """Where sweeps tell of a voxel, their word counts, and no depth image's."""
+    for tile in tiles:
+        voxels, by_lidar = tiles[tile], seen[tile]
+        told = by_lidar["sees"] + by_lidar["misses"] > 0
+        names = ("sees", "misses")
+        tiles[tile] = voxels | {n: np.where(told, by_lidar[n], voxels[n]) for n in names}

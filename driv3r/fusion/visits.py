@@ -10,7 +10,14 @@ from scipy.spatial import KDTree
 
 from driv3r.fusion.frames import FrameWindow, FusionConfig
 from driv3r.fusion.normals import find_normals, list_around
-from driv3r.fusion.static import FINE, StaticFusion, VoxelSums, add_up, count_evidence
+from driv3r.fusion.static import (
+    FINE,
+    CameraLookers,
+    StaticFusion,
+    VoxelSums,
+    add_up,
+    count_evidence,
+)
 from driv3r.fusion.tiles import Arrays, TileCache
 from driv3r.fusion.voxels import VoxelGrid
 from driv3r.store.map_store import CHANGES
@@ -90,7 +97,8 @@ def _look_again(
 ) -> None:  # fmt: skip
     """Hold the joint map against a visit's views: where it saw a surface, or looked through."""
     heard = partial(report, visit.name)
-    count_evidence(tiles, grid, visit.frames, config, BASE_ERROR_M, heard)
+    cameras = CameraLookers(visit.frames, config, BASE_ERROR_M)
+    count_evidence(tiles, grid, cameras, config, heard)
     mine = visit.read_sums().key
     for tile in tiles:
         voxels = tiles[tile]

@@ -8,9 +8,10 @@ import pytest
 
 from driv3r.errors import ConfigError, ScoringError
 from driv3r.evaluation.metrics.depth import sample_depth
-from driv3r.evaluation.metrics.lidar_projection import measure_spacing, project_sweep
+from driv3r.evaluation.metrics.lidar_projection import project_sweep
 from driv3r.evaluation.metrics.protocol import PROTOCOLS
 from driv3r.geometry.cameras import project, rays_of, unproject
+from driv3r.geometry.lidar import measure_spacing
 from driv3r.geometry.transforms import apply, from_rotvec, invert
 from driv3r.types import Camera, Sweep
 

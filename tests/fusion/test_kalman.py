@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driv3r.fusion.kalman import (
+from driv3r.fusion.moving.kalman import (
     SPEED_MPS,
     Measurement,
     predict,

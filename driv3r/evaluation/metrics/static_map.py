@@ -7,8 +7,8 @@ from jaxtyping import Bool, Float
 from scipy.ndimage import minimum_filter
 from scipy.spatial import KDTree
 
-from driv3r.evaluation.metrics.lidar_projection import measure_spacing
 from driv3r.evaluation.metrics.motion import STANDS_MPS, find_inside, label_motion
+from driv3r.geometry.lidar import measure_spacing
 from driv3r.geometry.sampling import spread_rows
 from driv3r.geometry.transforms import apply, invert
 from driv3r.types import Boxes, Score, StaticMap, Sweep, Transform

@@ -8,9 +8,17 @@ from itertools import product
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from driv3r.fusion.detections import Detection
 from driv3r.fusion.frames import FusionConfig
-from driv3r.fusion.kalman import Gaussian, Measurement, predict, smooth, start, surprise, update
+from driv3r.fusion.moving.detections import Detection
+from driv3r.fusion.moving.kalman import (
+    Gaussian,
+    Measurement,
+    predict,
+    smooth,
+    start,
+    surprise,
+    update,
+)
 
 GATE = 14.2  # 99.7 % of a chi-squared with 3 degrees of freedom
 COLOUR_STEP, SIZE_STEP = 25.0, 0.6  # standard deviations of mean colour, and of log size

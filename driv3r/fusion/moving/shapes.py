@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from driv3r.fusion.detections import Detection
+from driv3r.fusion.moving.detections import Detection
 from driv3r.fusion.static import VoxelSums
 from driv3r.fusion.tiles import TileCache
 

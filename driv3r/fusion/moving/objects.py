@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
-from driv3r.fusion.detections import Detection
 from driv3r.fusion.frames import FusionConfig
-from driv3r.fusion.kalman import Gaussian
-from driv3r.fusion.tracker import smooth_track
+from driv3r.fusion.moving.detections import Detection
+from driv3r.fusion.moving.kalman import Gaussian
+from driv3r.fusion.moving.tracker import smooth_track
 from driv3r.geometry.sampling import spread_rows
 from driv3r.types import MovingObjects
 
