@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from driv3r.types import CalibrationMode, EgoPoses, FlowName, Precision, Refine
+from driv3r.types import CalibrationMode, EgoPoses, FlowName, FusionSource, Precision, Refine
 
 PACKAGE = Path(__file__).parent
 ABSENT = "nothing"
@@ -57,6 +57,7 @@ class Settings:
     ego_poses: EgoPoses = "predicted"
     calibration: CalibrationMode = "given"  # hidden: the network gets no calibration
     refine: Refine = "own"  # correction by tracked features; own: for our network only
+    fuse: FusionSource = "cameras"  # what the static map is made of
     precision: Precision = field(default="auto", metadata=IRRELEVANT)  # Provenance has what it was
     device: str = field(default="cpu", metadata=IRRELEVANT)  # likewise
     threads: int = 1  # CPU threads a log; BLAS sums depend on their number

@@ -37,6 +37,7 @@ OTHERS: dict[str, Any] = {
     "ego_poses": "given",
     "calibration": "hidden",
     "refine": "none",
+    "fuse": "both",
     "precision": "bf16",
     "device": "cuda",
     "threads": 2,

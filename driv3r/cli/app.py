@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from driv3r import __version__
-from driv3r.cli import fuse, info, models, training, world
+from driv3r.cli import info, joint_map, models, training, world
 from driv3r.cli.screen import ProgressBar, complaints, screen, show_run, stop_if_failed
 from driv3r.errors import ConfigError, Driv3rError
 from driv3r.settings import Settings
-from driv3r.types import CalibrationMode, EgoPoses, FlowName, Precision, Refine
+from driv3r.types import CalibrationMode, EgoPoses, FlowName, FusionSource, Precision, Refine
 
 app = typer.Typer(
     name="driv3r",
@@ -27,7 +27,7 @@ app.add_typer(models.app, name="models")
 app.command()(training.train)
 app.command()(training.adapt)
 app.command()(info.info)
-app.command()(fuse.fuse)
+app.command()(joint_map.fuse)
 SETTINGS = {field.name for field in dataclasses.fields(Settings)}
 SplitFile = Annotated[
     Path | None, typer.Option(help="The scene list of a DGP root that has several.")
@@ -113,6 +113,10 @@ def process(
         Refine,
         typer.Option(help="Correct depth and motion by tracked features (own: for ours only)."),
     ] = Settings.refine,
+    fuse: Annotated[
+        FusionSource,
+        typer.Option(help="What the static map is of; with LiDAR it is not scored against LiDAR."),
+    ] = Settings.fuse,
     protocol: Annotated[
         str, typer.Option(help="Of depth figures; own: the dataset's.")
     ] = Settings.protocol,

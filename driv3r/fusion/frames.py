@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import get_args
 
 import numpy as np
 from jaxtyping import Float, Int, Int64, UInt8
@@ -71,10 +70,6 @@ class FusionConfig:
                 raise ConfigError(f"fusion: {name} is {value}; expected a finite number above 0")
         if not 0.01 <= self.voxel_m <= 25.6:
             raise ConfigError(f"fusion: voxel_m is {self.voxel_m}; expected 0.01 to 25.6 metres")
-        if self.source not in get_args(FusionSource):
-            raise ConfigError(
-                f"fusion: source is {self.source!r}; expected one of {get_args(FusionSource)}"
-            )
         if min(self.offsets, default=1) < 1:
             raise ConfigError(f"fusion: offsets are {self.offsets}; expected 1 or more each")
 

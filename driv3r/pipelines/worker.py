@@ -20,6 +20,8 @@ from driv3r.evaluation.log_evaluator import EvalPart, LogScorer
 from driv3r.evaluation.records import LogResult
 from driv3r.evaluation.stored_frames import replay
 from driv3r.fusion import FrameWindow, FusedFrame, FusionConfig, fuse
+from driv3r.fusion.sweeps import PlacedSweep, clean_sweep
+from driv3r.geometry.transforms import invert
 from driv3r.inference.registry import System, load_system
 from driv3r.pipelines.job import Job
 from driv3r.pipelines.predict import find_image, predict_frames
@@ -29,7 +31,7 @@ from driv3r.settings import Provenance, Settings
 from driv3r.store.reconstruction import Reconstruction
 from driv3r.store.schema import FrameRecord, LogHeader
 from driv3r.store.writer import LogWriter
-from driv3r.types import Frame, Scene
+from driv3r.types import Frame, FusionSource, Scene
 
 StageReport = Callable[[str, int, int], None]
 ReadFrame = Callable[[int], FrameRecord]
@@ -95,8 +97,9 @@ class LogWorker:
         fusing = _stage(report, "fuse")
         with _timed(seconds, "fuse"):
             fused = fuse_log(
-                scene, work, writer.read_frame, lambda n: fusing(n, frames), settings.threads
-            )
+                scene, work, writer.read_frame, lambda n: fusing(n, frames),
+                settings.threads, settings.fuse,
+            )  # fmt: skip
         with _timed(seconds, "score the fusion"):
             parts = scorer.finish(fused)
         with _timed(seconds, "store"):
@@ -207,13 +210,28 @@ def fuse_log(
     read_frame: ReadFrame,
     report: Callable[[int], None],
     threads: int = 1,
+    source: FusionSource = "cameras",
 ) -> Reconstruction:
     """The 4D fusion of a log's written predictions."""
 
     def read(index: int) -> FusedFrame:
         return make_fused_frame(index, read_frame(index), work, scene.frames[index])
 
-    return fuse(FrameWindow(scene.time_us, read), FusionConfig(), report, threads)
+    def read_sweep(index: int) -> PlacedSweep | None:
+        return place_sweep(read_frame(index), scene.frames[index])
+
+    frames = FrameWindow(scene.time_us, read, read_sweep=read_sweep)
+    return fuse(frames, FusionConfig(source=source), report, threads)
+
+
+def place_sweep(record: FrameRecord, frame: Frame) -> PlacedSweep | None:
+    """A frame's sweep where the log's own path has the car; None where either is not known."""
+    sweep = frame.sweep
+    if sweep is None or not np.isfinite(record.world_T_ego).all():
+        return None
+    ego_T_lidar = invert(frame.world_T_ego) @ sweep.world_T_lidar
+    points = clean_sweep(sweep.points_lidar)
+    return PlacedSweep(points, record.world_T_ego @ ego_T_lidar, sweep.time_us)
 
 
 def evaluate(
