@@ -6,28 +6,18 @@ from typing import Any
 import numpy as np
 
 from driv3r.evaluation.baselines import PositionalPrior
+from driv3r.evaluation.fused_evaluator import FusedScorer
 from driv3r.evaluation.metrics.depth import DepthScorer, floor_depth
 from driv3r.evaluation.metrics.ego import score_ego
-from driv3r.evaluation.metrics.flow import CARD as FLOW_CARD
-from driv3r.evaluation.metrics.flow import FlowScorer
 from driv3r.evaluation.metrics.lidar_projection import ViewTruth, project_sweep
-from driv3r.evaluation.metrics.motion import CARD as MOTION_CARD
-from driv3r.evaluation.metrics.motion import MotionScorer
-from driv3r.evaluation.metrics.objects import CARD as OBJECTS_CARD
-from driv3r.evaluation.metrics.objects import ObjectScorer
 from driv3r.evaluation.metrics.protocol import choose_protocol
-from driv3r.evaluation.metrics.removal import CARD as REMOVAL_CARD
-from driv3r.evaluation.metrics.removal import score_removal
-from driv3r.evaluation.metrics.scans import Scans
-from driv3r.evaluation.metrics.static_map import CARD as MAP_CARD
-from driv3r.evaluation.metrics.static_map import score_map
 from driv3r.evaluation.records import EGO, PATH
 from driv3r.evaluation.stored_frames import StoredFrame, find_gaps
 from driv3r.geometry.ego_path import EgoPath
 from driv3r.geometry.ground_plane import predict_ground_plane
 from driv3r.geometry.transforms import invert
 from driv3r.store.reconstruction import Reconstruction
-from driv3r.types import EgoPoses, Repair, Rig, Score, Sweep, Transform
+from driv3r.types import EgoPoses, FusionSource, Repair, Rig, Score, Transform
 
 FLOOR = "floor"
 
@@ -47,11 +37,17 @@ class EvalPart:
 class LogScorer:
     """Collects a log's frames; `finish` gives the figures. `rig` is the working one.
 
-    Figures of `generated` data say so on their cards.
+    Figures of `generated` data say so on their cards. `source` is what the static map is of.
     """
 
     def __init__(
-        self, protocol: str, rig: Rig, subject: str, ego_poses: EgoPoses, generated: bool = False
+        self,
+        protocol: str,
+        rig: Rig,
+        subject: str,
+        ego_poses: EgoPoses,
+        generated: bool = False,
+        source: FusionSource = "cameras",
     ):
         self.protocol, self.rig = choose_protocol(protocol), rig
         self.data = {"data": "generated, no recording"} if generated else {}
@@ -71,8 +67,7 @@ class LogScorer:
         self.path = EgoPath()
         self.predicted: list[tuple[Transform, bool]] = []  # and whether it was only extrapolated
         self.used: list[tuple[Transform, bool]] = []
-        self.scans, self.objects, self.flow = Scans(), ObjectScorer(), FlowScorer()
-        self.motion = MotionScorer(subject)
+        self.fused = FusedScorer(rig, subject, source)
 
     def add(self, stored: StoredFrame) -> None:
         """Score one frame; `truths` then holds its LiDAR points by view."""
@@ -83,33 +78,18 @@ class LogScorer:
         self.truths = {}
         if frame.sweep is None or (self.protocol.keyframes_only and not frame.is_keyframe):
             return
-        self._add_fused(stored, frame.sweep)
+        self.fused.add(stored, frame.sweep)
         for view, (shot, camera) in enumerate(zip(frame.views, self.rig.cameras, strict=True)):
             if shot is None:
                 continue
             truth = project_sweep(frame.sweep, camera, shot.world_T_cam, self.protocol)
             self.truths[view] = truth
-            if stored.boxes is not None:
-                probability = prediction.motion[view]
-                self.motion.add(truth, camera, shot.world_T_cam, stored.boxes, probability)
+            self.fused.add_view(stored, view, truth)
             key = (stored.index, view, truth)
             self.depth[self.subject].add(*key, prediction.depth_m[view], prediction.sigma[view])
             for who, depth_m in self.fixed.items():
                 self.depth[who].add(*key, depth_m[view])
             self.depth[FLOOR].add(*key, floor_depth(truth))
-
-    def _add_fused(self, stored: StoredFrame, sweep: Sweep) -> None:
-        """The truth of what will be fused."""
-        frame, boxes = stored.frame, stored.boxes
-        views = [
-            (camera, shot.world_T_cam)
-            for shot, camera in zip(frame.views, self.rig.cameras, strict=True)
-            if shot is not None
-        ]
-        self.scans.add(stored.index, frame.world_T_ego, sweep, boxes, views)
-        if boxes is not None:
-            self.objects.add(stored.index, frame.world_T_ego, boxes, sweep)
-            self.flow.add(stored.index, frame.world_T_ego, boxes, sweep)
 
     def _add_ego(self, stored: StoredFrame) -> None:
         frame, record = stored.frame, stored.record
@@ -139,16 +119,8 @@ class LogScorer:
         return (*parts, *self._finish_fused(fused), self._finish_ego())
 
     def _finish_fused(self, fused: Reconstruction | None) -> list[EvalPart]:
-        """What moves pixel by pixel, the static map, what is kept out of it, and the objects."""
-        world_T_ego = np.stack([pose for pose, _ in self.used])
-        found = {"motion": (MOTION_CARD, self.motion.scores())}
-        if fused is not None:
-            placed = fused.static, world_T_ego
-            found["map"] = (MAP_CARD, score_map(self.scans, *placed))
-            found["removal"] = (REMOVAL_CARD, score_removal(self.scans, *placed))
-            tracks = fused.moving, world_T_ego
-            found["objects"] = (OBJECTS_CARD, self.objects.scores(*tracks))
-            found["flow"] = (FLOW_CARD, self.flow.scores(*tracks))
+        """Every protocol of the 4D fusion that has figures."""
+        found = self.fused.finish(fused, np.stack([pose for pose, _ in self.used]))
         return [
             EvalPart(name, card | self.data, tuple(scores), {}, {})
             for name, (card, scores) in found.items()

@@ -60,7 +60,9 @@ def _score_store(store: LogStore, scene: Scene, protocol: str, report: Report) -
             f"({len(scene.frames)}); give the --root it was made from"
         )
     work = prepare_rig(scene.rig, store.rig.cameras[0].size_hw)
-    scorer = LogScorer(protocol, work.rig, store.header.model, store.ego_poses, scene.generated)
+    source = store.provenance.settings.get("fuse", "cameras")
+    subject = store.header.model
+    scorer = LogScorer(protocol, work.rig, subject, store.ego_poses, scene.generated, source)
     for stored in replay(scene, work, store.record):
         scorer.add(stored)
         report(store.log_id, "score", stored.index + 1, len(scene.frames))

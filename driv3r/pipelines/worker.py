@@ -87,8 +87,9 @@ class LogWorker:
             streamer = system.stream(work.rig, settings)
             predict_frames(scene, work, writer, streamer, settings, _stage(report, "predict"))
         scorer = LogScorer(
-            settings.protocol, work.rig, settings.model, settings.ego_poses, scene.generated
-        )
+            settings.protocol, work.rig, settings.model, settings.ego_poses, scene.generated,
+            settings.fuse,
+        )  # fmt: skip
         painter = LogImageWriter(job.scene_id, len(scene.frames))
         frames = len(scene.frames)
         stage = _stage(report, "score")

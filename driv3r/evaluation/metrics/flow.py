@@ -37,7 +37,7 @@ CARD = {
 
 
 @dataclass(frozen=True, eq=False)
-class _Moment:
+class _Annotated:
     """One annotated frame in its ego frame; `rigid_of` are instances and their ego_T_box."""
 
     frame: int
@@ -51,7 +51,7 @@ class FlowScorer:
     """Collects a log's annotated frames; `scores` compares a log's tracks with them."""
 
     def __init__(self) -> None:
-        self._moments: list[_Moment] = []
+        self._frames: list[_Annotated] = []
 
     def add(self, frame: int, world_T_ego: Transform, boxes: Boxes, sweep: Sweep) -> None:
         """The boxes and the sweep of one frame, in the world of the given ego pose."""
@@ -63,7 +63,7 @@ class FlowScorer:
             points_ego = points_ego[~GroundHeight(points_ego).is_ground(points_ego)]
         ego_T_box = ego_T_world @ boxes.world_T_box
         rigid_of = dict(zip(boxes.instance, zip(ego_T_box, boxes.size_m, strict=True), strict=True))
-        self._moments.append(_Moment(frame, sweep.time_us, world_T_ego, points_ego, rigid_of))
+        self._frames.append(_Annotated(frame, sweep.time_us, world_T_ego, points_ego, rigid_of))
 
     def scores(
         self, objects: MovingObjects, world_T_ego: Float[np.ndarray, "t 4 4"]
@@ -71,7 +71,7 @@ class FlowScorer:
         """Every figure; none without two frames in a row. `world_T_ego` is the log's own path."""
         errors: dict[str, list[np.ndarray]] = {way: [] for way in WAYS}
         flows: list[np.ndarray] = []
-        for first, second in zip(self._moments, self._moments[1:], strict=False):
+        for first, second in zip(self._frames, self._frames[1:], strict=False):
             seconds = (second.time_us - first.time_us) * 1e-6
             if not 0 < seconds <= LONGEST_S:
                 continue
@@ -148,7 +148,7 @@ def _states_of(
     )
 
 
-def _move(points_ego, first: _Moment, second: _Moment, at_first: dict, at_second: dict):
+def _move(points_ego, first: _Annotated, second: _Annotated, at_first: dict, at_second: dict):
     """Flow (m) of points with the boxes that they lie in, and which lie in one.
 
     0 outside boxes, NaN in boxes that the second frame lacks; of several boxes the one whose middle

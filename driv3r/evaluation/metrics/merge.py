@@ -9,7 +9,7 @@ import numpy as np
 from driv3r.evaluation.metrics import flow, removal
 from driv3r.types import Score
 
-POOLED = ("map", "removal", "flow", "motion", "objects")
+POOLED = ("map", "removal", "flow", "motion", "objects", "rendered")
 DERIVED = {
     of.PROTOCOL: of for of in (flow, removal)
 }  # with figures made of others: DERIVED, derive
