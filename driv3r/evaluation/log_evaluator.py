@@ -8,21 +8,26 @@ import numpy as np
 from driv3r.evaluation.baselines import PositionalPrior
 from driv3r.evaluation.metrics.depth import DepthScorer, floor_depth
 from driv3r.evaluation.metrics.ego import score_ego
+from driv3r.evaluation.metrics.flow import CARD as FLOW_CARD
+from driv3r.evaluation.metrics.flow import FlowScorer
 from driv3r.evaluation.metrics.lidar_projection import ViewTruth, project_sweep
 from driv3r.evaluation.metrics.motion import CARD as MOTION_CARD
 from driv3r.evaluation.metrics.motion import MotionScorer
 from driv3r.evaluation.metrics.objects import CARD as OBJECTS_CARD
 from driv3r.evaluation.metrics.objects import ObjectScorer
 from driv3r.evaluation.metrics.protocol import choose_protocol
+from driv3r.evaluation.metrics.removal import CARD as REMOVAL_CARD
+from driv3r.evaluation.metrics.removal import score_removal
+from driv3r.evaluation.metrics.scans import Scans
 from driv3r.evaluation.metrics.static_map import CARD as MAP_CARD
-from driv3r.evaluation.metrics.static_map import MapScorer
+from driv3r.evaluation.metrics.static_map import score_map
 from driv3r.evaluation.records import EGO, PATH
 from driv3r.evaluation.stored_frames import StoredFrame, find_gaps
 from driv3r.geometry.ego_path import EgoPath
 from driv3r.geometry.ground_plane import predict_ground_plane
 from driv3r.geometry.transforms import invert
 from driv3r.store.reconstruction import Reconstruction
-from driv3r.types import EgoPoses, Repair, Rig, Score, Transform
+from driv3r.types import EgoPoses, Repair, Rig, Score, Sweep, Transform
 
 FLOOR = "floor"
 
@@ -66,7 +71,8 @@ class LogScorer:
         self.path = EgoPath()
         self.predicted: list[tuple[Transform, bool]] = []  # and whether it was only extrapolated
         self.used: list[tuple[Transform, bool]] = []
-        self.map, self.objects, self.motion = MapScorer(), ObjectScorer(), MotionScorer(subject)
+        self.scans, self.objects, self.flow = Scans(), ObjectScorer(), FlowScorer()
+        self.motion = MotionScorer(subject)
 
     def add(self, stored: StoredFrame) -> None:
         """Score one frame; `truths` then holds its LiDAR points by view."""
@@ -77,9 +83,7 @@ class LogScorer:
         self.truths = {}
         if frame.sweep is None or (self.protocol.keyframes_only and not frame.is_keyframe):
             return
-        self.map.add(stored.index, frame.world_T_ego, frame.sweep, stored.boxes)
-        if stored.boxes is not None:
-            self.objects.add(stored.index, frame.world_T_ego, stored.boxes, frame.sweep)
+        self._add_fused(stored, frame.sweep)
         for view, (shot, camera) in enumerate(zip(frame.views, self.rig.cameras, strict=True)):
             if shot is None:
                 continue
@@ -94,6 +98,19 @@ class LogScorer:
                 self.depth[who].add(*key, depth_m[view])
             self.depth[FLOOR].add(*key, floor_depth(truth))
 
+    def _add_fused(self, stored: StoredFrame, sweep: Sweep) -> None:
+        """The truth of what will be fused."""
+        frame, boxes = stored.frame, stored.boxes
+        views = [
+            (camera, shot.world_T_cam)
+            for shot, camera in zip(frame.views, self.rig.cameras, strict=True)
+            if shot is not None
+        ]
+        self.scans.add(stored.index, frame.world_T_ego, sweep, boxes, views)
+        if boxes is not None:
+            self.objects.add(stored.index, frame.world_T_ego, boxes, sweep)
+            self.flow.add(stored.index, frame.world_T_ego, boxes, sweep)
+
     def _add_ego(self, stored: StoredFrame) -> None:
         frame, record = stored.frame, stored.record
         self.time_us.append(frame.time_us)
@@ -103,7 +120,7 @@ class LogScorer:
         self.predicted.append(self.path.advance(frame.time_us, frame.world_T_ego, prev_T_curr))
 
     def finish(self, fused: Reconstruction | None) -> tuple[EvalPart, ...]:
-        """Every figure; depth and map need LiDAR, motion and objects annotated boxes, too.
+        """Every figure; depth and map need LiDAR, all else of the fused annotated boxes, too.
 
         `fused` is None where a log holds no reconstruction.
         """
@@ -122,12 +139,16 @@ class LogScorer:
         return (*parts, *self._finish_fused(fused), self._finish_ego())
 
     def _finish_fused(self, fused: Reconstruction | None) -> list[EvalPart]:
-        """What moves pixel by pixel, the static map and the moving objects."""
+        """What moves pixel by pixel, the static map, what is kept out of it, and the objects."""
         world_T_ego = np.stack([pose for pose, _ in self.used])
         found = {"motion": (MOTION_CARD, self.motion.scores())}
         if fused is not None:
-            found["map"] = (MAP_CARD, self.map.scores(fused.static, world_T_ego))
-            found["objects"] = (OBJECTS_CARD, self.objects.scores(fused.moving, world_T_ego))
+            placed = fused.static, world_T_ego
+            found["map"] = (MAP_CARD, score_map(self.scans, *placed))
+            found["removal"] = (REMOVAL_CARD, score_removal(self.scans, *placed))
+            tracks = fused.moving, world_T_ego
+            found["objects"] = (OBJECTS_CARD, self.objects.scores(*tracks))
+            found["flow"] = (FLOW_CARD, self.flow.scores(*tracks))
         return [
             EvalPart(name, card | self.data, tuple(scores), {}, {})
             for name, (card, scores) in found.items()

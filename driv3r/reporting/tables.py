@@ -38,7 +38,22 @@ METRICS: dict[str, tuple[str, int]] = {
     "precision": ("Precision", 1),
     "recall": ("Recall", 1),
     "average_precision": ("Average precision", 1),
+    "recall_walking": ("Recall, walking", 1),
+    "recall_driving": ("Recall, driving", 1),
     "unpredicted": ("Unpredicted", -1),
+    "pr": ("PR (ERASOR)", 1),
+    "rr": ("RR (ERASOR)", 1),
+    "f1": ("F1 (ERASOR)", 1),
+    "sa": ("SA", 1),
+    "da": ("DA", 1),
+    "aa": ("AA", 1),
+    "ha": ("HA", 1),
+    "occupancy_iou": ("Occupancy IoU", 1),
+    "epe_three_way": ("EPE 3-way", -1),
+    "epe_foreground_dynamic": ("EPE FD", -1),
+    "epe_foreground_static": ("EPE FS", -1),
+    "epe_background_static": ("EPE BS", -1),
+    "epe_dynamic_normalised": ("EPE FD / flow", -1),
 }
 
 

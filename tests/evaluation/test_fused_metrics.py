@@ -6,7 +6,8 @@ import pytest
 from driv3r.evaluation.metrics.lidar_projection import ViewTruth
 from driv3r.evaluation.metrics.motion import MotionScorer, find_inside, label_motion
 from driv3r.evaluation.metrics.objects import ObjectScorer
-from driv3r.evaluation.metrics.static_map import MapScorer, surface_distance
+from driv3r.evaluation.metrics.scans import Scans
+from driv3r.evaluation.metrics.static_map import find_surface, score_map
 from driv3r.types import Boxes, Camera, MovingObjects, StaticMap, Sweep
 
 EYE = np.eye(4)
@@ -68,11 +69,11 @@ def named(scores):
 
 @pytest.mark.parametrize("shift_m", [0.0, 0.3])
 def test_a_map_shifted_off_its_wall_errs_by_the_shift(shift_m):
-    scorer = MapScorer()
-    scorer.add(0, EYE, sweep_of(street()), None)
+    scans = Scans()
+    scans.add(0, EYE, sweep_of(street()), None)
     points = street()
     points[points[:, 1] > 7.9, 1] += shift_m
-    figures = named(scorer.scores(map_of(points), EYE[None]))
+    figures = named(score_map(scans, map_of(points), EYE[None]))
     assert figures["off_ground_error_median"] == pytest.approx(shift_m, abs=0.02)
     assert figures["ground_error_median"] < 0.02
     assert figures["ground_f_score_0.2"] > 0.98
@@ -81,11 +82,11 @@ def test_a_map_shifted_off_its_wall_errs_by_the_shift(shift_m):
 
 def test_drift_of_the_path_is_not_counted_again():
     """Map and path are both 5 m off: seen from the car, all is in its place."""
-    scorer = MapScorer()
-    scorer.add(0, EYE, sweep_of(street()), None)
+    scans = Scans()
+    scans.add(0, EYE, sweep_of(street()), None)
     drifted = EYE.copy()
     drifted[0, 3] = 5.0
-    figures = named(scorer.scores(map_of(street() + [5.0, 0, 0]), drifted[None]))
+    figures = named(score_map(scans, map_of(street() + [5.0, 0, 0]), drifted[None]))
     assert figures["off_ground_error_median"] < 0.02
     assert figures["ground_f_score_0.2"] > 0.98
 
@@ -94,17 +95,17 @@ def test_ghosts_of_movers_are_told():
     car = boxes_at([(15, 0, 0.8)], [5.0])
     body = np.array([(13.5, y, z) for y in np.arange(-0.8, 0.9, 0.2) for z in (0.6, 0.9, 1.2)])
     for ghost, removed in ((False, 1.0), (True, 0.0)):
-        scorer = MapScorer()
-        scorer.add(0, EYE, sweep_of(np.concatenate([street(), body])), car)
+        scans = Scans()
+        scans.add(0, EYE, sweep_of(np.concatenate([street(), body])), car)
         points = np.concatenate([street(), body]) if ghost else street()
-        assert named(scorer.scores(map_of(points), EYE[None]))["movers_removed"] == removed
+        assert named(score_map(scans, map_of(points), EYE[None]))["movers_removed"] == removed
 
 
 def test_what_lies_behind_a_surface_is_not_judged():
-    scorer = MapScorer()
-    scorer.add(0, EYE, sweep_of(street()), None)
+    scans = Scans()
+    scans.add(0, EYE, sweep_of(street()), None)
     behind = street()[-200:] + [0, 6.0, 0]
-    figures = named(scorer.scores(map_of(np.concatenate([street(), behind])), EYE[None]))
+    figures = named(score_map(scans, map_of(np.concatenate([street(), behind])), EYE[None]))
     assert figures["off_ground_over_1_m"] == 0.0
     assert figures["in_sight"] < 1.0
 
@@ -113,8 +114,8 @@ def test_distance_is_to_the_plane_where_points_are_flat():
     rng = np.random.default_rng(0)
     plane = np.c_[rng.uniform(0, 5, (2000, 2)), np.zeros(2000)]
     points = np.c_[rng.uniform(1, 4, (50, 2)), np.full(50, 0.07)]
-    np.testing.assert_allclose(surface_distance(plane, points), 0.07, atol=1e-6)
-    assert np.isinf(surface_distance(plane[:3], points)).all()
+    np.testing.assert_allclose(find_surface(plane, points).distance_m, 0.07, atol=1e-6)
+    assert np.isinf(find_surface(plane[:3], points).distance_m).all()
 
 
 def test_perfect_tracks_have_perfect_figures_whatever_the_drift():

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from driv3r.evaluation.metrics import flow, removal
 from driv3r.types import Score
 
-POOLED = ("map", "motion", "objects")
+POOLED = ("map", "removal", "flow", "motion", "objects")
+DERIVED = {
+    of.PROTOCOL: of for of in (flow, removal)
+}  # with figures made of others: DERIVED, derive
 Kind = tuple[str, str, str, str, str]
 
 
@@ -18,6 +22,7 @@ def merge_scores(logs: Sequence[Sequence[Score]]) -> list[Score]:
     Means over images weigh by images. Errors in percent of the path weigh by its length, so that
     the result is total error over total length; figures of POOLED protocols weigh by what they
     rest on, their `n`. All others count each log once. A log without a figure (NaN) has no part.
+    What is made of other figures, such as a harmonic mean of rates, is made of the merged ones.
     """
     groups: dict[Kind, list[tuple[Score, float]]] = {}
     for scores in logs:
@@ -25,7 +30,20 @@ def merge_scores(logs: Sequence[Sequence[Score]]) -> list[Score]:
         for s in scores:
             kind = (s.protocol, s.subject, s.scaling, s.camera, s.metric)
             groups.setdefault(kind, []).append((s, _weigh(s, length_m)))
-    return [_merge(same) for same in groups.values()]
+    merged = {kind: _merge(same) for kind, same in groups.items()}
+    return [_derive(kind, merged) for kind in merged]
+
+
+def _derive(kind: Kind, merged: dict[Kind, Score]) -> Score:
+    """A merged score; one that is made of others with the value that those have now."""
+    protocol, subject, scaling, camera, metric = kind
+    source = DERIVED.get(protocol)
+    if source is None or metric not in source.DERIVED:
+        return merged[kind]
+    parts = {part: (protocol, subject, scaling, camera, part) for part in source.DERIVED[metric]}
+    known = {part: merged[same].value for part, same in parts.items() if same in merged}
+    value = source.derive(metric, known)
+    return merged[kind] if value is None else dataclasses.replace(merged[kind], value=value)
 
 
 def _weigh(score: Score, length_m: dict[str, float]) -> float:

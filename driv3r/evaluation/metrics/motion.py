@@ -11,12 +11,15 @@ from driv3r.types import Boxes, Camera, Score, Transform
 PROTOCOL = "motion"
 MOVES = 0.5
 MOVES_MPS, STANDS_MPS = 0.5, 0.2  # faster moves, slower stands, between them nobody knows
+SPEEDS_MPS = {"walking": (MOVES_MPS, 3.0), "driving": (3.0, np.inf)}
 BOX_MARGIN_M = 0.1  # annotators draw tight; a box is of one time, a sweep of a tenth second
 CARD = {
     "protocol": PROTOCOL,
     "truth": f"pixels that a LiDAR point falls into: moving in a box faster than {MOVES_MPS} m/s, "
     f"unknown between that and {STANDS_MPS} m/s, standing elsewhere",
     "positive": f"a probability of {MOVES} or more",
+    "recall_walking, recall_driving": "of pixels in boxes of over "
+    f"{MOVES_MPS} to {SPEEDS_MPS['walking'][1]:g} m/s, and of faster ones",
 }
 
 
@@ -27,14 +30,23 @@ def label_motion(
 
     A point in a moving box moves; one in a box of unknown or doubtful speed is not known.
     """
-    moves, known = np.zeros(len(points_world), bool), np.ones(len(points_world), bool)
+    speed_mps = label_speed(points_world, boxes)
+    return speed_mps > MOVES_MPS, ~np.isnan(speed_mps)
+
+
+def label_speed(points_world: Float[np.ndarray, "n 3"], boxes: Boxes) -> Float[np.ndarray, "n"]:
+    """Speed (m/s) of the moving box that a point lies in, 0 in no box or one that stands.
+
+    NaN in a box of unknown or doubtful speed.
+    """
+    speed_mps = np.zeros(len(points_world))
     moving = boxes.speed_mps > MOVES_MPS
     doubtful = ~moving & ~(boxes.speed_mps < STANDS_MPS)  # NaN is doubtful
-    for chosen, (is_moving, is_known) in ((doubtful, (False, False)), (moving, (True, True))):
+    for chosen, of_box in ((doubtful, np.full(len(moving), np.nan)), (moving, boxes.speed_mps)):
         for i in np.flatnonzero(chosen):
             inside = find_inside(points_world, boxes.world_T_box[i], boxes.size_m[i])
-            moves[inside], known[inside] = is_moving, is_known
-    return moves, known
+            speed_mps[inside] = of_box[i]
+    return speed_mps
 
 
 def find_inside(
@@ -59,7 +71,7 @@ class MotionScorer:
     def __init__(self, subject: str):
         self.subject = subject
         self._probability: list[np.ndarray] = []
-        self._moves: list[np.ndarray] = []
+        self._speed_mps: list[np.ndarray] = []
 
     def add(
         self,
@@ -71,17 +83,32 @@ class MotionScorer:
     ) -> None:
         """The points of one image; `camera` and pose are those that they were projected with."""
         points_cam = unproject(camera, truth.uv) * truth.depth_m[:, None]
-        moves, known = label_motion(apply(world_T_cam, points_cam), boxes)
+        speed_mps = label_speed(apply(world_T_cam, points_cam), boxes)
+        known = ~np.isnan(speed_mps)
         column, row = np.minimum(truth.uv, np.subtract(truth.size_hw[::-1], 1)).astype(int).T
         self._probability.append(probability[row, column][known])
-        self._moves.append(moves[known])
+        self._speed_mps.append(speed_mps[known])
 
     def scores(self) -> list[Score]:
         """Figures over all pixels that have a point of known motion; none without any."""
-        if not self._moves:
+        if not self._speed_mps:
             return []
-        probability, moves = np.concatenate(self._probability), np.concatenate(self._moves)
-        return score_motion(probability, moves, self.subject, PROTOCOL)
+        probability, speed_mps = np.concatenate(self._probability), np.concatenate(self._speed_mps)
+        given = score_motion(probability, speed_mps > MOVES_MPS, self.subject, PROTOCOL)
+        return given + self._recalls(probability, speed_mps)
+
+    def _recalls(
+        self, probability: Float[np.ndarray, "n"], speed_mps: Float[np.ndarray, "n"]
+    ) -> list[Score]:
+        """Recall among the pixels of each of SPEEDS_MPS; those without prediction are left out."""
+        scores = []
+        for name, (low, high) in SPEEDS_MPS.items():
+            given = probability[(speed_mps > low) & (speed_mps <= high) & np.isfinite(probability)]
+            if len(given):
+                recall = float((given >= MOVES).mean())
+                row = (f"recall_{name}", recall, "", len(given), PROTOCOL, self.subject, "none")
+                scores.append(Score(*row))
+        return scores
 
 
 def score_motion(

@@ -3,25 +3,21 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.ndimage import minimum_filter
 from scipy.spatial import KDTree
 
-from driv3r.evaluation.metrics.motion import STANDS_MPS, find_inside, label_motion
-from driv3r.geometry.lidar import measure_spacing
+from driv3r.evaluation.metrics.scans import NEAREST_M, RANGE_M, Scan, Scans
 from driv3r.geometry.sampling import spread_rows
 from driv3r.geometry.transforms import apply, invert
-from driv3r.types import Boxes, Score, StaticMap, Sweep, Transform
+from driv3r.types import Score, StaticMap
 
 PROTOCOL, SUBJECT = "map", "fusion"
-NEAREST_M, RANGE_M = 3.0, 40.0  # of a LiDAR point from its sensor: not the own car, and not far
-MOVER_MARGIN_M = 0.3
 THRESHOLDS_M = (0.2, 0.5, 1.0)
 GROUND_M = 0.3  # so high above the lowest point around is still ground
 CELL_M, AROUND_CELLS = 1.0, 5
 BEHIND_M = 0.5  # a voxel so far behind a return may be the surface's own
 MOST_VOXELS, MOST_SWEEPS = 60_000, 20
-THIN_M = 0.1
 GHOST_M = 0.2
 PLANE_POINTS, PLANE_REACH_M, FLATNESS = 10, 1.5, 0.05
 CARD = {
@@ -36,97 +32,77 @@ CARD = {
     f"{AROUND_CELLS:g} m around",
     "movers_removed": "share of the LiDAR points on moving objects, above the ground, that have no "
     f"voxel within {GHOST_M:g} m",
+    "normal_consistency": "mean |cos| of the angle between a voxel's normal and that of the plane "
+    "through the LiDAR points around the nearest, where both are known",
     "f_score_<d>": "harmonic mean of the shares of voxels, and of LiDAR points, within d (m)",
 }
 
 
-@dataclass(frozen=True, eq=False)
-class _Scan:
-    """One sweep in the ego frame: where it saw, and which of its points stand still."""
+def score_map(
+    scans: Scans, static: StaticMap, world_T_ego: Float[np.ndarray, "t 4 4"]
+) -> list[Score]:
+    """Every figure; none where there was no sweep. `world_T_ego` is the log's own path."""
+    truth = scans.place_still(world_T_ego)
+    if not len(truth):
+        return []
+    ground, every = GroundHeight(truth), static.points_world
+    chosen = static.take(spread_rows(len(every), MOST_VOXELS))
+    seen = _find_seen(scans, chosen.points_world, world_T_ego)
+    figures = {"in_sight": (float(seen.sum() / max(len(seen), 1)), "", len(seen))}
+    chosen = chosen.take(seen)
+    surface = find_surface(truth, chosen.points_world)
+    missing_m = _nearest(every, truth)
+    truth_low, low = ground.is_ground(truth), ground.is_ground(chosen.points_world)
+    cosine = np.abs((chosen.normals_world * surface.normal).sum(-1))
+    for name, of_truth, of_map in (
+        ("ground", truth_low, low),
+        ("off_ground", ~truth_low, ~low),
+    ):
+        figures |= _compare(name, surface.distance_m[of_map], missing_m[of_truth])
+        known = cosine[of_map][np.isfinite(cosine[of_map])]
+        if len(known):
+            figures[f"{name}_normal_consistency"] = (float(known.mean()), "", len(known))
+    moving = scans.place_moving(world_T_ego)
+    above = moving[~ground.is_ground(moving)]
+    removed = float((_nearest(every, above) > GHOST_M).sum() / max(len(above), 1))
+    figures["movers_removed"] = (removed, "", len(above))
+    return [
+        Score(metric, value, unit, n, PROTOCOL, SUBJECT, "metric")
+        for metric, (value, unit, n) in figures.items()
+        if n
+    ]
 
-    frame: int
-    points_ego: Float[np.ndarray, "n 3"]
-    still: Bool[np.ndarray, "n"]
-    moves: Bool[np.ndarray, "n"]
-    origin_ego: Float[np.ndarray, "3"]
-    spacing_rad: float
+
+def _find_seen(
+    scans: Scans, voxels: Float[np.ndarray, "n 3"], world_T_ego: Float[np.ndarray, "t 4 4"]
+) -> Bool[np.ndarray, "n"]:
+    """Which voxels a sweep tells of: in a return's direction, and not behind it."""
+    seen = np.zeros(len(voxels), bool)
+    for scan in scans.sample(MOST_SWEEPS):
+        rest = np.flatnonzero(~seen)
+        rays = apply(invert(world_T_ego[scan.frame]), voxels[rest]) - scan.origin_ego
+        rows, gap, behind_m = compare_with_returns(scan, rays)
+        told = (gap <= scan.spacing_rad) & (behind_m <= BEHIND_M)
+        seen[rest[rows[told]]] = True
+    return seen
 
 
-class MapScorer:
-    """Collects a log's sweeps; `scores` compares a static map with them."""
+def compare_with_returns(
+    scan: Scan, rays: Float[np.ndarray, "n 3"]
+) -> tuple[Int[np.ndarray, "m"], Float[np.ndarray, "m"], Float[np.ndarray, "m"]]:
+    """Rows of the rays of NEAREST_M to RANGE_M, and the return nearest in direction to each.
 
-    def __init__(self) -> None:
-        self._scans: list[_Scan] = []
-
-    def add(self, frame: int, world_T_ego: Transform, sweep: Sweep, boxes: Boxes | None) -> None:
-        """One sweep, and the boxes of its frame in the same world as the ego pose."""
-        ego_T_lidar = invert(world_T_ego) @ sweep.world_T_lidar
-        points = sweep.points_lidar[_thin(sweep.points_lidar, THIN_M)].astype(np.float64)
-        range_m = np.linalg.norm(points, axis=-1)
-        points, range_m = points[range_m >= NEAREST_M], range_m[range_m >= NEAREST_M]
-        still, moves = range_m <= RANGE_M, np.zeros(len(points), bool)
-        if boxes is not None:
-            points_world = apply(sweep.world_T_lidar, points)
-            moves = label_motion(points_world, boxes)[0] & still
-            for i in np.flatnonzero(~(boxes.speed_mps < STANDS_MPS)):
-                box = boxes.world_T_box[i], boxes.size_m[i], MOVER_MARGIN_M
-                still &= ~find_inside(points_world, *box)
-        spacing_rad = max(measure_spacing(sweep.points_lidar))
-        points_ego = apply(ego_T_lidar, points)
-        scan = _Scan(frame, points_ego, still, moves, ego_T_lidar[:3, 3], spacing_rad)
-        self._scans.append(scan)
-
-    def scores(self, static: StaticMap, world_T_ego: Float[np.ndarray, "t 4 4"]) -> list[Score]:
-        """Every figure; none where there was no sweep. `world_T_ego` is the log's own path."""
-        if not self._scans:
-            return []
-        truth, moving = (
-            np.concatenate(
-                [apply(world_T_ego[s.frame], s.points_ego[getattr(s, of)]) for s in self._scans]
-            )
-            for of in ("still", "moves")
-        )
-        truth = truth[_thin(truth, THIN_M)]
-        if not len(truth):
-            return []
-        ground, every = GroundHeight(truth), static.points_world
-        voxels = every[spread_rows(len(every), MOST_VOXELS)]
-        seen = self._find_seen(voxels, world_T_ego)
-        figures = {"in_sight": (float(seen.sum() / max(len(seen), 1)), "", len(seen))}
-        voxels = voxels[seen]
-        off_m, missing_m = surface_distance(truth, voxels), _nearest(every, truth)
-        truth_low, voxel_low = ground.is_ground(truth), ground.is_ground(voxels)
-        figures |= _compare("ground", off_m[voxel_low], missing_m[truth_low])
-        figures |= _compare("off_ground", off_m[~voxel_low], missing_m[~truth_low])
-        above = moving[~ground.is_ground(moving)]
-        removed = float((_nearest(every, above) > GHOST_M).sum() / max(len(above), 1))
-        figures["movers_removed"] = (removed, "", len(above))
-        return [
-            Score(metric, value, unit, n, PROTOCOL, SUBJECT, "metric")
-            for metric, (value, unit, n) in figures.items()
-            if n
-        ]
-
-    def _find_seen(
-        self, voxels: Float[np.ndarray, "n 3"], world_T_ego: Float[np.ndarray, "t 4 4"]
-    ) -> Bool[np.ndarray, "n"]:
-        """Which voxels a sweep tells of: in a return's direction, and not behind it."""
-        seen = np.zeros(len(voxels), bool)
-        for i in spread_rows(len(self._scans), MOST_SWEEPS):
-            scan = self._scans[i]
-            rest = np.flatnonzero(~seen)
-            rays = apply(invert(world_T_ego[scan.frame]), voxels[rest]) - scan.origin_ego
-            range_m = np.linalg.norm(rays, axis=-1)
-            near = (range_m <= RANGE_M) & (range_m >= NEAREST_M)
-            rest, rays, range_m = rest[near], rays[near], range_m[near]
-            returns = scan.points_ego - scan.origin_ego
-            return_m = np.linalg.norm(returns, axis=-1)
-            tree = KDTree(returns / return_m[:, None], balanced_tree=False)
-            gap, nearest = map(np.asarray, tree.query(rays / range_m[:, None]))
-            told = gap <= scan.spacing_rad
-            behind_m = range_m[told] - return_m[nearest[told]]
-            seen[rest[told]] |= behind_m <= BEHIND_M
-        return seen
+    `rays` go from the sensor to a place, in the ego frame. Of each row the length of the difference
+    of the unit vectors to the place and to the return, and how far the place lies behind it (m).
+    """
+    range_m = np.linalg.norm(rays, axis=-1)
+    rows = np.flatnonzero((range_m <= RANGE_M) & (range_m >= NEAREST_M))
+    rays, range_m = rays[rows], range_m[rows]
+    returns = scan.points_ego - scan.origin_ego
+    return_m = np.linalg.norm(returns, axis=-1)
+    tree = KDTree(returns / return_m[:, None], balanced_tree=False)
+    gap, nearest = map(np.asarray, tree.query(rays / range_m[:, None]))
+    return rows, gap, range_m - return_m[nearest]
 
 
 class GroundHeight:
@@ -151,16 +127,26 @@ class GroundHeight:
         return np.floor(points[:, :2] / CELL_M).astype(int).T - self._low[:, None]
 
 
-def surface_distance(
-    truth: Float[np.ndarray, "n 3"], points: Float[np.ndarray, "m 3"]
-) -> Float[np.ndarray, "m"]:
-    """Distance (m) of points from the surface that truth points lie on.
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """The surface that truth points lie on, at the one nearest to each of m points.
 
-    To the plane through the truth points around the nearest one, if these are flat and the point
-    no farther than PLANE_REACH_M from it; else to the nearest point (Chen and Medioni, 1992).
+    `normal` is that of its plane, of either sign; NaN where it is not flat or farther than
+    PLANE_REACH_M. `distance_m` is that to the plane, or to the nearest point where there is none.
+    """
+
+    distance_m: Float[np.ndarray, "m"]
+    normal: Float[np.ndarray, "m 3"]
+
+
+def find_surface(truth: Float[np.ndarray, "n 3"], points: Float[np.ndarray, "m 3"]) -> Surface:
+    """The surface around the truth points nearest to other points (Chen and Medioni, 1992).
+
+    Its plane is that of the PLANE_POINTS truth points around the nearest one, if these are flat and
+    within PLANE_REACH_M. Fewer truth points tell no surface: all distances are infinite.
     """
     if not len(points) or len(truth) < PLANE_POINTS:
-        return np.full(len(points), np.inf)
+        return Surface(np.full(len(points), np.inf), np.full((len(points), 3), np.nan))
     tree = KDTree(truth)
     distance_m, nearest = tree.query(points)
     wanted, which = np.unique(nearest, return_inverse=True)
@@ -174,9 +160,13 @@ def surface_distance(
         variance[:, 1] >= FLATNESS * variance[:, 2]
     )
     flat &= around_m[:, -1] <= PLANE_REACH_M
-    to_plane_m = np.abs(((points - mean[which]) * axes[which, :, 0]).sum(-1))
+    normal = axes[which, :, 0]
+    to_plane_m = np.abs(((points - mean[which]) * normal).sum(-1))
     usable = flat[which] & (distance_m <= PLANE_REACH_M)
-    return np.where(usable, np.minimum(to_plane_m, distance_m), distance_m)
+    return Surface(
+        np.where(usable, np.minimum(to_plane_m, distance_m), distance_m),
+        np.where(usable[:, None], normal, np.nan),
+    )
 
 
 def _compare(
@@ -206,8 +196,3 @@ def _nearest(
     if not len(voxels) or not len(points):
         return np.full(len(points), np.inf)
     return KDTree(voxels).query(points, distance_upper_bound=max(THRESHOLDS_M) + 1e-6)[0]
-
-
-def _thin(points: Float[np.ndarray, "n 3"], cell_m: float) -> np.ndarray:
-    """Rows of the first point of every cell."""
-    return np.unique(np.floor(points / cell_m).astype(np.int64), axis=0, return_index=True)[1]
