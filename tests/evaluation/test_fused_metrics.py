@@ -2,69 +2,14 @@
 
 import numpy as np
 import pytest
+from fused_scenes import EYE, boxes_at, map_of, named, states_at, street, sweep_of
 
 from driv3r.evaluation.metrics.lidar_projection import ViewTruth
 from driv3r.evaluation.metrics.motion import MotionScorer, find_inside, label_motion
 from driv3r.evaluation.metrics.objects import ObjectScorer
 from driv3r.evaluation.metrics.scans import Scans
 from driv3r.evaluation.metrics.static_map import find_surface, score_map
-from driv3r.types import Boxes, Camera, MovingObjects, StaticMap, Sweep
-
-EYE = np.eye(4)
-
-
-def boxes_at(centers, speeds, size=(4.0, 2.0, 1.6)):
-    n = len(centers)
-    world_T_box = np.tile(EYE, (n, 1, 1))
-    world_T_box[:, :3, 3] = centers
-    velocity = np.zeros((n, 3))
-    velocity[:, 0] = speeds
-    names = tuple(f"object {i}" for i in range(n))
-    return Boxes(names, ("vehicle.car",) * n, world_T_box, np.tile(size, (n, 1)), velocity)
-
-
-def sweep_of(points):
-    world_T_lidar = EYE.copy()
-    world_T_lidar[2, 3] = 1.8
-    return Sweep((np.asarray(points, float) - [0, 0, 1.8]).astype(np.float32), 0, world_T_lidar)
-
-
-def street():
-    """Points of a road at z = 0 and a wall at y = 8, as a sweep sees them."""
-    x, y = np.meshgrid(np.arange(4, 30, 0.25), np.arange(-7, 7, 0.25))
-    road = np.stack([x, y, np.zeros_like(x)], -1).reshape(-1, 3)
-    x, z = np.meshgrid(np.arange(4, 30, 0.25), np.arange(0.1, 4, 0.25))
-    return np.concatenate([road, np.stack([x, np.full_like(x, 8.0), z], -1).reshape(-1, 3)])
-
-
-def map_of(points):
-    index = np.floor(points / 0.2).astype(np.int32)
-    index, first = np.unique(index, axis=0, return_index=True)
-    inside = points[first] / 0.2 - index
-    n = len(index)
-    ones = np.ones(n, np.int64)
-    rgb, frame = np.zeros((n, 3), np.uint8), np.zeros(n, np.int32)
-    normal = np.zeros((n, 3), np.int8)
-    offset = np.clip(np.floor(inside * 256), 0, 255).astype(np.uint8)
-    return StaticMap(0.2, index, offset, ones, frame, ones, rgb, normal, frame, frame)
-
-
-def states_at(centers, tracks, frames, velocity=0.0):
-    m = len(centers)
-    world_T_object = np.tile(EYE, (m, 1, 1))
-    world_T_object[:, :3, 3] = centers
-    speed = np.zeros((m, 3))
-    speed[:, 0] = velocity
-    k = max(tracks, default=-1) + 1
-    return MovingObjects(
-        np.array(tracks, np.int64), np.array(frames, np.int32), np.zeros(m, np.int64),
-        world_T_object, speed, np.ones(m), np.ones(m, bool), np.ones((k, 3)), np.ones(k),
-        np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8), np.zeros(0, np.int32),
-    )  # fmt: skip
-
-
-def named(scores):
-    return {score.metric: score.value for score in scores}
+from driv3r.types import Camera
 
 
 @pytest.mark.parametrize("shift_m", [0.0, 0.3])
@@ -116,6 +61,21 @@ def test_distance_is_to_the_plane_where_points_are_flat():
     points = np.c_[rng.uniform(1, 4, (50, 2)), np.full(50, 0.07)]
     np.testing.assert_allclose(find_surface(plane, points).distance_m, 0.07, atol=1e-6)
     assert np.isinf(find_surface(plane[:3], points).distance_m).all()
+
+
+@pytest.mark.parametrize("tilt_deg", [0, 20, 180])
+def test_normals_agree_by_the_cosine_of_their_tilt_whatever_their_sign(tilt_deg):
+    scans, tilt = Scans(), np.deg2rad(tilt_deg)
+    scans.add(0, EYE, sweep_of(street()), None)
+    static = map_of(street()[street()[:, 1] < 6.5], (np.sin(tilt), 0, np.cos(tilt)))
+    figures = named(score_map(scans, static, EYE[None]))
+    assert figures["ground_normal_consistency"] == pytest.approx(abs(np.cos(tilt)), abs=0.01)
+
+
+def test_unknown_normals_are_not_scored():
+    scans = Scans()
+    scans.add(0, EYE, sweep_of(street()), None)
+    assert "ground_normal_consistency" not in named(score_map(scans, map_of(street()), EYE[None]))
 
 
 def test_perfect_tracks_have_perfect_figures_whatever_the_drift():
@@ -175,6 +135,24 @@ def test_motion_is_told_at_the_pixels_of_lidar_points():
     assert figures["recall"] == 1.0
     assert figures["precision"] == 0.5  # of two whose motion is known
     assert MotionScorer("none").scores() == []
+
+
+def test_recall_of_walking_and_of_driving_pixels():
+    """Of two walking pixels one is called moving, of one driving pixel none; 9 stand."""
+    camera = Camera("front", np.array([[50.0, 0, 50], [0, 50, 50], [0, 0, 1]]), (100, 100), EYE)
+    column = np.arange(5, 100, 8)
+    uv = np.stack([column + 0.5, np.full(12, 50.5)], -1)
+    truth = ViewTruth(uv, np.full(12, 10.0), (100, 100), {})
+    centers = [((u - 50) / 5, 0.1, 10) for u in uv[:3, 0]]
+    boxes = boxes_at(centers, [1.4, 2.9, 3.1], (1.0, 1.0, 1.0))
+    probability = np.zeros((100, 100))
+    probability[50, column[0]] = 0.9
+    scorer = MotionScorer("network")
+    scorer.add(truth, camera, EYE, boxes, probability)
+    counted = {s.metric: (s.value, s.n) for s in scorer.scores()}
+    assert counted["recall_walking"] == (0.5, 2)
+    assert counted["recall_driving"] == (0.0, 1)
+    assert counted["recall"] == (pytest.approx(1 / 3), 3)
 
 
 def test_points_of_a_turned_box():

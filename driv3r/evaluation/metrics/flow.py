@@ -129,7 +129,10 @@ def _make_scores(
     for name, of in DERIVED.items():
         value = derive(name, means)
         if value is not None:
-            unit, n = ("m" if name == "epe_three_way" else ""), sum(counts[mean] for mean in of)
+            unit, n = (
+                ("m" if name == "epe_three_way" else ""),
+                sum(counts[part] for part in of if part in errors),
+            )
             scores.append(Score(name, value, unit, n, PROTOCOL, SUBJECT, "none"))
     return scores
 
