@@ -1,12 +1,13 @@
 """Our 4D fusion against Open3D's TSDF of the same depth, in surround frames a second.
 
-    python benchmarks/fusion.py LOG.zarr [--frames 40] [--threads 2] [--repeats 3]
+    python benchmarks/fusion.py [LOG.zarr] [--frames 40] [--threads 2] [--repeats 3]
 
-Takes a finished log's depth as six views of 224 x 400 and fuses it at 0.2 m both ways, in turns in
-one run; the best turn of each counts. Ours is the whole of `driv3r.fusion.fuse`: every view against
-the others around it in time, free space, moving objects, voxels with colours and normals. Open3D's
-is VoxelBlockGrid's TSDF and weight only. Reading is in neither. Open3D is no dependency of ours:
-put `pip install open3d==0.20.0 dash` (and apt's libusb-1.0-0) into an environment of its own.
+Takes six views of 224 x 400, a finished log's depth or (without a log) a generated street's, two
+frames a second, and fuses them at 0.2 m both ways, in turns in one run; the best turn of each
+counts. Ours is the whole of `driv3r.fusion.fuse`: every view against the others around it in time,
+free space, moving objects, voxels with colours and normals. Open3D's is VoxelBlockGrid's TSDF and
+weight only. Reading is in neither. Open3D is no dependency of ours: put
+`pip install open3d==0.20.0 plotly dash` (and apt's libusb-1.0-0) into an environment of its own.
 """
 
 import argparse
@@ -22,10 +23,20 @@ import numpy as np
 from driv3r.fusion import FrameWindow, FusedFrame, FusionConfig, fuse
 from driv3r.geometry.cameras import crop_resize
 from driv3r.geometry.transforms import invert
+from driv3r.simulator.rendering.renderer import Renderer
+from driv3r.simulator.scene.camera_rig import make_rig
+from driv3r.simulator.scene.world import make_world
 from driv3r.store.reader import LogStore
 
 SIZE_HW = (224, 400)
+SEED, SIGMA = 500, 0.02
 VOXEL_M, DEPTH_MAX_M = FusionConfig.voxel_m, FusionConfig.max_depth_m
+
+
+def read_log(path: Path, most: int) -> list[FusedFrame]:
+    """The first frames of a finished log."""
+    store = LogStore.open(path)
+    return [read_frame(store, index) for index in range(min(most, len(store.time_us)))]
 
 
 def read_frame(store: LogStore, index: int) -> FusedFrame:
@@ -52,6 +63,33 @@ def read_frame(store: LogStore, index: int) -> FusedFrame:
         rgb=np.zeros((*maps["depth_m"].shape, 3), np.uint8),
         **maps,
     )
+
+
+def make_frames(count: int) -> list[FusedFrame]:
+    """Frames of a generated street with its own depth and motion, without colours."""
+    rig, times_s = make_rig(SIZE_HW), [1.0 + 0.5 * i for i in range(count)]
+    renderer = Renderer(make_world(SEED, times_s[-1] + 1.0))
+    frames = []
+    for index, time_s in enumerate(times_s):
+        world_T_ego = renderer.world.ego.world_T_ego(time_s)
+        truths = [renderer.render_view(camera, time_s, v) for v, camera in enumerate(rig.cameras)]
+        depth_m = np.stack([np.where(t.depth_m > 0, t.depth_m, np.nan) for t in truths])
+        time_us, shape = round(time_s * 1e6), depth_m.shape
+        frames.append(
+            FusedFrame(
+                index=index,
+                time_us=time_us,
+                cameras=rig.cameras,
+                time_cam_us=np.full(len(truths), time_us),
+                world_T_ego=world_T_ego,
+                world_T_cam=world_T_ego @ np.stack([camera.ego_T_cam for camera in rig.cameras]),
+                depth_m=depth_m.astype(np.float32),
+                sigma=np.full(shape, SIGMA, np.float32),
+                motion=np.stack([t.moving for t in truths]).astype(np.float32),
+                rgb=np.zeros((*shape, 3), np.uint8),
+            )
+        )
+    return frames
 
 
 def time_ours(frames: list[FusedFrame], threads: int) -> float:
@@ -91,30 +129,28 @@ def find_peers(threads: int) -> dict[str, Callable[[list[FusedFrame]], float]]:
     try:
         import open3d  # pyright: ignore[reportMissingImports]
     except (ImportError, OSError) as error:
-        print(f"Open3D is left out ({error}): pip install open3d==0.20.0 dash, apt libusb-1.0-0")
+        print(f"Open3D is left out ({error}): see the head of this file")
     else:
         peers["Open3D, TSDF only"] = lambda frames: time_open3d(frames, open3d)
     return peers
 
 
 def main() -> None:
-    """Compare on one log."""
+    """Compare on the same frames."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("log", type=Path, help="a finished log, as `make demo` leaves in out/demo")
+    parser.add_argument("log", type=Path, nargs="?", help="a finished log; else a generated street")
     parser.add_argument("--frames", type=int, default=40, help="at most so many, from the first on")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
-    store, peers = LogStore.open(given.log), find_peers(given.threads)
-    frames = [read_frame(store, i) for i in range(min(given.frames, len(store.time_us)))]
+    peers = find_peers(given.threads)
+    frames = make_frames(given.frames) if given.log is None else read_log(given.log, given.frames)
     for take in peers.values():
         take(frames[:2])  # compiles, and fills caches
     turns = [{name: take(frames) for name, take in peers.items()} for _ in range(given.repeats)]
     rates = {name: len(frames) / min(turn[name] for turn in turns) for name in peers}
     size = " x ".join(map(str, frames[0].depth_m.shape))
-    print(
-        f"{store.log_id}: {len(frames)} frames of {size} at {VOXEL_M:g} m, {given.threads} threads"
-    )
+    print(f"{len(frames)} frames of {size} at {VOXEL_M:g} m, {given.threads} threads")
     for name, rate in rates.items():
         print(f"{name}: {rate:.2f} surround frames/s, {rate / rates['driv3r']:.2f} of ours")
 
