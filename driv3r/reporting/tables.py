@@ -53,6 +53,7 @@ METRICS: dict[str, tuple[str, int]] = {
     "epe_foreground_dynamic": ("EPE FD", -1),
     "epe_foreground_static": ("EPE FS", -1),
     "epe_background_static": ("EPE BS", -1),
+    "flow_foreground_dynamic": ("Flow FD", 0),
     "epe_dynamic_normalised": ("EPE FD / flow", -1),
 }
 

@@ -10,6 +10,7 @@ from fused_scenes import EYE, boxes_at, map_of, named, street, sweep_of
 from driv3r.evaluation.metrics import removal
 from driv3r.evaluation.metrics.merge import merge_scores
 from driv3r.evaluation.metrics.scans import Scans
+from driv3r.evaluation.metrics.static_map import score_map
 from driv3r.types import Camera
 
 SIDE = np.arange(-0.75, 0.8, 0.3)
@@ -117,6 +118,17 @@ def test_points_in_the_air_that_rays_cross_are_false_and_those_behind_a_wall_are
     )
     behind = lidar + (wall - lidar) * 1.5
     assert named(scored(np.concatenate([street(), behind])))["occupancy_iou"] == 1.0
+
+
+@pytest.mark.parametrize("points", [[], [[np.nan, 1, 2]], [[1.0, 0, 1.8], [np.inf, 0, 0]]])
+def test_a_sweep_of_no_use_changes_nothing(points):
+    plain, with_it = Scans(), Scans()
+    for scans in (plain, with_it):
+        scans.add(0, EYE, sweep_of(street()), boxes_at([(15, 0, 0.8)], [5.0]))
+    with_it.add(1, EYE, sweep_of(np.reshape(points, (-1, 3))), boxes_at([(16, 0, 0.8)], [5.0]))
+    args = map_of(street()), np.tile(EYE, (2, 1, 1))
+    assert removal.score_removal(plain, *args) == removal.score_removal(with_it, *args)
+    assert score_map(plain, *args) == score_map(with_it, *args)
 
 
 def test_without_boxes_nobody_knows_what_is_dynamic():

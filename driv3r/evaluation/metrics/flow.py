@@ -57,10 +57,10 @@ class FlowScorer:
         """The boxes and the sweep of one frame, in the world of the given ego pose."""
         ego_T_world = invert(world_T_ego)
         points_ego = apply(ego_T_world @ sweep.world_T_lidar, sweep.points_lidar.astype(np.float64))
-        points_ego = points_ego[np.isfinite(points_ego).all(-1)]
+        points_ego = points_ego[(np.abs(points_ego[:, :2]) < REACH_M).all(-1)]
+        points_ego = points_ego[np.isfinite(points_ego[:, 2])]
         if len(points_ego):
             points_ego = points_ego[~GroundHeight(points_ego).is_ground(points_ego)]
-        points_ego = points_ego[(np.abs(points_ego[:, :2]) < REACH_M).all(-1)]
         ego_T_box = ego_T_world @ boxes.world_T_box
         rigid_of = dict(zip(boxes.instance, zip(ego_T_box, boxes.size_m, strict=True), strict=True))
         self._moments.append(_Moment(frame, sweep.time_us, world_T_ego, points_ego, rigid_of))

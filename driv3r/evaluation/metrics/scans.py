@@ -69,10 +69,11 @@ class Scans:
     ) -> None:
         """One sweep, the boxes of its frame and its cameras with world_T_cam, all in one world.
 
-        Without `views` every point counts as in view.
+        Without `views` every point counts as in view. A sweep without a usable point is left out.
         """
         ego_T_lidar = invert(world_T_ego) @ sweep.world_T_lidar
-        points = sweep.points_lidar[thin(sweep.points_lidar, THIN_M)].astype(np.float64)
+        points = sweep.points_lidar[np.isfinite(sweep.points_lidar).all(-1)]
+        points = points[thin(points, THIN_M)].astype(np.float64)
         range_m = np.linalg.norm(points, axis=-1)
         points, range_m = points[range_m >= NEAREST_M], range_m[range_m >= NEAREST_M]
         still, moves = range_m <= RANGE_M, np.zeros(len(points), bool)
@@ -84,6 +85,8 @@ class Scans:
                 still &= ~find_inside(points_world, *box)
             standing = _list_standing(boxes, invert(world_T_ego))
             self.moved |= {boxes.instance[i] for i in np.flatnonzero(boxes.speed_mps > MOVES_MPS)}
+        if not len(points):
+            return
         self.scans.append(
             Scan(
                 frame,
