@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.spatial import KDTree
 
-from driv3r.evaluation.metrics.scans import Scans
+from driv3r.evaluation.metrics.scans import THIN_M, Scans, thin
 from driv3r.evaluation.metrics.static_map import (
     BEHIND_M,
     GROUND_M,
@@ -34,13 +34,14 @@ CARD = {
     "the box of an object that moves at any annotated time of the log, from its first frame on, "
     f"and over {GROUND_M:g} m above the lowest LiDAR point around, for boxes hold some road. "
     "Static: outside the boxes of such objects and of those of unknown speed",
-    "pr, rr, f1": f"ERASOR on {VOXEL_M:g} m voxels: the truth's voxel, by the middle of its points "
+    "pr, rr, f1": f"ERASOR on {VOXEL_M:g} m voxels, of truth points thinned to one a cell of "
+    f"{THIN_M:g} m: the truth's voxel, by the middle of its points "
     "(static where one of them is), is preserved if the map's nearest surface point is within "
     f"{REACH_M:.3f} m and of the same kind. pr: share of static voxels preserved; rr: 1 - that of "
     "dynamic ones; f1: their harmonic mean. A point of the map is of the kind of the nearest truth "
     "point, as maps that are subsets of the truth have it",
-    "sa, da, aa, ha": "DynamicMap, point by point: a truth point is kept if the map's nearest "
-    f"surface point is within {REACH_M:.3f} m, half the diagonal of a voxel (the benchmark's 0.05 "
+    "sa, da, aa, ha": "DynamicMap, point by point as accumulated: a truth point is kept if the "
+    f"map's nearest surface point is within {REACH_M:.3f} m, half the diagonal of a voxel (the benchmark's 0.05 "
     "m is for maps that keep the points themselves). sa: share of static points kept; da: of "
     "dynamic points not kept; aa: their geometric mean; ha: their harmonic mean",
     "occupancy_iou": f"{VOXEL_M:g} m voxels of the truth that hold a static point and are kept, "
@@ -72,9 +73,10 @@ def score_removal(
         return []
     ground = GroundHeight(still)
     truth = Truth(still, moving[~ground.is_ground(moving)])
+    thinned = Truth(*(of[thin(of, THIN_M)] for of in (truth.static, truth.dynamic)))
     points = static.points_world
-    figures = compare_voxels(points, truth) | compare_points(points, truth)
-    figures["occupancy_iou"] = _compare_occupancy(scans, points, truth, world_T_ego)
+    figures = compare_voxels(points, thinned) | compare_points(points, truth)
+    figures["occupancy_iou"] = _compare_occupancy(scans, points, thinned, world_T_ego)
     figures |= {
         name: (value, sum(figures[rate][1] for rate in of))
         for name, of in DERIVED.items()
