@@ -41,9 +41,9 @@ CARD = {
     "dynamic ones; f1: their harmonic mean. A point of the map is of the kind of the nearest truth "
     "point, as maps that are subsets of the truth have it",
     "sa, da, aa, ha": "DynamicMap, point by point as accumulated: a truth point is kept if the "
-    f"map's nearest surface point is within {REACH_M:.3f} m, half the diagonal of a voxel (the benchmark's 0.05 "
-    "m is for maps that keep the points themselves). sa: share of static points kept; da: of "
-    "dynamic points not kept; aa: their geometric mean; ha: their harmonic mean",
+    f"map's nearest surface point is within {REACH_M:.3f} m, half the diagonal of a voxel (the "
+    "benchmark's 0.05 m is for maps that keep the points themselves). sa: share of static points "
+    "kept; da: of dynamic points not kept; aa: their geometric mean; ha: their harmonic mean",
     "occupancy_iou": f"{VOXEL_M:g} m voxels of the truth that hold a static point and are kept, "
     "over those, the missed ones and the map's false ones. False: over "
     f"{REACH_M:.3f} m from the static surface, and of the dynamic kind or crossed by a LiDAR ray "
