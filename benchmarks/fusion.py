@@ -102,7 +102,7 @@ def time_ours(frames: list[FusedFrame], threads: int) -> float:
 
 
 def time_open3d(frames: list[FusedFrame], o3d: Any) -> float:
-    """Seconds to integrate the frames' depth into a VoxelBlockGrid, on as many OpenMP threads."""
+    """Seconds to integrate the frames' depth into a VoxelBlockGrid, on all cores at hand."""
     tensor, image, double = o3d.core.Tensor, o3d.t.geometry.Image, o3d.core.float64
     views = []
     for frame in frames:
@@ -125,7 +125,6 @@ def find_peers(threads: int) -> dict[str, Callable[[list[FusedFrame]], float]]:
     peers: dict[str, Callable[[list[FusedFrame]], float]] = {
         "driv3r": lambda frames: time_ours(frames, threads)
     }
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # read when Open3D is loaded
     try:
         import open3d  # pyright: ignore[reportMissingImports]
     except (ImportError, OSError) as error:
@@ -140,9 +139,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("log", type=Path, nargs="?", help="a finished log; else a generated street")
     parser.add_argument("--frames", type=int, default=40, help="at most so many, from the first on")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=2, help="and cores that any of them may use")
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.threads])  # of all peers alike
     peers = find_peers(given.threads)
     frames = make_frames(given.frames) if given.log is None else read_log(given.log, given.frames)
     for take in peers.values():

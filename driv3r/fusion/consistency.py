@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
 from driv3r.geometry.cameras import cached_rays
 from driv3r.geometry.transforms import apply, invert
-from driv3r.kernels.view_consistency import compare_with_views
+from driv3r.kernels.view_consistency import compare_with_views, measure_edges
 from driv3r.types import Camera
 
 LEAST_ERROR_M = 0.01
@@ -24,7 +24,7 @@ class PixelEvidence:
     `pixel` counts the strided pixels of a view, `columns` of them in a row. `point_world` is
     corrected by the views that agree, `error_m` the standard deviation along the ray (Laplace b)
     that is left, `own_error_m` that of the pixel by itself. `agrees` and `through` count views that
-    see the surface there, and that look through it.
+    see the surface there, and that look through it. `edge` is that of `measure_edges`.
     """
 
     frame: int
@@ -40,6 +40,7 @@ class PixelEvidence:
     agrees: Int[np.ndarray, "n"]
     through: Int[np.ndarray, "n"]
     motion: Float[np.ndarray, "n"]
+    edge: Float[np.ndarray, "n"]
     rgb: UInt8[np.ndarray, "n 3"]
 
     def take(self, chosen: Bool[np.ndarray, "n"] | Int[np.ndarray, "m"]) -> "PixelEvidence":
@@ -98,8 +99,10 @@ def lift_pixels(frame: FusedFrame, config: FusionConfig) -> PixelEvidence:
     depth_m, sigma = frame.depth_m[at], frame.sigma[at]
     usable = (depth_m > 0) & (depth_m <= config.max_depth_m) & (sigma >= 0)
     usable &= np.isfinite(sigma) & np.isfinite(frame.motion[at])
+    edge = np.empty(depth_m.shape)
+    measure_edges(frame.depth_m, step, edge)
     parts = [
-        _lift_view(frame, view, camera, at[1:], usable[view])
+        _lift_view(frame, view, camera, at[1:], usable[view]) | {"edge": edge[view][usable[view]]}
         for view, camera in enumerate(frame.cameras)
     ]
     own = PixelEvidence(
@@ -144,7 +147,8 @@ def find_moving(pixels: PixelEvidence, config: FusionConfig) -> Bool[np.ndarray,
 def find_static(pixels: PixelEvidence, config: FusionConfig) -> Bool[np.ndarray, "n"]:
     """Pixels for the static map if they stand: exact enough, and not looked through."""
     seen_through = (pixels.through >= config.min_through) & (pixels.through > pixels.agrees)
-    return ~seen_through & (pixels.error_m <= config.max_error_m)
+    exact = (pixels.error_m <= config.max_error_m) & (pixels.edge <= config.max_edge)
+    return exact & ~seen_through
 
 
 def _is_own_car(frame: FusedFrame, points_world: Float[np.ndarray, "n 3"]) -> np.ndarray:

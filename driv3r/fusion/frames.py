@@ -48,6 +48,7 @@ class FusionConfig:
     base_error_m: float = 0.2
     offsets: tuple[int, ...] = (1, 2, 3, 5, 8, 13, 21)
     max_error_m: float = 0.4
+    max_edge: float = 0.05
     min_hits: int = 2
     moving_above: float = 0.5
     min_through: int = 2

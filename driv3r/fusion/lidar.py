@@ -97,6 +97,7 @@ class StandingReturns:
             agrees=none,
             through=none,
             motion=np.zeros(n),
+            edge=np.zeros(n),
             rgb=rgb,
         )
 

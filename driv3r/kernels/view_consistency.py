@@ -119,3 +119,32 @@ def count_views(
                 through[n] += 1
             elif farthest_m[view, at] >= z - allowed_m:
                 sees[n] += 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def measure_edges(depth_m, stride, edge):
+    """Write how far inverse depth around every stride-th pixel is from a plane, as a share of it.
+
+    `depth_m` [v h w], `edge` [v h/stride w/stride]: root mean square residual of the least squares
+    plane through 5 x 5 pixels, in which a flat surface is one at any slant (inverse depth is linear
+    in the image); infinite at the border and beside pixels without depth.
+    """
+    for view in range(edge.shape[0]):
+        for i in range(edge.shape[1]):
+            for j in range(edge.shape[2]):
+                row, column = i * stride + stride // 2, j * stride + stride // 2
+                edge[view, i, j] = np.inf
+                if not (2 <= row < depth_m.shape[1] - 2 and 2 <= column < depth_m.shape[2] - 2):
+                    continue
+                total = square = across = down = 0.0
+                for a in range(-2, 3):
+                    for b in range(-2, 3):
+                        inverse = 1 / depth_m[view, row + a, column + b]
+                        total += inverse
+                        square += inverse * inverse
+                        across += b * inverse
+                        down += a * inverse
+                # The 25 places have a variance of 2 along each axis.
+                left = square - total * total / 25 - (across * across + down * down) / 50
+                if total > 0.0 and left < np.inf:
+                    edge[view, i, j] = 5 * np.sqrt(max(left, 0.0)) / total

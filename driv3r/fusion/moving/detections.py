@@ -82,7 +82,9 @@ def join_views(
         tree = KDTree(pixels.point_world[of_first])
         for second in views[i + 1 :]:
             of_second = np.flatnonzero(pixels.view == second)
-            gap_m, nearest = map(np.asarray, tree.query(pixels.point_world[of_second]))
+            limit_m = np.nextafter(config.cluster_gap_m, np.inf)
+            found = tree.query(pixels.point_world[of_second], distance_upper_bound=limit_m)
+            gap_m, nearest = map(np.asarray, found)
             close = gap_m <= config.cluster_gap_m
             pair = label[of_first[nearest[close]]], label[of_second[close]]
             edges.append(np.unique(np.stack(pair), axis=1))
