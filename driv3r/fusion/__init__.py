@@ -9,6 +9,7 @@ from driv3r.fusion.moving.detections import Detection, find_detections
 from driv3r.fusion.moving.objects import make_objects
 from driv3r.fusion.moving.shapes import DetectionShapes
 from driv3r.fusion.moving.tracker import is_moving, link_tracks
+from driv3r.fusion.resampling import fill_between
 from driv3r.fusion.static import StaticFusion, sum_pixels
 from driv3r.store.reconstruction import Reconstruction
 
@@ -31,7 +32,7 @@ def fuse(
         pixels = gather_evidence(frames, index, config, threads)
         moves, exact = find_moving(pixels, config), find_static(pixels, config)
         if config.source != "lidar":
-            static.add(sum_pixels(pixels.take(exact & ~moves), config))
+            static.add(sum_pixels(fill_between(pixels.take(exact & ~moves), config), config))
         if config.source != "cameras":
             returns.add(frames, index, config)
         moving = pixels.take(moves)

@@ -147,8 +147,11 @@ def find_moving(pixels: PixelEvidence, config: FusionConfig) -> Bool[np.ndarray,
 def find_static(pixels: PixelEvidence, config: FusionConfig) -> Bool[np.ndarray, "n"]:
     """Pixels for the static map if they stand: exact enough, and not looked through."""
     seen_through = (pixels.through >= config.min_through) & (pixels.through > pixels.agrees)
-    exact = (pixels.error_m <= config.max_error_m) & (pixels.edge <= config.max_edge)
-    return exact & ~seen_through
+    # Depth is smooth where it jumps, but for one that is told to be exact there, too.
+    sharp = (pixels.edge <= config.max_edge) | (
+        pixels.own_error_m <= config.max_edge * pixels.range_m
+    )
+    return sharp & (pixels.error_m <= config.max_error_m) & ~seen_through
 
 
 def _is_own_car(frame: FusedFrame, points_world: Float[np.ndarray, "n 3"]) -> np.ndarray:

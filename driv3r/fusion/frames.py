@@ -28,8 +28,10 @@ class FusionConfig:
     with those `offsets` before and after.
 
     Static map: a pixel counts where its error along the ray, after other views have corrected it,
-    is within `max_error_m`, unless `min_through` other views look through it and fewer see it; a
-    voxel of `voxel_m` needs `min_hits` pixels and fewer views that look through it than see it.
+    is within `max_error_m`, unless `min_through` other views look through it and fewer see it, or
+    inverse depth around it is further than a share of `max_edge` from a plane (an edge, across
+    which a network's depth is smooth) and its own error, too. A voxel of `voxel_m` needs `min_hits`
+    pixels, and at most `max_misses` views that look through it for each that sees it.
 
     Moving objects: a pixel moves from a motion probability of `moving_above` on. Such pixels are
     one detection where neighbours differ in range by less than a share of `segment_step`, or lie
@@ -47,9 +49,10 @@ class FusionConfig:
     tolerance: float = 2.5
     base_error_m: float = 0.2
     offsets: tuple[int, ...] = (1, 2, 3, 5, 8, 13, 21)
-    max_error_m: float = 0.4
-    max_edge: float = 0.05
+    max_error_m: float = 0.5
+    max_edge: float = 0.006
     min_hits: int = 2
+    max_misses: float = 0.25
     moving_above: float = 0.5
     min_through: int = 2
     segment_step: float = 0.12

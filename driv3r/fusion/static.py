@@ -85,7 +85,7 @@ class StaticFusion:
             count_evidence(seen, self.grid, SweepLookers(frames), self.config)
             _trust_lidar(tiles, seen)
         for tile in tiles:
-            tiles[tile] = _drop_free(tiles[tile])
+            tiles[tile] = _drop_free(tiles[tile], self.config.max_misses)
         for tile in tiles:
             around = [tiles[near] for near in list_around(tile, self.grid) if near in tiles]
             if len(tiles[tile]["hits"]):
@@ -178,8 +178,8 @@ def _describe(sums: VoxelSums, kept: np.ndarray, grid: VoxelGrid) -> Arrays:
     }
 
 
-def _drop_free(voxels: Arrays) -> Arrays:
-    kept = voxels["misses"] < np.maximum(voxels["sees"], 1)
+def _drop_free(voxels: Arrays, max_misses: float) -> Arrays:
+    kept = voxels["misses"] < np.maximum(max_misses * voxels["sees"], 1)
     return {name: array[kept] for name, array in voxels.items()}
 
 

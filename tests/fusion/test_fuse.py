@@ -6,6 +6,7 @@ from street import STEP_US, assert_same_bytes, car, see, window
 
 from driv3r.fusion import FusionConfig, fuse
 from driv3r.fusion.consistency import find_static, gather_evidence
+from driv3r.fusion.resampling import fill_between
 from driv3r.fusion.static import StaticFusion, sum_pixels
 
 CONFIG = FusionConfig(pixel_stride=1)
@@ -92,7 +93,8 @@ def test_order_and_split_of_frames_change_no_byte_of_the_map():
 
     def sums(index):
         pixels = gather_evidence(frames, index, CONFIG)
-        return sum_pixels(pixels.take(find_static(pixels, CONFIG)), CONFIG)
+        standing = pixels.take(find_static(pixels, CONFIG))
+        return sum_pixels(fill_between(standing, CONFIG), CONFIG)
 
     whole = StaticFusion(CONFIG)
     for index in range(6):

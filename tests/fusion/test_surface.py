@@ -24,7 +24,7 @@ def map_of(points, seen_from) -> StaticMap:
     whole, real = np.zeros(n, np.int32), np.full(n, 0.01)
     pixels = PixelEvidence(
         0, 1, whole, whole, whole.astype(np.int64), points, ray / range_m[:, None], range_m,
-        real, real, whole, whole, real, np.full((n, 3), 90, np.uint8),
+        real, real, whole, whole, real, 0 * real, np.full((n, 3), 90, np.uint8),
     )  # fmt: skip
     static = StaticFusion(CONFIG)
     static.add(sum_pixels(pixels, CONFIG))

@@ -100,9 +100,9 @@ def _compare(
     ratio = np.maximum(depth_m / true_m, true_m / depth_m)
     n = len(depth_m)
     return [
-        _score("abs_rel", relative.mean(), subject, n),
-        _score("error_median", np.median(np.abs(depth_m - true_m)), subject, n, "m"),
-        _score("delta1", (ratio < DELTA).mean(), subject, n),
+        _score("depth_abs_rel", relative.mean(), subject, n),
+        _score("depth_error_median", np.median(np.abs(depth_m - true_m)), subject, n, "m"),
+        _score("depth_delta1", (ratio < DELTA).mean(), subject, n),
     ]
 
 

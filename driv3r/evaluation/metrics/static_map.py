@@ -1,13 +1,14 @@
 """The static map against accumulated LiDAR, ground and what stands on it apart."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.ndimage import minimum_filter
+from scipy.ndimage import distance_transform_edt, minimum_filter
 from scipy.spatial import KDTree
 
-from driv3r.evaluation.metrics.scans import NEAREST_M, RANGE_M, Scan, Scans
+from driv3r.evaluation.metrics.scans import NEAREST_M, RANGE_M, Scan, Scans, thin
 from driv3r.geometry.sampling import spread_rows
 from driv3r.geometry.transforms import apply, invert
 from driv3r.types import Score, StaticMap
@@ -15,11 +16,12 @@ from driv3r.types import Score, StaticMap
 PROTOCOL, SUBJECT = "map", "fusion"
 THRESHOLDS_M = (0.2, 0.5, 1.0)
 GROUND_M = 0.3  # so high above the lowest point around is still ground
-CELL_M, AROUND_CELLS = 1.0, 5
+CELL_M, AROUND_CELLS, GAP_M = 1.0, 5, 10.0
 BEHIND_M = 0.5  # a voxel so far behind a return may be the surface's own
 MOST_VOXELS, MOST_SWEEPS = 60_000, 20
 GHOST_M = 0.2
 PLANE_POINTS, PLANE_REACH_M, FLATNESS = 10, 1.5, 0.05
+LEVEL_CELL_M, LEVEL_REACH_M, UPRIGHT = 1.0, 6.0, 0.97
 CARD = {
     "protocol": PROTOCOL,
     "truth": f"LiDAR points {NEAREST_M:g} to {RANGE_M:g} m from the sensor without those in boxes "
@@ -27,9 +29,10 @@ CARD = {
     "ego motion is scored by, is not counted again",
     "voxels": "those in sight of a sweep: in the direction of a return and not behind it",
     "distance": "to the plane through the LiDAR points around the nearest, where they are flat; "
-    "to the nearest point elsewhere",
+    "to the nearest point elsewhere. Also to a level plane through one point a metre within "
+    f"{LEVEL_REACH_M:g} m: on roads and ceilings the rings of a sweep lie metres apart",
     "ground": f"within {GROUND_M:g} m above the lowest LiDAR point of {AROUND_CELLS:g} x "
-    f"{AROUND_CELLS:g} m around",
+    f"{AROUND_CELLS:g} m around; of the nearest such place, up to {GAP_M:g} m off, without any",
     "movers_removed": "share of the LiDAR points on moving objects, above the ground, that have no "
     f"voxel within {GHOST_M:g} m",
     "normal_consistency": "mean |cos| of the angle between a voxel's normal and that of the plane "
@@ -54,11 +57,13 @@ def score_map(
     missing_m = _nearest(every, truth)
     truth_low, low = ground.is_ground(truth), ground.is_ground(chosen.points_world)
     cosine = np.abs((chosen.normals_world * surface.normal).sum(-1))
+    off_m = np.minimum(surface.distance_m, _to_level(truth, chosen.points_world))
+    off_m[low] = np.minimum(off_m[low], _to_level(truth[truth_low], chosen.points_world[low]))
     for name, of_truth, of_map in (
         ("ground", truth_low, low),
         ("off_ground", ~truth_low, ~low),
     ):
-        figures |= _compare(name, surface.distance_m[of_map], missing_m[of_truth])
+        figures |= _compare(name, off_m[of_map], missing_m[of_truth])
         known = cosine[of_map][np.isfinite(cosine[of_map])]
         if len(known):
             figures[f"{name}_normal_consistency"] = (float(known.mean()), "", len(known))
@@ -106,14 +111,20 @@ def compare_with_returns(
 
 
 class GroundHeight:
-    """Height of the ground around every place: the lowest LiDAR point of the cells around it."""
+    """Height of the ground around every place: the lowest LiDAR point of the cells around it.
+
+    Between the rings of a sweep it is that of the nearest cell that has one, within GAP_M.
+    """
 
     def __init__(self, points: Float[np.ndarray, "n 3"]):
         self._low = np.floor(points[:, :2].min(0) / CELL_M).astype(int)
         shape = np.floor(points[:, :2].max(0) / CELL_M).astype(int) - self._low + 1
         height_m = np.full(shape, np.inf)
         np.minimum.at(height_m, tuple(self._cells(points)), points[:, 2])
-        self._height_m = minimum_filter(height_m, AROUND_CELLS, mode="nearest")
+        lowest_m = minimum_filter(height_m, AROUND_CELLS, mode="nearest")
+        found: Any = distance_transform_edt(np.isinf(lowest_m), return_indices=True)
+        gap, nearest = found
+        self._height_m = np.where(gap * CELL_M <= GAP_M, lowest_m[tuple(nearest)], np.inf)
 
     def is_ground(self, points: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, "n"]:
         """Points no more than GROUND_M above the ground; where none is known they are not."""
@@ -121,7 +132,7 @@ class GroundHeight:
         limit = np.array(self._height_m.shape)[:, None]
         known = ((cells >= 0) & (cells < limit)).all(0)
         height_m = self._height_m[tuple(np.clip(cells, 0, limit - 1))]
-        return known & (points[:, 2] <= height_m + GROUND_M)
+        return known & np.isfinite(height_m) & (points[:, 2] <= height_m + GROUND_M)
 
     def _cells(self, points: Float[np.ndarray, "n 3"]) -> np.ndarray:
         return np.floor(points[:, :2] / CELL_M).astype(int).T - self._low[:, None]
@@ -131,19 +142,31 @@ class GroundHeight:
 class Surface:
     """The surface that truth points lie on, at the one nearest to each of m points.
 
-    `normal` is that of its plane, of either sign; NaN where it is not flat or farther than
-    PLANE_REACH_M. `distance_m` is that to the plane, or to the nearest point where there is none.
+    `normal` is that of its plane, of either sign; NaN where it is not flat or too far.
+    `distance_m` is that to the plane, or to the nearest point where there is none.
     """
 
     distance_m: Float[np.ndarray, "m"]
     normal: Float[np.ndarray, "m 3"]
 
 
-def find_surface(truth: Float[np.ndarray, "n 3"], points: Float[np.ndarray, "m 3"]) -> Surface:
+def _to_level(
+    truth: Float[np.ndarray, "n 3"], points: Float[np.ndarray, "m 3"]
+) -> Float[np.ndarray, "m"]:
+    """Distance (m) from a road or ceiling between the rings of a sweep, infinite without one."""
+    level = find_surface(truth[thin(truth, LEVEL_CELL_M)], points, LEVEL_REACH_M)
+    return np.where(np.abs(level.normal[:, 2]) > UPRIGHT, level.distance_m, np.inf)
+
+
+def find_surface(
+    truth: Float[np.ndarray, "n 3"],
+    points: Float[np.ndarray, "m 3"],
+    reach_m: float = PLANE_REACH_M,
+) -> Surface:
     """The surface around the truth points nearest to other points (Chen and Medioni, 1992).
 
     Its plane is that of the PLANE_POINTS truth points around the nearest one, if these are flat and
-    within PLANE_REACH_M. Fewer truth points tell no surface: all distances are infinite.
+    within `reach_m`. Fewer truth points tell no surface: all distances are infinite.
     """
     if not len(points) or len(truth) < PLANE_POINTS:
         return Surface(np.full(len(points), np.inf), np.full((len(points), 3), np.nan))
@@ -159,10 +182,10 @@ def find_surface(truth: Float[np.ndarray, "n 3"], points: Float[np.ndarray, "m 3
     flat = (variance[:, 0] <= FLATNESS * variance[:, 1]) & (
         variance[:, 1] >= FLATNESS * variance[:, 2]
     )
-    flat &= around_m[:, -1] <= PLANE_REACH_M
+    flat &= around_m[:, -1] <= reach_m
     normal = axes[which, :, 0]
     to_plane_m = np.abs(((points - mean[which]) * normal).sum(-1))
-    usable = flat[which] & (distance_m <= PLANE_REACH_M)
+    usable = flat[which] & (distance_m <= reach_m)
     return Surface(
         np.where(usable, np.minimum(to_plane_m, distance_m), distance_m),
         np.where(usable[:, None], normal, np.nan),
