@@ -49,6 +49,20 @@ def default_root(dataset: str) -> Path:
     return root
 
 
+def choose_dataset(dataset: str | None, root: Path | None, images: Path | None) -> tuple[str, Path]:
+    """The reader's name and the root of options that may be short; ConfigError if they disagree."""
+    if images is not None and (dataset not in (None, "folder") or root is not None):
+        raise ConfigError(
+            f"--images {images} is short for --dataset folder --root {images}; leave --dataset and "
+            "--root out, or --images"
+        )
+    if images is not None:
+        return "folder", images
+    if dataset is None:
+        raise ConfigError("Missing option: give --dataset NAME, or --images DIR --rig FILE")
+    return dataset, root or default_root(dataset)
+
+
 def take_config(context: typer.Context, path: Path | None) -> Path | None:
     """Let a YAML file tell the options that the command line does not."""
     if path is not None:
@@ -79,8 +93,18 @@ def start_logging(verbose: bool, file: Path | None) -> None:
 
 @app.command()
 def process(
-    dataset: Annotated[str, typer.Option(help="Reader: nuscenes, ddad or pandaset.")],
-    split: Annotated[str, typer.Option(help="A split of the dataset, or 'all'.")] = Settings.split,
+    dataset: Annotated[
+        str | None, typer.Option(help="Reader: nuscenes, ddad, pandaset or folder.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="A split, or 'all'. Default: val; of a folder, all.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Images of one's own: short for --dataset folder --root.")
+    ] = None,
+    rig: Annotated[
+        Path | None, typer.Option(help="Their rig.yaml. Default: the one that lies there.")
+    ] = None,
     root: Annotated[Path | None, typer.Option(help="Its folder. Default: data/<dataset>.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Default: out/<dataset>-<split>[-<model>].")
@@ -149,8 +173,9 @@ def process(
 
     Example: driv3r process --dataset nuscenes --root /data/nuscenes --split mini_val
     """
+    dataset, root = choose_dataset(dataset, root, images)
+    split = split or ("all" if dataset == "folder" else Settings.split)
     given = {name: value for name, value in locals().items() if name in SETTINGS}
-    given["root"] = root or default_root(dataset)
 
     from driv3r.api import default_out, make_settings, process_settings
     from driv3r.pipelines.job import report_folder

@@ -96,6 +96,15 @@ def _estimate_ego_pose(
     return EgoEstimate(world_T_ego, chain_ego_poses(world_T_ego, path.rate, frame), extrapolated)
 
 
+def check_poses(scene: Scene, settings: Settings) -> None:
+    """DatasetError where poses are to be taken as given, but nobody gave any."""
+    if settings.ego_poses == "given" and not scene.poses_known:
+        raise DatasetError(
+            f"log {scene.id} has no poses, but --ego-poses given takes the dataset's; add a file "
+            "of poses, or let them be estimated: --ego-poses predicted, or odometry"
+        )
+
+
 def find_image(scene: Scene) -> None:
     """DatasetError unless a log has at least one image."""
     for frame in scene.frames:
