@@ -10,6 +10,7 @@ import typer
 
 from driv3r import __version__
 from driv3r.cli import info, joint_map, models, training, world
+from driv3r.cli.rig import app as rig_app
 from driv3r.cli.screen import ProgressBar, complaints, screen, show_run, stop_if_failed
 from driv3r.errors import ConfigError, Driv3rError
 from driv3r.settings import Settings
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(world.app, name="world")
 app.add_typer(models.app, name="models")
+app.add_typer(rig_app, name="rig")
 app.command()(training.train)
 app.command()(training.adapt)
 app.command()(info.info)

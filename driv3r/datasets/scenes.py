@@ -34,9 +34,9 @@ def make_scene(
 ) -> Scene:
     """The lazy scene of frame records, whose files lie below `root`.
 
-    `facts` is what else the tables say of how files are read; `read_camera` reads an image. Raises DatasetError unless there are
-    frames, in order of time and at a speed and spacing that a car can have. Data that the rest of
-    their frame contradicts are left out.
+    `facts` is what else the tables say of how files are read; `read_camera` reads an image. Raises
+    DatasetError unless there are frames, in order of time and at a speed and spacing that a car can
+    have. Data that the rest of their frame contradicts are left out.
     """
     check_scene_ids([scene_id])
     if not records:

@@ -1,4 +1,4 @@
-"""Images of one's own: frames, times, poses, LiDAR and what is missing, against what was written."""
+"""Images of one's own: frames, times, poses, LiDAR and gaps, against what was written."""
 
 import dataclasses
 from pathlib import Path

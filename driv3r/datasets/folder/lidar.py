@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from driv3r.datasets.folder.rig_file import Recording
+from driv3r.datasets.folder.times import time_of_name
 from driv3r.datasets.images import read_file
 from driv3r.errors import ConfigError, DatasetError
 
@@ -36,6 +38,15 @@ def read_points(path: Path, recording: Recording) -> Float[np.ndarray, "n 3"]:
         raise
     except Exception as error:  # what a damaged file raises is up to numpy and laspy
         raise DatasetError(f"the point cloud can not be read: {path}: {error!r}") from error
+
+
+def list_sweeps(folder: Path, recording: Recording) -> list[tuple[int, Path]]:
+    """Time (us) and file of the sweeps in a folder, in order; none where there is no folder."""
+    if not folder.is_dir():
+        return []
+    files = [path for path in folder.iterdir() if path.suffix.lower() in READERS]
+    timed = replace(recording, frame_rate_hz=None)
+    return sorted((time_of_name(path, timed), path) for path in files)
 
 
 def _finish(points: np.ndarray, path: Path) -> Float[np.ndarray, "n 3"]:

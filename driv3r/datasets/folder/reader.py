@@ -16,18 +16,16 @@ from driv3r.datasets.folder.exposures import (
     Exposure,
     find_videos,
     group,
-    image_folder,
     list_exposures,
     match,
     times_of,
     tolerance_us,
 )
 from driv3r.datasets.folder.fisheye import Rectifier
-from driv3r.datasets.folder.lidar import READERS as LIDAR_READERS
-from driv3r.datasets.folder.lidar import read_points
+from driv3r.datasets.folder.lidar import list_sweeps, read_points
 from driv3r.datasets.folder.poses import PosePath, find_poses, read_poses
-from driv3r.datasets.folder.rig_file import Recording, RigFile, make_rig, read_rig_file
-from driv3r.datasets.folder.times import check_steps, time_of_name
+from driv3r.datasets.folder.rig_file import RigFile, make_rig, read_rig_file
+from driv3r.datasets.folder.times import check_steps
 from driv3r.datasets.folder.video import VideoFrames
 from driv3r.datasets.images import read_image
 from driv3r.datasets.reader import Datum, FrameSources, Root
@@ -228,9 +226,8 @@ class _Log:
             if holds:
                 self.repairs.append(Repair("lidar", f"left out: {reason}"))
                 return {}
-        files = [path for path in folder.iterdir() if path.suffix.lower() in LIDAR_READERS]
-        recording = replace(self.file.recording, frame_rate_hz=None)
-        timed = sorted((time_of_name(path, recording), path) for path in files)
+        recording = self.file.recording
+        timed = list_sweeps(folder, recording)
         sweeps_us = np.array([time_us for time_us, _ in timed], np.int64)
         check_steps(sweeps_us.tolist(), f"{folder}")
         references_us = times_of(references)
