@@ -86,8 +86,8 @@ def make_from(
 ) -> None:
     """Write a rig.yaml from another tool's calibration.
 
-    Kalibr, COLMAP and OpenCV know no car: their first camera is taken to look level, `--yaw-deg` to
-    the left of forward, `--height-m` over the road, and the car's origin to lie on the road below it.
+    Kalibr, COLMAP and OpenCV know no car: their first camera is taken to look level, `--yaw-deg`
+    to the left of forward, `--height-m` over the road; the car's origin is on the road below it.
 
     Example: driv3r rig from kalibr camchain.yaml --height-m 1.6
     """

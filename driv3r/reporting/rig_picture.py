@@ -1,6 +1,7 @@
 """Pictures of a rig: from above, from the side, and road and LiDAR in the cameras' images."""
 
 import base64
+import dataclasses
 import html
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ from driv3r.geometry.transforms import apply, invert
 from driv3r.reporting.images import DEPTH_COLOURS, apply_colormap
 from driv3r.types import Camera, Rig
 
-PIXELS_A_M, MARGIN_M, VIEW_M = 60, 3.0, 2.5
+PIXELS_A_M, MARGIN_M, VIEW_M = 80, 3.0, 2.5
 INK, GRID, ROAD = (40, 40, 40), (225, 225, 225), (110, 85, 60)
 PALETTE = (
     (31, 119, 180), (214, 39, 40), (44, 160, 44), (148, 103, 189), (255, 127, 14), (23, 150, 170),
@@ -52,12 +53,13 @@ class _Sheet:
 
     def text(self, at_m: np.ndarray, words: str, colour: tuple[int, ...] = INK) -> None:
         u, v = self.pixel(at_m)
-        place = (u + 6, v - 6)
+        (width, _), _ = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)
+        place = (u - width // 2, v - 6)
         cv2.putText(
             self.image, words, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA
         )
 
-    def fan(self, camera: Camera, colour: tuple[int, ...]) -> None:
+    def fan(self, camera: Camera, colour: tuple[int, ...], label: str = "") -> None:
         """What the camera sees of the drawing's plane, paled, and the camera."""
         place_m = camera.ego_T_cam[list(self.axes), 3]
         edge = _edge_rays(camera) @ camera.ego_T_cam[list(self.axes), :3].T
@@ -68,7 +70,7 @@ class _Sheet:
         self.image = cv2.addWeighted(over, 0.18, self.image, 0.82, 0)
         cv2.polylines(self.image, [hull], True, colour, 1, cv2.LINE_AA)
         cv2.circle(self.image, self.pixel(place_m), 4, colour, -1, cv2.LINE_AA)
-        self.text(place_m, camera.name, colour)
+        self.text(place_m + 0.55 * VIEW_M * camera.ego_T_cam[list(self.axes), 2], label, colour)
 
 
 def _edge_rays(camera: Camera) -> Float[np.ndarray, "4 3"]:
@@ -82,7 +84,7 @@ def _edge_rays(camera: Camera) -> Float[np.ndarray, "4 3"]:
 def draw_rig(rig: Rig) -> UInt8[np.ndarray, "h w 3"]:
     """The rig from above (forward is up) and from the left, below each other, with a grid of 1 m.
 
-    Each camera's fan reaches 2.5 m; the road is brown.
+    Each camera's fan reaches 2.5 m; the road is brown. Colours are the same in both.
     """
     places_m = np.stack([camera.ego_T_cam[:3, 3] for camera in rig.cameras])
     if rig.ego_T_lidar is not None:
@@ -112,7 +114,7 @@ def _fan_from_above(sheet: _Sheet, camera: Camera, colour: tuple[int, ...]) -> N
     """A fan on axes (-y, x): the camera in an ego frame that is turned so."""
     turned = camera.ego_T_cam.copy()
     turned[0], turned[1] = -camera.ego_T_cam[1], camera.ego_T_cam[0]
-    sheet.fan(Camera(camera.name, camera.K, camera.size_hw, turned, camera.distortion), colour)
+    sheet.fan(dataclasses.replace(camera, ego_T_cam=turned), colour, camera.name)
 
 
 def _stack(images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> UInt8[np.ndarray, "h w 3"]:

@@ -35,7 +35,8 @@ def describe_view(camera: Camera) -> ViewOfCamera:
     angles = np.degrees(np.arccos(np.clip([rays[0] @ rays[1], rays[2] @ rays[3]], -1, 1)))
     yaw_deg = float(np.degrees(np.arctan2(axis[1], axis[0])))
     pitch_deg = float(np.degrees(np.arcsin(np.clip(axis[2], -1, 1))))
-    return ViewOfCamera(camera.name, yaw_deg, pitch_deg, *angles.tolist(), (x, y, z))
+    across_deg, upright_deg = angles.tolist()
+    return ViewOfCamera(camera.name, yaw_deg, pitch_deg, across_deg, upright_deg, (x, y, z))
 
 
 def sees_around(camera: Camera, yaw_deg: Float[np.ndarray, "k"]) -> Bool[np.ndarray, "k"]:

@@ -105,8 +105,8 @@ def _list_camera(
     rows = read_table(table, ("time_us",))
     if len(rows) != len(stamps_us):
         raise DatasetError(
-            f"{table} has {len(rows)} times, but {video.name} {len(stamps_us)} frames; expected one "
-            "a frame"
+            f"{table} has {len(rows)} times, but {video.name} {len(stamps_us)} frames; expected a "
+            "time a frame"
         )
     return [
         Exposure(video, parse_us(row["time_us"], "us", f"{table} line {i + 2}"), i)
@@ -130,8 +130,8 @@ def group(
     Each exposure goes to the nearest reference if that is near enough, and a reference takes the
     nearest of those; the others are counted in `repairs`.
     """
-    asked = recording.reference_camera
-    reference = asked if asked in exposures else next(iter(exposures))
+    asked, first = recording.reference_camera, next(iter(exposures))
+    reference = asked if asked is not None and asked in exposures else first
     if asked not in (None, reference):
         repairs.append(Repair(str(asked), f"has no image: {reference} is the reference instead"))
     references_us = times_of(exposures[reference])

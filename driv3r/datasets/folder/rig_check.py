@@ -63,7 +63,7 @@ def _check_rotation(name: str, ego_T_sensor: Transform) -> Iterator[Finding]:
             name,
             f"the rotation is not orthonormal: R^T R is {off:.3g} off the identity",
             f"{ROTATION_SLACK:g} at most",
-            "Give a rotation matrix without scale, of rows and columns of length 1, or a quaternion",
+            "Give a rotation matrix, of rows and columns of length 1, or a quaternion",
         )
     elif np.linalg.det(rotation) < 0:
         yield Finding(
@@ -135,8 +135,9 @@ def _check_axes(file: RigFile) -> Iterator[Finding]:
         places = [MISTAKES[mistake](camera.ego_T_cam) for camera in fallen]
         heights_m = [place[2, 3] - file.ground_z_m for place in places]
         return sum(
-            is_upright(place) + (0 < height_m < LARGEST_HEIGHT_M) * is_upright(place)
+            1 + int(0 < height_m < LARGEST_HEIGHT_M)
             for place, height_m in zip(places, heights_m, strict=True)
+            if is_upright(place)
         )
 
     best = max(MISTAKES, key=mended)

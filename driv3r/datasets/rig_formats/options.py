@@ -30,9 +30,9 @@ def place_first(options: ImportOptions, kind: str) -> Transform:
     """
     if options.height_m is None or not 0 < options.height_m < 10:
         raise ConfigError(
-            f"{kind} does not tell where the car is: --height-m is {options.height_m}, expected the "
-            "first camera's height over the road in metres, 0 to 10 (and --yaw-deg where it does "
-            "not look forward)"
+            f"{kind} does not tell where the car is: --height-m is {options.height_m}, expected "
+            "the first camera's height over the road in metres, 0 to 10 (and --yaw-deg where it "
+            "does not look forward)"
         )
     ego_T_cam = np.eye(4)
     ego_T_cam[:3, :3] = (
