@@ -29,6 +29,8 @@ NOT_OF_LOGS = (  # what draws worlds, trains, prints and reports does not decide
     "reporting/html.py",
     "reporting/charts.py",
     "reporting/tables.py",
+    "reporting/rig_picture.py",
+    "datasets/rig_formats",
 )
 
 

@@ -25,6 +25,9 @@ def check(
     images: Annotated[
         Path | None, typer.Option(help="A log's folder: its images and LiDAR are looked at.")
     ] = None,
+    lidar: Annotated[
+        Path | None, typer.Option(help="A sweep. Default: the first of the log's lidar/.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="A .html page, or a .png picture of the rig.")
     ] = None,
@@ -37,7 +40,7 @@ def check(
     """
     from driv3r.datasets.folder import make_rig, read_rig_file
     from driv3r.datasets.folder.coverage import describe_coverage
-    from driv3r.datasets.folder.rig_check import check_rig
+    from driv3r.datasets.folder.rig_check import check_rig, check_road
 
     if out is not None and out.suffix not in (".html", ".png"):
         raise ConfigError(f"--out is {out}, expected a name that ends with .html or .png")
@@ -51,13 +54,13 @@ def check(
         raise SystemExit(1)
     made = make_rig(file)
     scene = None if images is None else _open_log(images, rig)
-    if scene is not None and images is not None:
-        findings += _check_log(rig, images, scene)
+    points_lidar = _read_sweep(file, images, lidar)
+    findings += [] if scene is None else _check_log(file, scene)
+    findings += [] if points_lidar is None else check_road(file, points_lidar)
     facts = list(describe_coverage(made))
     _show(findings, facts)
     if out is not None:
-        sweep = None if images is None else _read_sweep(file, images)
-        _draw(out, rig.name, facts, findings, made, scene, sweep)
+        _draw(out, rig.name, facts, findings, made, scene, points_lidar)
         screen.print(f"drawn: {out}", soft_wrap=True)
     if any(finding.level == "wrong" for finding in findings):
         raise SystemExit(1)
@@ -124,12 +127,11 @@ def _choose_frames(scene: "Scene") -> list["Frame"]:
     return [scene.frames[round(place)] for place in places.tolist()]
 
 
-def _check_log(rig: Path, images: Path, scene: "Scene") -> list["Finding"]:
-    """Findings of a log's files, of some of its images and of its first sweep."""
-    from driv3r.datasets.folder import read_rig_file
-    from driv3r.datasets.folder.rig_check import Finding, check_images, check_road
+def _check_log(file: "RigFile", scene: "Scene") -> list["Finding"]:
+    """Findings of a log's files and of some of its images."""
+    from driv3r.datasets.folder.rig_check import Finding, check_images
 
-    file, frames = read_rig_file(rig), _choose_frames(scene)
+    frames = _choose_frames(scene)
     expected, remedy = "files as docs/how-to/own-rig.md has them", "Mend it, or go on without"
     found = [Finding("doubtful", r.where, r.reason, expected, remedy) for r in scene.repairs]
     for i, camera in enumerate(scene.rig.cameras):
@@ -140,16 +142,17 @@ def _check_log(rig: Path, images: Path, scene: "Scene") -> list["Finding"]:
             told = [r.reason for frame in frames for r in frame.repairs if r.where == camera.name]
             none = f"none of {len(frames)} images can be read ({told[0]})"
             found.append(Finding("wrong", camera.name, none, expected, "Set size_wh, or mend it"))
-    points_lidar = _read_sweep(file, images)
-    return found if points_lidar is None else [*found, *check_road(file, points_lidar)]
+    return found
 
 
-def _read_sweep(file: "RigFile", images: Path) -> "np.ndarray | None":
-    """The first sweep of the folder, in the LiDAR's frame; poses are not needed."""
+def _read_sweep(file: "RigFile", images: Path | None, lidar: Path | None) -> "np.ndarray | None":
+    """The sweep that is named, or the first of the log's, in the LiDAR's frame: without poses."""
     from driv3r.datasets.folder.lidar import list_sweeps, read_points
 
-    sweeps = list_sweeps(images / "lidar", file.recording)
-    return read_points(sweeps[0][1], file.recording) if sweeps else None
+    if lidar is None and images is not None:
+        sweeps = list_sweeps(images / "lidar", file.recording)
+        lidar = sweeps[0][1] if sweeps else None
+    return None if lidar is None else read_points(lidar, file.recording)
 
 
 def _draw(

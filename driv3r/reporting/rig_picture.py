@@ -94,7 +94,7 @@ def draw_rig(rig: Rig) -> UInt8[np.ndarray, "h w 3"]:
     low_m[2], high_m[2] = rig.ground_z_m - 1.0, places_m[:, 2].max() + 1.5
     # From above: across is -y, so that left is left.
     above = _Sheet((0, 1), [-high_m[1], low_m[0]], [-low_m[1], high_m[0]])
-    side = _Sheet((0, 2), low_m[[0, 2]], high_m[[0, 2]])
+    side = _Sheet((0, 2), low_m[[0, 2]].tolist(), high_m[[0, 2]].tolist())
     side.line(np.array([low_m[0], rig.ground_z_m]), np.array([high_m[0], rig.ground_z_m]), ROAD, 3)
     for i, camera in enumerate(rig.cameras):
         colour = PALETTE[i % len(PALETTE)]

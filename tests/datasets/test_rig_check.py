@@ -130,7 +130,10 @@ def test_the_lidars_road_is_compared_with_ground_z() -> None:
     assert "ground_z_m to 0.0" in finding.remedy.replace("-0.0", "0.0")
     upside = points_lidar[: len(road)] * np.array([1, -1, -1.0])
     (finding,) = check_road(good(), upside)
-    assert "z axis up" in finding.remedy
+    assert "z 3." in finding.given
+    assert "is its z up" in finding.remedy
+    (finding,) = check_road(good(), points_lidar[:50])
+    assert "points lie within" in finding.given
 
 
 def test_blue_skies_that_are_red_are_told() -> None:

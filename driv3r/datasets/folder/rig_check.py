@@ -295,21 +295,23 @@ def check_images(
 
 
 def check_road(file: RigFile, points_lidar: Float[np.ndarray, "n 3"]) -> Iterator[Finding]:
-    """A finding where the LiDAR's lowest plane around the car is not at ground_z_m.
+    """A finding where the LiDAR's road is not at ground_z_m.
 
-    The road is the densest height (a histogram's mode) of points near the car below its sensor.
+    The road is the densest height (a histogram's mode) of the points near the car.
     """
     if file.ego_T_lidar is None:
         return
     points_ego = points_lidar.astype(float) @ file.ego_T_lidar[:3, :3].T + file.ego_T_lidar[:3, 3]
     near = np.linalg.norm(points_ego[:, :2], axis=-1) < ROAD_REACH_M
-    heights_m = points_ego[near & (points_ego[:, 2] < file.ego_T_lidar[2, 3] - 0.5), 2]
+    heights_m = points_ego[near, 2]
     if len(heights_m) < ENOUGH_POINTS:
         yield Finding(
-            "doubtful", "lidar", f"{len(heights_m)} points lie below it within {ROAD_REACH_M:g} m",
-            f"{ENOUGH_POINTS} or more, of the road",
-            "Is its z axis up, and is ego_T_lidar not its inverse? Are its points metres?",
-        )  # fmt: skip
+            "doubtful",
+            "lidar",
+            f"{len(heights_m)} points lie within {ROAD_REACH_M:g} m of the car",
+            f"{ENOUGH_POINTS} or more",
+            "Are its points metres, in the LiDAR's own frame?",
+        )
         return
     low, high = np.percentile(heights_m, [1, 99])
     counts, edges = np.histogram(heights_m, np.arange(low, high + 2 * ROAD_BIN_M, ROAD_BIN_M))
@@ -319,5 +321,5 @@ def check_road(file: RigFile, points_lidar: Float[np.ndarray, "n 3"]) -> Iterato
             "doubtful", "lidar",
             f"its points have the road at z {road_z_m:.2f} m, ground_z_m is {file.ground_z_m:g}",
             f"{ROAD_SLACK_M:g} m apart at most",
-            f"Set ground_z_m to {road_z_m:.2f}, or mend ego_T_lidar",
+            f"Set ground_z_m to {road_z_m:.2f}, or mend ego_T_lidar: is its z up, is it inverse?",
         )  # fmt: skip
