@@ -1,5 +1,7 @@
 """rig.yaml, point clouds, fisheye images and videos, against what other libraries say of them."""
 
+import copy
+import functools
 from pathlib import Path
 
 import cv2
@@ -12,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from driv3r.datasets import open_dataset
 from driv3r.datasets.folder import make_rig, read_rig_file, write_rig_file
 from driv3r.datasets.folder.lidar import read_points
+from driv3r.datasets.folder.rig_check import check_rig
 from driv3r.datasets.folder.rig_file import Recording
 from driv3r.datasets.folder.video import VideoFrames, list_times_us
 from driv3r.errors import ConfigError, DatasetError
@@ -239,6 +242,33 @@ def test_a_video_a_camera(tmp_path: Path) -> None:
     video.write_bytes(video.read_bytes()[:300])
     with pytest.raises(DatasetError, match=r"front\.mkv"):
         open_dataset("folder", log).read("drive")
+
+
+def places_of(value, at=()):
+    yield at
+    entries = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, entry in entries if isinstance(value, dict | list) else ():
+        yield from places_of(entry, (*at, key)) if isinstance(entry, dict | list) else [(*at, key)]
+
+
+@pytest.mark.parametrize("strange", [None, 0, -1, 1e300, float("nan"), "x", [], {}, 10**400])
+def test_no_value_of_a_rig_file_ends_in_another_error(tmp_path: Path, strange) -> None:
+    """Wherever it stands: it is refused with a typed error, or is a rig."""
+    whole = tiny.rig() | {"ground_z_m": 0.0, "recording": {"group_within_ms": 50.0}}
+    lens = {"lens": "opencv_fisheye", "distortion": [0.1, 0.0, 0.0, 0.0]}
+    whole["cameras"][0] |= lens | {"rectified_fov_deg": 60.0}
+    refused = 0
+    for at in [place for place in places_of(whole) if place]:
+        content = copy.deepcopy(whole)
+        *way, last = at
+        functools.reduce(lambda entry, key: entry[key], way, content)[last] = strange
+        try:
+            file = read_rig_file(tiny.write_rig(tmp_path / "rig.yaml", content))
+            check_rig(file)
+            make_rig(file)
+        except (ConfigError, DatasetError):
+            refused += 1
+    assert refused > 10
 
 
 def test_numbers_that_yaml_reads_as_text_are_told(tmp_path: Path) -> None:

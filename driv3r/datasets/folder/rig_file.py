@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from driv3r.config import build_config, read_yaml
 from driv3r.datasets.folder.fisheye import FISHEYE_COEFFICIENTS, rectified_camera
-from driv3r.datasets.reader import check_place, make_camera
+from driv3r.datasets.reader import CAR_M, check_place, make_camera
 from driv3r.errors import DatasetError, GeometryError
 from driv3r.geometry.transforms import from_quaternion, make_transform
 from driv3r.settings import PLAIN_NAME
@@ -19,6 +19,7 @@ from driv3r.types import Camera, Rig, Transform
 
 LENSES = ("pinhole", "opencv", "opencv_fisheye")
 ROTATION_SLACK = 1e-3  # of R^T R from the identity: matrices that are written with 4 digits
+LARGEST_PX, LARGEST = 100_000, 1e7  # of an image's side; of any number of a calibration
 UNIT_SLACK = 0.01  # of a quaternion's length
 PixelCentre = Literal["integer", "half"]
 
@@ -100,7 +101,15 @@ def read_rig_file(path: Path) -> RigFile:
             f"no rig file at {path}; write one (docs/how-to/own-rig.md), or make one from another "
             "calibration with `driv3r rig from`"
         )
-    keys = build_config(read_yaml(path), _RigKeys, str(path))
+    try:
+        keys = build_config(read_yaml(path), _RigKeys, str(path))
+    except OverflowError as error:
+        raise DatasetError(f"{path} holds a number that is too large: {error}") from error
+    if not abs(keys.ground_z_m) <= CAR_M:
+        raise DatasetError(
+            f"{path}: ground_z_m is {keys.ground_z_m}, expected the road's height in the ego frame "
+            f"in metres, {CAR_M:g} at most"
+        )
     offset = 0.5 if keys.pixel_centre == "half" else 0.0
     cameras = tuple(
         _parse_camera(each, offset, f"{path}: camera {each.name}") for each in keys.cameras
@@ -148,6 +157,14 @@ def _parse_camera(keys: _CameraKeys, offset: float, where: str) -> RigCamera:
         K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], np.float64)
     K[:2, 2] -= offset
     _check_lens(keys, where)
+    if (
+        not all(1 <= side <= LARGEST_PX for side in keys.size_wh)
+        or not (np.abs(K) <= LARGEST).all()
+    ):
+        raise DatasetError(
+            f"{where} has size_wh {list(keys.size_wh)} and K {K.tolist()}, expected a width and "
+            f"height of 1 to {LARGEST_PX} pixels and finite numbers"
+        )
     return RigCamera(
         keys.name,
         (keys.size_wh[1], keys.size_wh[0]),
@@ -185,10 +202,10 @@ def parse_transform(value: Any, where: str) -> Transform:
         return _parse_quaternion(value, where)
     try:
         matrix = np.array(value, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"{where}: expected 4 rows of 4 numbers, got {value!r}") from error
     bottom = matrix.shape == (4, 4) and np.allclose(matrix[3], [0, 0, 0, 1])
-    if not bottom or not np.isfinite(matrix).all():
+    if not bottom or not (np.abs(matrix) <= LARGEST).all():
         raise DatasetError(
             f"{where}: expected 4 rows of 4 finite numbers, the last 0, 0, 0, 1, or a mapping of "
             f"translation_m and quaternion_wxyz (or quaternion_xyzw); got {value!r}"
@@ -207,9 +224,11 @@ def _parse_quaternion(value: dict[str, Any], where: str) -> Transform:
     try:
         quaternion = np.array(value[named[0]], np.float64)
         place_m = np.array(value["translation_m"], np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"{where}: expected numbers, got {value!r}") from error
-    shapes = quaternion.shape == (4,) and place_m.shape == (3,) and np.isfinite(place_m).all()
+    shapes = (
+        quaternion.shape == (4,) and place_m.shape == (3,) and (np.abs(place_m) <= LARGEST).all()
+    )
     if not shapes or not abs(np.linalg.norm(quaternion) - 1) < UNIT_SLACK:
         raise DatasetError(
             f"{where}: {value!r}; expected 3 metres and a quaternion of 4 numbers and length 1"

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ def parse_us(text: str, unit: str, where: str) -> int:
     """A decimal number of a unit as whole microseconds; DatasetError where it is none."""
     try:
         time_us = Decimal(text.strip()) * UNITS[unit]
-    except InvalidOperation as error:
+    except ArithmeticError as error:  # no number, or one too large for any
         raise DatasetError(f"{where}: {text!r} is no number") from error
     if not time_us.is_finite() or not 0 <= time_us < LATEST_US:
         raise DatasetError(
@@ -46,7 +46,8 @@ def time_of_name(path: Path, recording: Recording) -> int:
         )
     longest = max(reversed(numbers), key=len)
     if recording.frame_rate_hz is not None:
-        return round(int(Decimal(longest)) * 1e6 / recording.frame_rate_hz)
+        seconds = Decimal(longest) / Decimal(recording.frame_rate_hz)
+        return parse_us(str(seconds), "s", str(path))
     return parse_us(longest, recording.time_unit, str(path))
 
 
