@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from driv3r import open_log
 from driv3r.cli.app import app
+from driv3r.errors import StoreError
+from driv3r.pipelines.fuse_logs import fuse_logs
 from tests.cli.test_cli import run_main
 from tests.datasets import tiny_folder as tiny
 
@@ -117,6 +119,8 @@ def test_a_dashcam_without_poses_is_reconstructed_and_not_scored(
     np.testing.assert_array_equal(store.world_T_ego()[0], np.eye(4))
     assert store.scores() == ()
     assert np.isfinite(store.prediction(1).depth_m).mean() > 0.9
+    with pytest.raises(StoreError, match="a file of poses in a world that others share"):
+        fuse_logs([tmp_path / "out/drive.zarr"], tmp_path / "joint.zarr")
     code, said = run(*common, "--out", tmp_path / "given", "--ego-poses", "given")
     assert code == 1
     assert "has no poses" in " ".join(said.split())
