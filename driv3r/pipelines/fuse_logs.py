@@ -47,7 +47,8 @@ def fuse_logs(
     """Join the static maps of finished logs by their poses, and mark what has changed.
 
     The world is that of the earliest log. Raises StoreError for logs that can not be joined:
-    of different datasets or voxel sizes, without a map or poses of one world, given twice; and for an `out` that exists.
+    of different datasets or voxel sizes, without a map or poses, given twice; for an `out` that is
+    there.
     """
     stores = sorted(map(LogStore.open, paths), key=lambda s: (int(s.time_us[0]), s.log_id))
     config = FusionConfig(voxel_m=_check_alike(stores))

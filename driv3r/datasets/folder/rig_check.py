@@ -297,12 +297,13 @@ def check_images(
 def check_road(file: RigFile, points_lidar: Float[np.ndarray, "n 3"]) -> Iterator[Finding]:
     """A finding where the LiDAR's road is not at ground_z_m.
 
-    The road is the densest height (a histogram's mode) of the points near the car.
+    The road is the commonest height (a histogram's mode) of the lowest points of square metres
+    near the car.
     """
     if file.ego_T_lidar is None:
         return
     points_ego = points_lidar.astype(float) @ file.ego_T_lidar[:3, :3].T + file.ego_T_lidar[:3, 3]
-    near = np.linalg.norm(points_ego[:, :2], axis=-1) < ROAD_REACH_M
+    near = np.linalg.norm(points_ego, axis=-1) < ROAD_REACH_M
     heights_m = points_ego[near, 2]
     if len(heights_m) < ENOUGH_POINTS:
         yield Finding(
@@ -313,8 +314,11 @@ def check_road(file: RigFile, points_lidar: Float[np.ndarray, "n 3"]) -> Iterato
             "Are its points metres, in the LiDAR's own frame?",
         )
         return
-    low, high = np.percentile(heights_m, [1, 99])
-    counts, edges = np.histogram(heights_m, np.arange(low, high + 2 * ROAD_BIN_M, ROAD_BIN_M))
+    _, cell = np.unique(np.floor(points_ego[near, :2]), axis=0, return_inverse=True)
+    lowest_m = np.full(cell.max() + 1, np.inf)
+    np.minimum.at(lowest_m, cell.reshape(-1), heights_m)
+    bins = np.arange(lowest_m.min(), lowest_m.max() + 2 * ROAD_BIN_M, ROAD_BIN_M)
+    counts, edges = np.histogram(lowest_m, bins)
     road_z_m = float(edges[counts.argmax()]) + ROAD_BIN_M / 2
     if abs(road_z_m - file.ground_z_m) > ROAD_SLACK_M:
         yield Finding(
