@@ -34,6 +34,9 @@ SETTINGS = {field.name for field in dataclasses.fields(Settings)}
 SplitFile = Annotated[
     Path | None, typer.Option(help="The scene list of a DGP root that has several.")
 ]
+RigOption = Annotated[
+    Path | None, typer.Option(help="rig.yaml of one's own images. Default: the one beside them.")
+]
 FollowLinks = Annotated[
     bool, typer.Option(help="Read files that links in the root lead to outside of it.")
 ]
@@ -104,9 +107,7 @@ def process(
     images: Annotated[
         Path | None, typer.Option(help="Images of one's own: short for --dataset folder --root.")
     ] = None,
-    rig: Annotated[
-        Path | None, typer.Option(help="Their rig.yaml. Default: the one that lies there.")
-    ] = None,
+    rig: RigOption = None,
     root: Annotated[Path | None, typer.Option(help="Its folder. Default: data/<dataset>.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Default: out/<dataset>-<split>[-<model>].")
@@ -198,8 +199,9 @@ def process(
 @app.command()
 def score(
     path: Annotated[Path, typer.Argument(help="A log's .zarr, or a folder of them.")],
-    dataset: Annotated[str, typer.Option(help="Reader: nuscenes, ddad or pandaset.")],
+    dataset: Annotated[str, typer.Option(help="Reader: nuscenes, ddad, pandaset or folder.")],
     root: Annotated[Path | None, typer.Option(help="The dataset's folder.")] = None,
+    rig: RigOption = None,
     protocol: Annotated[str | None, typer.Option(help="Default: the dataset's own.")] = None,
     split_file: SplitFile = None,
     follow_links: FollowLinks = False,
@@ -211,7 +213,7 @@ def score(
 
     with ProgressBar("score") as bar:
         place, rules = root or default_root(dataset), protocol or dataset
-        run = rescore(path, dataset, place, rules, bar.update, follow_links, split_file)
+        run = rescore(path, dataset, place, rules, bar.update, follow_links, split_file, rig)
     show_run(run)
     if json_file is not None:
         save_result(run, json_file)

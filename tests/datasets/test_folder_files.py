@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import re
 from pathlib import Path
 
 import cv2
@@ -242,6 +243,19 @@ def test_a_video_a_camera(tmp_path: Path) -> None:
     video.write_bytes(video.read_bytes()[:300])
     with pytest.raises(DatasetError, match=r"front\.mkv"):
         open_dataset("folder", log).read("drive")
+
+
+def test_the_page_has_a_rig_file_without_a_finding(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/own-rig.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    every = block.replace("  # frame", "  frame").replace("  # group", "  group")
+    every = every.replace("  # lidar", "  lidar")
+    assert every != block
+    for text in (block, every):
+        (tmp_path / "rig.yaml").write_text(text)
+        file = read_rig_file(tmp_path / "rig.yaml")
+        assert check_rig(file) == []
+        assert make_rig(file).cameras[0].distortion == (-0.3, 0.1, 0.0, 0.0)
 
 
 def places_of(value, at=()):
