@@ -174,6 +174,22 @@ def test_frame_numbers_need_a_rate(log: Path) -> None:
     assert read(log).time_us.tolist() == [0, 100_000, 200_000, 300_000]
 
 
+def test_sweeps_may_be_numbered_as_the_images_are(log: Path) -> None:
+    for folder in ("images/front", "images/left", "lidar"):
+        for i, path in enumerate(sorted((log / folder).iterdir())):
+            path.rename(path.with_stem(f"{i:06d}"))
+    rows = [f"{t},{tiny.place_m(tiny.START_US + t):.9f},0,0,1,0,0,0" for t in (0, 200_000, 400_000)]
+    (log / "poses.csv").write_text("\n".join(["time_us,x,y,z,qw,qx,qy,qz", *rows]))
+    tiny.write_rig(log / "rig.yaml", tiny.rig() | {"recording": {"frame_rate_hz": 10}})
+    scene = read(log)
+    for i, frame in enumerate(scene.frames):
+        np.testing.assert_array_equal(frame.sweep.points_lidar, tiny.points(i))
+        assert frame.sweep.time_us == frame.time_us
+    for path in (log / "lidar").iterdir():
+        path.unlink()
+    assert "lidar: lidar/ holds no sweep" in reasons(read(log))
+
+
 def test_images_of_another_size_cost_their_view(log: Path) -> None:
     path = sorted((log / "images/left").iterdir())[1]
     cv2.imwrite(str(path), np.zeros((10, 10, 3), np.uint8))

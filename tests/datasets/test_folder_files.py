@@ -265,7 +265,9 @@ def places_of(value, at=()):
         yield from places_of(entry, (*at, key)) if isinstance(entry, dict | list) else [(*at, key)]
 
 
-@pytest.mark.parametrize("strange", [None, 0, -1, 1e300, float("nan"), "x", [], {}, 10**400])
+@pytest.mark.parametrize(
+    "strange", [None, 0, -1, 1e300, float("nan"), "x", [], {}, pytest.param(10**400, id="huge")]
+)
 def test_no_value_of_a_rig_file_ends_in_another_error(tmp_path: Path, strange) -> None:
     """Wherever it stands: it is refused with a typed error, or is a rig."""
     whole = tiny.rig() | {"ground_z_m": 0.0, "recording": {"group_within_ms": 50.0}}

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +44,7 @@ def list_sweeps(folder: Path, recording: Recording) -> list[tuple[int, Path]]:
     if not folder.is_dir():
         return []
     files = [path for path in folder.iterdir() if path.suffix.lower() in READERS]
-    timed = replace(recording, frame_rate_hz=None)
-    return sorted((time_of_name(path, timed), path) for path in files)
+    return sorted((time_of_name(path, recording), path) for path in files)
 
 
 def _finish(points: np.ndarray, path: Path) -> Float[np.ndarray, "n 3"]:
@@ -96,7 +94,7 @@ def _read_bin(path: Path, recording: Recording) -> np.ndarray:
 
 def _read_las(path: Path, recording: Recording) -> np.ndarray:
     try:
-        import laspy
+        import laspy  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise ConfigError(f"{path} needs laspy: pip install 'driv3r[las]'") from error
     return np.asarray(laspy.read(io.BytesIO(read_file(path))).xyz)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from driv3r.datasets.folder.exposures import (
     Exposure,
@@ -118,12 +118,13 @@ class _Log:
     file: RigFile
     poses: PosePath | None
     repairs: list[Repair]
+    places: dict[int, Transform | None]  # world_T_ego by time (us), None where it is not known
 
     @classmethod
     def of_folder(cls, root: Root, folder: Path, given: Path | None) -> "_Log":
         file = read_rig_file(_find_rig_file(root.path, folder, given))
         path = find_poses(folder)
-        return cls(root, folder, file, None if path is None else read_poses(path), [])
+        return cls(root, folder, file, None if path is None else read_poses(path), [], {})
 
     def make(self, scene_id: str) -> Scene:
         names = [camera.name for camera in self.file.cameras]
@@ -132,6 +133,8 @@ class _Log:
         held = tuple(camera for camera in self.file.cameras if camera.name in exposures)
         rig = make_rig(replace(self.file, cameras=held))
         reference, frames = group(exposures, recording, repairs)
+        for each in exposures.values():
+            self._place_all(times_of(each))
         references = [frame[reference] for frame in frames]
         sweeps = self._match_sweeps(rig, references)
         records = [
@@ -162,12 +165,14 @@ class _Log:
             if given.name == camera.name and given.lens == "opencv_fisheye"
         }
 
-    def _place(self, time_us: int) -> Transform | None:
-        """world_T_ego at a time; the identity where the log has no poses, None between them."""
+    def _place_all(self, times_us: Int64[np.ndarray, "n"]) -> None:
+        """Find world_T_ego at all times at once: the identity where the log has no poses."""
         if self.poses is None:
-            return np.eye(4)
-        world_T_ego, known = self.poses.at(np.array([time_us], np.int64))
-        return world_T_ego[0] if known[0] else None
+            self.places.update({time_us: np.eye(4) for time_us in times_us.tolist()})
+            return
+        world_T_ego, known = self.poses.at(times_us)
+        for time_us, place, found in zip(times_us.tolist(), world_T_ego, known, strict=True):
+            self.places[time_us] = place if found else None
 
     def _record(
         self,
@@ -177,7 +182,7 @@ class _Log:
         sweeps: dict[int, Datum | Repair],
         index: int,
     ) -> FrameSources | None:
-        world_T_ego = self._place(reference.time_us)
+        world_T_ego = self.places[reference.time_us]
         if world_T_ego is None:
             return None
         cameras = tuple(self._datum(frame.get(camera.name), camera) for camera in rig.cameras)
@@ -187,7 +192,7 @@ class _Log:
     def _datum(self, exposure: Exposure | None, camera: Camera) -> Datum | Repair:
         if exposure is None:
             return Repair(camera.name, "no exposure near enough in time to the frame's")
-        world_T_ego = self._place(exposure.time_us)
+        world_T_ego = self.places[exposure.time_us]
         if world_T_ego is None:
             reason = f"left out: no pose near its time, {exposure.time_us} us"
             return Repair(camera.name, reason)
@@ -228,8 +233,12 @@ class _Log:
                 return {}
         recording = self.file.recording
         timed = list_sweeps(folder, recording)
+        if not timed:
+            self.repairs.append(Repair("lidar", f"{folder.name}/ holds no sweep of a known suffix"))
+            return {}
         sweeps_us = np.array([time_us for time_us, _ in timed], np.int64)
         check_steps(sweeps_us.tolist(), f"{folder}")
+        self._place_all(sweeps_us)
         references_us = times_of(references)
         chosen = match(references_us, sweeps_us, tolerance_us(references_us, recording))
         if len(chosen) < len(timed):
@@ -238,7 +247,7 @@ class _Log:
         return {frame: self._sweep(rig, *timed[index]) for frame, index in chosen.items()}
 
     def _sweep(self, rig: Rig, time_us: int, path: Path) -> Datum | Repair:
-        world_T_ego = self._place(time_us)
+        world_T_ego = self.places[time_us]
         if world_T_ego is None or rig.ego_T_lidar is None:
             return Repair("lidar", f"left out: no pose near its time, {time_us} us")
         inside = self.root.resolve_inside(path.relative_to(self.root.path).as_posix())

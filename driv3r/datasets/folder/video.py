@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v")
 
 def _open(path: Path) -> Any:
     try:
-        import av
+        import av  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{path} is a video, which needs PyAV: pip install 'driv3r[video]'"
@@ -53,9 +54,14 @@ class VideoFrames:
         self._open: dict[Path, tuple[Any, Iterator[Any]]] = {}
         self._next: dict[Path, int] = {}
         self._last: dict[Path, UInt8[np.ndarray, "h w 3"]] = {}
+        self._lock = Lock()  # fusion may read frames from several threads
 
     def read(self, path: Path, number: int) -> UInt8[np.ndarray, "h w 3"]:
         """Frame `number` as RGB at its stored orientation; DatasetError where it can not be had."""
+        with self._lock:
+            return self._read(path, number)
+
+    def _read(self, path: Path, number: int) -> UInt8[np.ndarray, "h w 3"]:
         if self._next.get(path, 0) == number + 1:
             return self._last[path]
         if path not in self._open or self._next[path] > number:
