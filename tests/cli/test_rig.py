@@ -111,6 +111,10 @@ def test_a_dashcam_without_poses_is_reconstructed_and_not_scored(
     shutil.rmtree(log / "lidar")
     for name in ("poses.csv", "rig.yaml"):
         (log / name).unlink()
+    mask = np.full(tiny.SIZE_HW, 255, np.uint8)
+    mask[16:] = 0
+    (log / "masks").mkdir()
+    cv2.imwrite(str(log / "masks/front.png"), mask)
     common = ("process", "--images", log, "--rig", rig, "--inline", "--quiet")
     code, said = run(*common, "--out", tmp_path / "out")
     assert code == 0, said
@@ -118,7 +122,11 @@ def test_a_dashcam_without_poses_is_reconstructed_and_not_scored(
     assert [camera.name for camera in store.rig.cameras] == ["front"]
     np.testing.assert_array_equal(store.world_T_ego()[0], np.eye(4))
     assert store.scores() == ()
-    assert np.isfinite(store.prediction(1).depth_m).mean() > 0.9
+    known = np.isfinite(store.prediction(1).depth_m[0])
+    assert known[: len(known) // 2].mean() > 0.9
+    assert not known[len(known) // 2 :].any()
+    assert (store.static().points_world[:, 2] > 0).all()  # the road is all behind the mask
+    assert run("verify", tmp_path / "out/drive.zarr")[0] == 0
     with pytest.raises(StoreError, match="a file of poses in a world that others share"):
         fuse_logs([tmp_path / "out/drive.zarr"], tmp_path / "joint.zarr")
     code, said = run(*common, "--out", tmp_path / "given", "--ego-poses", "given")

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from driv3r.datasets import open_dataset
 from driv3r.datasets.folder import FolderReader
 from driv3r.datasets.folder.exposures import match
+from driv3r.datasets.preprocess import prepare_ignored, prepare_rig
 from driv3r.errors import ConfigError, DatasetError, UnsafePathError
 from driv3r.pipelines.predict import check_poses
 from driv3r.settings import Settings
@@ -226,6 +227,30 @@ def test_matches_are_near_unique_and_mutual(
             assert off_us[frame, chosen[frame]] <= best_us
         elif near.any() and (off_us[:, off_us[frame].argmin()] == best_us).sum() == 1:
             assert best_us > within_us
+
+
+def test_masks_are_black_where_pixels_are_ignored(log: Path) -> None:
+    assert read(log).ignored == (None, None)
+    first = read(log).input_hash
+    mask = np.full(tiny.SIZE_HW, 255, np.uint8)
+    mask[20:, :30] = 0
+    (log / "masks").mkdir()
+    cv2.imwrite(str(log / "masks/left.png"), mask)
+    scene = read(log)
+    assert scene.ignored[0] is None
+    np.testing.assert_array_equal(scene.ignored[1], mask == 0)
+    assert scene.input_hash != first
+    work = prepare_rig(scene.rig, (16, 28))
+    small = prepare_ignored(scene.ignored, work)
+    assert not small[0].any()
+    np.testing.assert_array_equal(small[1], (mask == 0).reshape(16, 2, 28, 2).any(axis=(1, 3)))
+    assert prepare_ignored((None, None), work) is None
+    cv2.imwrite(str(log / "masks/left.png"), 0 * mask)
+    with pytest.raises(DatasetError, match="ignores every pixel"):
+        read(log)
+    cv2.imwrite(str(log / "masks/left.png"), mask[:10])
+    with pytest.raises(DatasetError, match=r"\(10, 56\)"):
+        read(log)
 
 
 def test_one_camera_alone(log: Path) -> None:

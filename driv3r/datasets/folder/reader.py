@@ -23,6 +23,7 @@ from driv3r.datasets.folder.exposures import (
 )
 from driv3r.datasets.folder.fisheye import Rectifier
 from driv3r.datasets.folder.lidar import list_sweeps, read_points
+from driv3r.datasets.folder.masks import read_mask
 from driv3r.datasets.folder.poses import PosePath, find_poses, read_poses
 from driv3r.datasets.folder.rig_file import RigFile, make_rig, read_rig_file
 from driv3r.datasets.folder.times import check_steps
@@ -143,8 +144,13 @@ class _Log:
             if (record := self._record(rig, frame, frame[reference], sweeps, i)) is not None
         ]
         self._count_unplaced(len(frames) - len(records), len(frames))
-        images = _ImageSource(self._rectifiers(rig))
-        facts = [recording_facts(self.file, held), *_file_sizes(self.root, exposures)]
+        rectifiers = self._rectifiers(rig)
+        images, folder = _ImageSource(rectifiers), self.folder / "masks"
+        ignored = tuple(
+            read_mask(folder, camera, rectifiers.get(camera.name)) for camera in rig.cameras
+        )
+        sizes = _file_sizes(self.root, exposures)
+        facts = [recording_facts(self.file, held), fingerprint(ignored), *sizes]
         scene = make_scene(
             self.root.path,
             scene_id,
@@ -155,7 +161,7 @@ class _Log:
             facts,
             images.read,
         )
-        return replace(scene, poses_known=self.poses is not None)
+        return replace(scene, poses_known=self.poses is not None, ignored=ignored)
 
     def _rectifiers(self, rig: Rig) -> dict[str, Rectifier]:
         return {
