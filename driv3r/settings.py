@@ -29,6 +29,8 @@ NOT_OF_LOGS = (  # what draws worlds, trains, prints and reports does not decide
     "reporting/html.py",
     "reporting/charts.py",
     "reporting/tables.py",
+    "reporting/rig_picture.py",
+    "datasets/rig_formats",
 )
 
 
@@ -48,6 +50,7 @@ class Settings:
     split: str = field(default="val", metadata=IRRELEVANT)  # which logs, not what becomes of one
     sweeps: bool = False  # all camera frames, not keyframes alone
     split_file: Path | None = field(default=None, metadata=IRRELEVANT)  # a DGP root's scene list
+    rig: Path | None = field(default=None, metadata=IRRELEVANT)  # a folder's; the log's input
     follow_links: bool = field(default=False, metadata=IRRELEVANT)  # read files outside of `root`
     model: str = "driv3r-s"
     weights: Path | None = field(default=None, metadata=IRRELEVANT)  # None: shipped; hashed apart
@@ -64,7 +67,7 @@ class Settings:
     protocol: str = "own"  # of depth figures; own: the dataset's
 
     def __post_init__(self):
-        for name in ("root", "split_file", "weights", "second_weights"):
+        for name in ("root", "split_file", "rig", "weights", "second_weights"):
             object.__setattr__(self, name, _at(getattr(self, name)))
         if self.protocol == "own":
             object.__setattr__(self, "protocol", self.dataset)

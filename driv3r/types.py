@@ -130,7 +130,10 @@ class Scene:
     sizes of its files. `origin_world` (x, y, z) was taken from the dataset's world coordinates, so
     that the log lies near its own. `generated` data are no recording. `boxes` gives the annotated
     boxes of a frame by its number, for scoring and training; it raises DatasetError where they are
-    broken, and is None where a dataset has none.
+    broken, and is None where a dataset has none. Without `poses_known` all poses of frames are the
+    identity, and mean nothing: no figure is made of them, and they are not taken as given.
+    `ignored` marks pixels of each camera's full image that show no street, such as the own bonnet:
+    nothing is predicted there; empty where no camera has any.
     """
 
     id: str
@@ -143,6 +146,8 @@ class Scene:
     origin_world: tuple[float, float, float] = (0.0, 0.0, 0.0)
     generated: bool = False
     boxes: BoxesOf | None = None
+    poses_known: bool = True
+    ignored: tuple[Bool[np.ndarray, "h w"] | None, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,7 @@ OTHERS: dict[str, Any] = {
     "split": "all",
     "sweeps": True,
     "split_file": Path("a.json"),
+    "rig": Path("rig.yaml"),
     "follow_links": True,
     "model": "dust3r",
     "weights": Path("a.pth"),

@@ -10,6 +10,7 @@ import typer
 
 from driv3r import __version__
 from driv3r.cli import info, joint_map, models, training, world
+from driv3r.cli.rig import app as rig_app
 from driv3r.cli.screen import ProgressBar, complaints, screen, show_run, stop_if_failed
 from driv3r.errors import ConfigError, Driv3rError
 from driv3r.settings import Settings
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(world.app, name="world")
 app.add_typer(models.app, name="models")
+app.add_typer(rig_app, name="rig")
 app.command()(training.train)
 app.command()(training.adapt)
 app.command()(info.info)
@@ -31,6 +33,9 @@ app.command()(joint_map.fuse)
 SETTINGS = {field.name for field in dataclasses.fields(Settings)}
 SplitFile = Annotated[
     Path | None, typer.Option(help="The scene list of a DGP root that has several.")
+]
+RigOption = Annotated[
+    Path | None, typer.Option(help="rig.yaml of one's own images. Default: the one beside them.")
 ]
 FollowLinks = Annotated[
     bool, typer.Option(help="Read files that links in the root lead to outside of it.")
@@ -47,6 +52,20 @@ def default_root(dataset: str) -> Path:
         )
         raise ConfigError(f"no dataset at {root}: {hint}give --root the dataset's folder")
     return root
+
+
+def choose_dataset(dataset: str | None, root: Path | None, images: Path | None) -> tuple[str, Path]:
+    """The reader's name and the root of options that may be short; ConfigError if they disagree."""
+    if images is not None and (dataset not in (None, "folder") or root is not None):
+        raise ConfigError(
+            f"--images {images} is short for --dataset folder --root {images}; leave --dataset and "
+            "--root out, or --images"
+        )
+    if images is not None:
+        return "folder", images
+    if dataset is None:
+        raise ConfigError("Missing option: give --dataset NAME, or --images DIR --rig FILE")
+    return dataset, root or default_root(dataset)
 
 
 def take_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -79,8 +98,16 @@ def start_logging(verbose: bool, file: Path | None) -> None:
 
 @app.command()
 def process(
-    dataset: Annotated[str, typer.Option(help="Reader: nuscenes, ddad or pandaset.")],
-    split: Annotated[str, typer.Option(help="A split of the dataset, or 'all'.")] = Settings.split,
+    dataset: Annotated[
+        str | None, typer.Option(help="Reader: nuscenes, ddad, pandaset or folder.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="A split, or 'all'. Default: val; of a folder, all.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Images of one's own: short for --dataset folder --root.")
+    ] = None,
+    rig: RigOption = None,
     root: Annotated[Path | None, typer.Option(help="Its folder. Default: data/<dataset>.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Default: out/<dataset>-<split>[-<model>].")
@@ -149,8 +176,9 @@ def process(
 
     Example: driv3r process --dataset nuscenes --root /data/nuscenes --split mini_val
     """
+    dataset, root = choose_dataset(dataset, root, images)
+    split = split or ("all" if dataset == "folder" else Settings.split)
     given = {name: value for name, value in locals().items() if name in SETTINGS}
-    given["root"] = root or default_root(dataset)
 
     from driv3r.api import default_out, make_settings, process_settings
     from driv3r.pipelines.job import report_folder
@@ -171,8 +199,9 @@ def process(
 @app.command()
 def score(
     path: Annotated[Path, typer.Argument(help="A log's .zarr, or a folder of them.")],
-    dataset: Annotated[str, typer.Option(help="Reader: nuscenes, ddad or pandaset.")],
+    dataset: Annotated[str, typer.Option(help="Reader: nuscenes, ddad, pandaset or folder.")],
     root: Annotated[Path | None, typer.Option(help="The dataset's folder.")] = None,
+    rig: RigOption = None,
     protocol: Annotated[str | None, typer.Option(help="Default: the dataset's own.")] = None,
     split_file: SplitFile = None,
     follow_links: FollowLinks = False,
@@ -184,7 +213,7 @@ def score(
 
     with ProgressBar("score") as bar:
         place, rules = root or default_root(dataset), protocol or dataset
-        run = rescore(path, dataset, place, rules, bar.update, follow_links, split_file)
+        run = rescore(path, dataset, place, rules, bar.update, follow_links, split_file, rig)
     show_run(run)
     if json_file is not None:
         save_result(run, json_file)

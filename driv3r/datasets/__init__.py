@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from driv3r.datasets.ddad import DdadReader
+from driv3r.datasets.folder import FolderReader
 from driv3r.datasets.nuscenes import NuScenesReader
 from driv3r.datasets.pandaset import PandaSetReader
 from driv3r.datasets.reader import Reader
@@ -16,6 +17,7 @@ READERS: dict[str, Callable[..., Reader]] = {
     "nuscenes": NuScenesReader,
     "ddad": DdadReader,
     "pandaset": PandaSetReader,
+    "folder": FolderReader,
 }
 
 
@@ -42,16 +44,23 @@ def open_dataset(
     sweeps: bool = False,
     follow_links: bool = False,
     split_file: Path | None = None,
+    rig: Path | None = None,
 ) -> Reader:
     """The reader of the dataset `name` at `root`; `sweeps` adds the frames between keyframes.
 
     `follow_links` lets links in `root` lead to files outside of it. `split_file` is the scene table
-    of a DGP root that has several. Raises ConfigError on an unknown name or a split file that the
-    dataset does not take, DatasetError where `root` is not such a dataset.
+    of a DGP root that has several, `rig` the rig file of a folder of one's own images. Raises
+    ConfigError on an unknown name or a file that the dataset does not take, DatasetError where
+    `root` is not such a dataset.
     """
     make = choose_reader(name)
     if not os.path.isdir(root):  # Path.is_dir raises on a name that is too long
         raise DatasetError(f"the {name} root {root} is not a folder; give the dataset's top folder")
+    if rig is not None and make is not FolderReader:
+        raise ConfigError(
+            f"{name} tells its own rig, but {rig} is given; leave --rig out: only folder (images "
+            "of one's own) takes one"
+        )
     if make is DdadReader:
         return DdadReader(Path(root), sweeps, follow_links, split_file)
     if split_file is not None:
@@ -59,4 +68,6 @@ def open_dataset(
             f"{name} has no split files, but {split_file} is given; leave --split-file out: only "
             "ddad (a DGP root) takes one"
         )
+    if make is FolderReader:
+        return FolderReader(Path(root), sweeps, follow_links, rig)
     return make(Path(root), sweeps=sweeps, follow_links=follow_links)

@@ -1,10 +1,11 @@
 """Recorded frames at a network's working size."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from driv3r.geometry.cameras import crop_resize, resize_camera
 from driv3r.types import Frame, Rig
@@ -45,3 +46,18 @@ def prepare_images(frame: Frame, work: WorkRig) -> list[UInt8[np.ndarray, "h w 3
         crop = view.image[y0 : y0 + h, x0 : x0 + w]
         images.append(cv2.resize(crop, size_wh, interpolation=cv2.INTER_AREA))
     return images
+
+
+def prepare_ignored(
+    ignored: Sequence[Bool[np.ndarray, "_ _"] | None], work: WorkRig
+) -> Bool[np.ndarray, "v h w"] | None:
+    """Pixels of the working images that show any ignored one; None where no camera has any."""
+    if all(mask is None for mask in ignored):
+        return None
+    out = []
+    for mask, camera, (y0, x0, h, w) in zip(ignored, work.rig.cameras, work.crops, strict=True):
+        size_wh = (camera.size_hw[1], camera.size_hw[0])
+        crop = np.zeros((h, w), bool) if mask is None else mask[y0 : y0 + h, x0 : x0 + w]
+        share = cv2.resize(crop.astype(np.float32), size_wh, interpolation=cv2.INTER_AREA)
+        out.append(share > 0)
+    return np.stack(out)

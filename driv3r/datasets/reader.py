@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, overload, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from driv3r.datasets.images import read_file, read_image
 from driv3r.errors import DatasetError, GeometryError, UnsafePathError
@@ -19,6 +19,7 @@ from driv3r.geometry.transforms import from_quaternion, invert
 from driv3r.types import Camera, Frame, Repair, Rig, Scene, Sweep, Transform, View
 
 Row = dict[str, Any]
+ReadImage = Callable[[Path, Camera], UInt8[np.ndarray, "h w 3"]]
 FARTHEST_M = 2e7  # of a pose: UTM's northings and distances from the Earth's centre are below
 REACH_M = 1000.0  # of a LiDAR; a point beyond it is in another unit or no point
 LENS_LENGTHS = (0, 4, 5, 8)  # of OpenCV's distortion
@@ -98,6 +99,11 @@ class FrameSources:
     sample: str = ""
 
 
+def read_stored(path: Path, camera: Camera) -> UInt8[np.ndarray, "h w 3"]:
+    """A camera's image as it lies there; DatasetError where it is broken or of another size."""
+    return read_image(path, camera.size_hw)
+
+
 class LazyFrames(Sequence[Frame]):
     """Frames whose files are opened when a frame is indexed; a slice is lazy too."""
 
@@ -107,8 +113,9 @@ class LazyFrames(Sequence[Frame]):
         records: Sequence[FrameSources],
         cameras: tuple[Camera, ...],
         read_points: Callable[[Path], Float[np.ndarray, "n 3"]],
+        read_camera: ReadImage = read_stored,
     ) -> None:
-        self._root, self._records = root, records
+        self._root, self._records, self._read_camera = root, records, read_camera
         self._cameras, self._read_points = cameras, read_points
 
     def __len__(self) -> int:
@@ -120,11 +127,12 @@ class LazyFrames(Sequence[Frame]):
     def __getitem__(self, index: slice) -> "LazyFrames": ...
     def __getitem__(self, index: int | slice) -> "Frame | LazyFrames":
         if isinstance(index, slice):
-            return LazyFrames(self._root, self._records[index], self._cameras, self._read_points)
+            given = (self._cameras, self._read_points, self._read_camera)
+            return LazyFrames(self._root, self._records[index], *given)
         record = self._records[index]
         repairs: list[Repair] = []
         views = tuple(
-            _read_view(self._root, datum, camera, repairs)
+            _read_view(self._root, datum, camera, repairs, self._read_camera)
             for datum, camera in zip(record.cameras, self._cameras, strict=True)
         )
         sweep = _read_sweep(record.lidar, self._read_points, repairs)
@@ -134,13 +142,17 @@ class LazyFrames(Sequence[Frame]):
 
 
 def _read_view(
-    root: Path, datum: Datum | Repair, camera: Camera, repairs: list[Repair]
+    root: Path,
+    datum: Datum | Repair,
+    camera: Camera,
+    repairs: list[Repair],
+    read_camera: ReadImage,
 ) -> View | None:
     if isinstance(datum, Repair):
         repairs.append(datum)
         return None
     try:
-        image = read_image(datum.path, camera.size_hw)
+        image = read_camera(datum.path, camera)
     except DatasetError as error:
         repairs.append(Repair(camera.name, f"view left out: {error}"))
         return None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from driv3r.datasets.reader import Datum, FrameSources, LazyFrames
+from driv3r.datasets.reader import Datum, FrameSources, LazyFrames, ReadImage, read_stored
 from driv3r.datasets.screening import SPEED_LIMIT_MPS, screen
 from driv3r.errors import DatasetError, UnsafePathError
 from driv3r.settings import PLAIN_NAME, fingerprint
@@ -30,12 +30,13 @@ def make_scene(
     read_points: Callable[[Path], Float[np.ndarray, "n 3"]],
     repairs: Sequence[Repair],
     facts: Sequence[str] = (),
+    read_camera: ReadImage = read_stored,
 ) -> Scene:
     """The lazy scene of frame records, whose files lie below `root`.
 
-    `facts` is what else the tables say of how files are read. Raises DatasetError unless there are
-    frames, in order of time and at a speed and spacing that a car can have. Data that the rest of
-    their frame contradicts are left out.
+    `facts` is what else the tables say of how files are read; `read_camera` reads an image. Raises
+    DatasetError unless there are frames, in order of time and at a speed and spacing that a car can
+    have. Data that the rest of their frame contradicts are left out.
     """
     check_scene_ids([scene_id])
     if not records:
@@ -48,7 +49,7 @@ def make_scene(
     return Scene(
         scene_id,
         rig,
-        LazyFrames(root, _move_to(origin_world, records), rig.cameras, read_points),
+        LazyFrames(root, _move_to(origin_world, records), rig.cameras, read_points, read_camera),
         times_us,
         np.array([record.is_keyframe for record in records], bool),
         (*repairs, *gaps),

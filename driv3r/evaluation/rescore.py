@@ -35,6 +35,7 @@ def rescore(
     report: Report,
     follow_links: bool = False,
     split_file: Path | None = None,
+    rig: Path | None = None,
 ) -> RunResult:
     """Figures of every finished log below `path` under a protocol; nothing is written."""
     choose_protocol(protocol)  # before any work
@@ -44,8 +45,14 @@ def rescore(
         store = LogStore.open(place)
         sweeps = bool(store.provenance.settings.get("sweeps", False))
         if sweeps not in readers:
-            links = {"follow_links": follow_links, "split_file": split_file}
-            readers[sweeps] = open_dataset(dataset, root, sweeps=sweeps, **links)
+            readers[sweeps] = open_dataset(
+                dataset,
+                root,
+                sweeps=sweeps,
+                follow_links=follow_links,
+                split_file=split_file,
+                rig=rig,
+            )
         logs.append(_score_store(store, readers[sweeps].read(store.log_id), protocol, report))
     settings = {"dataset": dataset, "root": str(root), "protocol": protocol, "stores": str(path)}
     return RunResult(

@@ -47,7 +47,8 @@ def fuse_logs(
     """Join the static maps of finished logs by their poses, and mark what has changed.
 
     The world is that of the earliest log. Raises StoreError for logs that can not be joined:
-    of different datasets or voxel sizes, without a map, given twice; and for an `out` that exists.
+    of different datasets or voxel sizes, without a map or poses, given twice; for an `out` that is
+    there.
     """
     stores = sorted(map(LogStore.open, paths), key=lambda s: (int(s.time_us[0]), s.log_id))
     config = FusionConfig(voxel_m=_check_alike(stores))
@@ -76,6 +77,7 @@ def _check_alike(stores: Sequence[LogStore]) -> float:
             [s.log_id for s in stores].count(store.log_id) == 1 for store in stores
         ],
         "metric scale": [store.scale == "metric" for store in stores],
+        "a file of poses in a world that others share": [_is_placed(store) for store in stores],
     }.items():
         if not all(of):
             raise StoreError(f"{stores[of.index(False)].path} can not be joined: it needs {what}")
@@ -84,6 +86,12 @@ def _check_alike(stores: Sequence[LogStore]) -> float:
         if len(set(values.values())) > 1:
             raise StoreError(f"logs of one {what} can be joined; given: {values}")
     return stores[0].voxel_m
+
+
+def _is_placed(store: LogStore) -> bool:
+    """Not where a folder's log begins at the identity: so do those that nobody gave poses for."""
+    at_identity = (store.world_T_ego()[0] == np.eye(4)).all()
+    return not (store.header.dataset == "folder" and at_identity)
 
 
 def _value_of(store: LogStore, what: str) -> object:

@@ -3,12 +3,12 @@
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from driv3r.datasets.preprocess import WorkRig, prepare_images
+from driv3r.datasets.preprocess import WorkRig, prepare_ignored, prepare_images
 from driv3r.errors import DatasetError
 from driv3r.evaluation.stored_frames import describe_repair, find_gaps
 from driv3r.geometry.ego_path import EgoPath, camera_times_us, chain_ego_poses, given_ego_poses
@@ -18,7 +18,7 @@ from driv3r.models.driv3r.streaming import StreamFrame
 from driv3r.settings import Settings
 from driv3r.store.schema import FrameRecord, Status
 from driv3r.store.writer import LogWriter
-from driv3r.types import EgoPoses, Frame, Images, Scene, Transform
+from driv3r.types import EgoPoses, Frame, Images, Prediction, Scene, Transform
 
 SAVE_STATE_EVERY = 4
 
@@ -33,6 +33,7 @@ def predict_frames(
 ) -> None:
     """Predict and write every frame that is not yet written, in order of time."""
     refiner, path = FrameRefiner(work, settings.refine, settings.ego_poses), EgoPath()
+    ignored = prepare_ignored(scene.ignored, work)
     for index in range(_resume(writer, predictor, refiner, path), len(scene.frames)):
         since = time.monotonic()
         frame = scene.frames[index]
@@ -42,6 +43,7 @@ def predict_frames(
         )
         prediction = predictor.step(StreamFrame(images, dt_s, cameras))
         prediction, prev_T_curr = refiner.refine(frame, prediction, dt_s, known)
+        prediction = mask_prediction(prediction, ignored)
         place = _estimate_ego_pose(frame, work, path, settings.ego_poses, prev_T_curr)
         record = FrameRecord(
             prediction=prediction,
@@ -61,6 +63,19 @@ def predict_frames(
         if (index + 1) % SAVE_STATE_EVERY == 0:
             _save(writer, predictor, refiner, path, index)
         on_progress(index + 1, len(scene.frames))
+
+
+def mask_prediction(
+    prediction: Prediction, ignored: Bool[np.ndarray, "v h w"] | None
+) -> Prediction:
+    """The prediction without a word (NaN) of ignored pixels."""
+    if ignored is None:
+        return prediction
+    names = ("depth_m", "sigma", "motion")
+    maps = {name: np.where(ignored, np.nan, getattr(prediction, name)) for name in names}
+    return replace(
+        prediction, **{k: v.astype(getattr(prediction, k).dtype) for k, v in maps.items()}
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +109,15 @@ def _estimate_ego_pose(
     start = frame.world_T_ego
     world_T_ego, extrapolated = path.advance(frame.time_us, start, prev_T_curr)
     return EgoEstimate(world_T_ego, chain_ego_poses(world_T_ego, path.rate, frame), extrapolated)
+
+
+def check_poses(scene: Scene, settings: Settings) -> None:
+    """DatasetError where poses are to be taken as given, but nobody gave any."""
+    if settings.ego_poses == "given" and not scene.poses_known:
+        raise DatasetError(
+            f"log {scene.id} has no poses, but --ego-poses given takes the dataset's; add a file "
+            "of poses, or let them be estimated: --ego-poses predicted, or odometry"
+        )
 
 
 def find_image(scene: Scene) -> None:

@@ -24,7 +24,7 @@ from driv3r.fusion.sweeps import PlacedSweep, clean_sweep
 from driv3r.geometry.transforms import invert
 from driv3r.inference.registry import System, load_system
 from driv3r.pipelines.job import Job
-from driv3r.pipelines.predict import find_image, predict_frames
+from driv3r.pipelines.predict import check_poses, find_image, predict_frames
 from driv3r.pipelines.preflight import make_provenance
 from driv3r.reporting.log_images import LogImageWriter
 from driv3r.settings import Provenance, Settings
@@ -80,6 +80,7 @@ class LogWorker:
         with _timed(seconds, "read tables"):
             system, scene = self.system, self.reader.read(job.scene_id)
             work = prepare_rig(scene.rig, system.size_hw)
+            check_poses(scene, settings)
             find_image(scene)
         header = make_header(settings, self.provenance, scene, work, system)
         writer = LogWriter(job.staging, header)
@@ -120,6 +121,7 @@ def open_reader(settings: Settings) -> Reader:
         sweeps=settings.sweeps,
         follow_links=settings.follow_links,
         split_file=settings.split_file,
+        rig=settings.rig,
     )
 
 

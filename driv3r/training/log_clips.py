@@ -144,6 +144,11 @@ def _check_sensors(scene: Scene) -> None:
             f"log {scene.id} has no LiDAR; training on logs takes its depth from one: choose logs "
             "with LiDAR, or train on generated worlds alone"
         )
+    if not scene.poses_known:
+        raise ConfigError(
+            f"log {scene.id} has no poses; training on logs takes the car's motion from them: add "
+            "a file of poses, or choose logs with poses"
+        )
     bent = [camera.name for camera in scene.rig.cameras if any(camera.distortion)]
     if bent:
         raise ConfigError(

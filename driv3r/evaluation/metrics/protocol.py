@@ -92,6 +92,7 @@ _AS_PUBLISHED = (
     DepthProtocol("ddad", 0.0, 200.0),
     DepthProtocol("kitti", 0.0, 80.0, crop="garg"),
     DepthProtocol("pandaset", 0.1, 80.0),
+    DepthProtocol("folder", 0.1, 80.0),  # of one's own rig: as nuScenes' range
 )
 PROTOCOLS: dict[str, DepthProtocol] = {
     protocol.name: protocol for given in _AS_PUBLISHED for protocol in (given, given.unfiltered())

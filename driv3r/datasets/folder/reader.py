@@ -1,0 +1,298 @@
+"""Logs of one's own cameras: folders of images or videos, a rig.yaml, perhaps poses and LiDAR.
+
+A log is `{images/<camera>/<time>.jpg, rig.yaml, poses.csv, lidar/<time>.ply}`; the root is a log,
+or a folder of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from driv3r.datasets.folder.exposures import (
+    Exposure,
+    find_videos,
+    group,
+    list_exposures,
+    match,
+    times_of,
+    tolerance_us,
+)
+from driv3r.datasets.folder.fisheye import Rectifier
+from driv3r.datasets.folder.lidar import list_sweeps, read_points
+from driv3r.datasets.folder.masks import read_mask
+from driv3r.datasets.folder.poses import PosePath, find_poses, read_poses
+from driv3r.datasets.folder.rig_file import RigFile, make_rig, read_rig_file
+from driv3r.datasets.folder.times import check_steps
+from driv3r.datasets.folder.video import VideoFrames
+from driv3r.datasets.images import read_image
+from driv3r.datasets.reader import Datum, FrameSources, Root
+from driv3r.datasets.scenes import PLAIN_NAME, make_scene
+from driv3r.errors import ConfigError, DatasetError
+from driv3r.settings import fingerprint
+from driv3r.types import Camera, Repair, Rig, Scene, Transform
+
+MARK = "#"  # of a path that is no file: a frame of a video, a rectified image
+
+
+class FolderReader:
+    """Logs in the folder layout. Every frame is a keyframe: `sweeps` adds nothing.
+
+    `rig` is the rig file of all logs; without one each has its own rig.yaml, or the root has.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        sweeps: bool = False,
+        follow_links: bool = False,
+        rig: Path | None = None,
+    ) -> None:
+        self._root, self._rig = Root(root.resolve(), follow_links), rig
+        top = self._root.path
+        self._logs = (
+            {_log_id(top): top}
+            if self._is_log(top)
+            else {
+                path.name: path
+                for path in sorted(top.iterdir())
+                if path.is_dir() and PLAIN_NAME.fullmatch(path.name) and self._is_log(path)
+            }
+        )
+        if not self._logs:
+            raise DatasetError(
+                f"{root} holds no log: expected images/<camera>/<time>.jpg in it or in its "
+                "folders, with the camera names of rig.yaml (docs/how-to/own-rig.md)"
+            )
+
+    def scenes(self, split: str) -> tuple[str, ...]:
+        """Log names of `all`, or the one that is named; ConfigError on anything else."""
+        if split == "all":
+            return tuple(self._logs)
+        if split not in self._logs:
+            raise ConfigError(
+                f"unknown split {split!r}; a folder has none of its own: take all, or one log of "
+                f"{', '.join(self._logs)}"
+            )
+        return (split,)
+
+    def read(self, scene_id: str) -> Scene:
+        """One log by its name; its names, times and poses are resolved now, files when indexed.
+
+        Without a file of poses all poses are the identity and `poses_known` is False; LiDAR is left
+        out then, as nothing tells how the car moved between its time and the cameras'. Raises
+        DatasetError on an unknown log or files that do not hold together, ConfigError on a rig file
+        of other keys, UnsafePathError on files outside.
+        """
+        if scene_id not in self._logs:
+            raise DatasetError(f"no log {scene_id!r} in {self._root.path}: {', '.join(self._logs)}")
+        return _Log.of_folder(self._root, self._logs[scene_id], self._rig).make(scene_id)
+
+    def _is_log(self, folder: Path) -> bool:
+        if (folder / "images").is_dir() or (folder / "images.csv").is_file():
+            return True
+        path = _find_rig_file(self._root.path, folder, self._rig)
+        if not path.is_file():
+            return False
+        names = [camera.name for camera in read_rig_file(path).cameras]
+        return any((folder / name).is_dir() or find_videos(folder, name) for name in names)
+
+
+def _log_id(folder: Path) -> str:
+    return folder.name if PLAIN_NAME.fullmatch(folder.name) else "log"
+
+
+def _find_rig_file(root: Path, folder: Path, given: Path | None) -> Path:
+    if given is not None:
+        return given
+    own = folder / "rig.yaml"
+    return own if own.is_file() else root / "rig.yaml"
+
+
+@dataclass(frozen=True, eq=False)
+class _Log:
+    root: Root
+    folder: Path
+    file: RigFile
+    poses: PosePath | None
+    repairs: list[Repair]
+    places: dict[int, Transform | None]  # world_T_ego by time (us), None where it is not known
+
+    @classmethod
+    def of_folder(cls, root: Root, folder: Path, given: Path | None) -> "_Log":
+        file = read_rig_file(_find_rig_file(root.path, folder, given))
+        path = find_poses(folder)
+        return cls(root, folder, file, None if path is None else read_poses(path), [], {})
+
+    def make(self, scene_id: str) -> Scene:
+        names = [camera.name for camera in self.file.cameras]
+        recording, repairs = self.file.recording, self.repairs
+        exposures = list_exposures(self.root, self.folder, names, recording, repairs)
+        held = tuple(camera for camera in self.file.cameras if camera.name in exposures)
+        rig = make_rig(replace(self.file, cameras=held))
+        reference, frames = group(exposures, recording, repairs)
+        for each in exposures.values():
+            self._place_all(times_of(each))
+        references = [frame[reference] for frame in frames]
+        sweeps = self._match_sweeps(rig, references)
+        records = [
+            record
+            for i, frame in enumerate(frames)
+            if (record := self._record(rig, frame, frame[reference], sweeps, i)) is not None
+        ]
+        self._count_unplaced(len(frames) - len(records), len(frames))
+        rectifiers = self._rectifiers(rig)
+        images, folder = _ImageSource(rectifiers), self.folder / "masks"
+        ignored = tuple(
+            read_mask(folder, camera, rectifiers.get(camera.name)) for camera in rig.cameras
+        )
+        sizes = _file_sizes(self.root, exposures)
+        facts = [recording_facts(self.file, held), fingerprint(ignored), *sizes]
+        scene = make_scene(
+            self.root.path,
+            scene_id,
+            rig,
+            records,
+            partial(read_points, recording=recording),
+            repairs,
+            facts,
+            images.read,
+        )
+        return replace(scene, poses_known=self.poses is not None, ignored=ignored)
+
+    def _rectifiers(self, rig: Rig) -> dict[str, Rectifier]:
+        return {
+            given.name: Rectifier(given.K, given.distortion, camera)
+            for camera in rig.cameras
+            for given in self.file.cameras
+            if given.name == camera.name and given.lens == "opencv_fisheye"
+        }
+
+    def _place_all(self, times_us: Int64[np.ndarray, "n"]) -> None:
+        """Find world_T_ego at all times at once: the identity where the log has no poses."""
+        if self.poses is None:
+            self.places.update({time_us: np.eye(4) for time_us in times_us.tolist()})
+            return
+        world_T_ego, known = self.poses.at(times_us)
+        for time_us, place, found in zip(times_us.tolist(), world_T_ego, known, strict=True):
+            self.places[time_us] = place if found else None
+
+    def _record(
+        self,
+        rig: Rig,
+        frame: dict[str, Exposure],
+        reference: Exposure,
+        sweeps: dict[int, Datum | Repair],
+        index: int,
+    ) -> FrameSources | None:
+        world_T_ego = self.places[reference.time_us]
+        if world_T_ego is None:
+            return None
+        cameras = tuple(self._datum(frame.get(camera.name), camera) for camera in rig.cameras)
+        lidar = sweeps.get(index)
+        return FrameSources(reference.time_us, world_T_ego, cameras, lidar, True)
+
+    def _datum(self, exposure: Exposure | None, camera: Camera) -> Datum | Repair:
+        if exposure is None:
+            return Repair(camera.name, "no exposure near enough in time to the frame's")
+        world_T_ego = self.places[exposure.time_us]
+        if world_T_ego is None:
+            reason = f"left out: no pose near its time, {exposure.time_us} us"
+            return Repair(camera.name, reason)
+        path = exposure.file
+        fisheye = any(
+            given.lens == "opencv_fisheye"
+            for given in self.file.cameras
+            if given.name == camera.name
+        )
+        marks = [] if exposure.number is None else [f"{exposure.number:06d}"]
+        marks += ["rectified"] * fisheye
+        marked = path.with_name(MARK.join([path.name, *marks]))
+        return Datum(marked, exposure.time_us, world_T_ego @ camera.ego_T_cam)
+
+    def _count_unplaced(self, count: int, of: int) -> None:
+        if count == of:
+            raise DatasetError(
+                f"none of {of} frames of {self.folder} lies between two poses of its file; are the "
+                "times of images and poses of one clock? Set recording.time_unit, or take the file "
+                "of poses away"
+            )
+        if count:
+            self.repairs.append(Repair("frames", f"{count} of {of} left out: no pose near"))
+
+    def _match_sweeps(self, rig: Rig, references: Sequence[Exposure]) -> dict[int, Datum | Repair]:
+        """The LiDAR sweep of each frame that has one near."""
+        folder = self.folder / "lidar"
+        if not folder.is_dir():
+            return {}
+        lost = {
+            "rig.yaml has no ego_T_lidar": rig.ego_T_lidar is None,
+            "there are no poses, so that nothing tells how the car moved between its times and "
+            "the cameras'": self.poses is None,
+        }
+        for reason, holds in lost.items():
+            if holds:
+                self.repairs.append(Repair("lidar", f"left out: {reason}"))
+                return {}
+        recording = self.file.recording
+        timed = list_sweeps(folder, recording)
+        if not timed:
+            self.repairs.append(Repair("lidar", f"{folder.name}/ holds no sweep of a known suffix"))
+            return {}
+        sweeps_us = np.array([time_us for time_us, _ in timed], np.int64)
+        check_steps(sweeps_us.tolist(), f"{folder}")
+        self._place_all(sweeps_us)
+        references_us = times_of(references)
+        chosen = match(references_us, sweeps_us, tolerance_us(references_us, recording))
+        if len(chosen) < len(timed):
+            reason = f"{len(timed) - len(chosen)} of {len(timed)} sweeps belong to no frame"
+            self.repairs.append(Repair("lidar", reason))
+        return {frame: self._sweep(rig, *timed[index]) for frame, index in chosen.items()}
+
+    def _sweep(self, rig: Rig, time_us: int, path: Path) -> Datum | Repair:
+        world_T_ego = self.places[time_us]
+        if world_T_ego is None or rig.ego_T_lidar is None:
+            return Repair("lidar", f"left out: no pose near its time, {time_us} us")
+        inside = self.root.resolve_inside(path.relative_to(self.root.path).as_posix())
+        return Datum(inside, time_us, world_T_ego @ rig.ego_T_lidar)
+
+
+class _ImageSource:
+    """Reads what a datum's marked path names."""
+
+    def __init__(self, rectifiers: dict[str, Rectifier]) -> None:
+        self._rectifiers, self._videos = rectifiers, VideoFrames()
+
+    def read(self, path: Path, camera: Camera) -> UInt8[np.ndarray, "h w 3"]:
+        """The image of a camera; DatasetError where it is missing, broken or of another size."""
+        name, *marks = path.name.rsplit(MARK, 2)
+        numbers = [mark for mark in marks if mark.isdigit()]
+        rectified = "rectified" in marks
+        file = path.with_name(name) if marks else path
+        if numbers:
+            image = self._videos.read(file, int(numbers[0]))
+            if image.shape[:2] != camera.size_hw:
+                raise DatasetError(
+                    f"the video is {image.shape[:2]} (h, w), rig.yaml says {camera.size_hw}: {file}"
+                )
+        else:
+            image = read_image(file, camera.size_hw)
+        return self._rectifiers[camera.name].rectify(image) if rectified else image
+
+
+def recording_facts(file: RigFile, held: Sequence[object]) -> str:
+    """A digest of what decides how files are read beside the rig itself."""
+    return fingerprint([file.recording, list(held)])
+
+
+def _file_sizes(root: Root, exposures: dict[str, list[Exposure]]) -> list[str]:
+    """Name and size of files whose data are told by marked paths."""
+    files = sorted({each.file for of in exposures.values() for each in of})
+    return [
+        f"{path.relative_to(root.path).as_posix()} {path.stat().st_size}"
+        for path in files
+        if path.is_file()
+    ]
