@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from driv3r.errors import ConfigError
 from driv3r.export.cameras.depth import LARGEST, encode_depth, save_png
 from driv3r.export.cameras.images import read_working, save_image
 from driv3r.export.cameras.views import PosedView, list_views
@@ -24,8 +25,9 @@ def write(selected: SelectedLog, folder: Path) -> dict[str, Any]:
 
     All at the working size, whose crop the maps belong to. transform_matrix is world_T_cam with
     OpenGL's camera axes; cx and cy count from the corner of the first pixel, as nerfstudio's rays
-    do. Depth is z in millimetres, 0 for none: what 65.535 m exceeds is none, and counted. A mask is
-    0 where the surface moves, else 255. The world stays as it is (z up, metres).
+    do. Depth is z in millimetres, 0 for none: from 65.535 m on it is none, and counted. A mask is 0
+    where the surface moves, else 255. The world stays as it is (z up, metres). Raises ConfigError
+    for a rational lens (k4 to k6), which nerfstudio does not have.
     """
     counts = {"images": 0, "too_far_pixels": 0, "masked_pixels": 0}
     frames = []
@@ -33,15 +35,16 @@ def write(selected: SelectedLog, folder: Path) -> dict[str, Any]:
     for frame in sorted({view.frame for view in views}):
         prediction = selected.store.prediction(frame)
         for view in (v for v in views if v.frame == frame):
-            codes, too_far = encode_depth(prediction.depth_m[view.view], MM_PER_M)
-            save_png(folder / f"depths/{view.stem}.png", np.where(codes < LARGEST, codes, 0))
+            codes, _ = encode_depth(prediction.depth_m[view.view], MM_PER_M)
+            too_far = codes == LARGEST
+            save_png(folder / f"depths/{view.stem}.png", np.where(too_far, np.uint16(0), codes))
             moves = prediction.motion[view.view] >= MOVES
             mask = np.where(moves, 0, 255).astype(np.uint8)
             save_png(folder / f"masks/{view.stem}.png", mask)
             _write_image(selected, view, folder)
             frames.append(describe_view(view))
             counts["images"] += 1
-            counts["too_far_pixels"] += too_far
+            counts["too_far_pixels"] += int(too_far.sum())
             counts["masked_pixels"] += int(moves.sum())
     document: dict[str, Any] = {"frames": frames}
     if "static" in selected.layers:
@@ -56,8 +59,12 @@ def write(selected: SelectedLog, folder: Path) -> dict[str, Any]:
 def describe_view(view: PosedView) -> dict[str, Any]:
     """One entry of `frames`."""
     camera = view.working
-    K, lens = camera.K, [*camera.distortion, *(0.0,) * (8 - len(camera.distortion))]
-    names = ("k1", "k2", "p1", "p2", "k3", "k4")
+    K, names = camera.K, ("k1", "k2", "p1", "p2", "k3")
+    if any(camera.distortion[len(names) :]) or K[0, 1] != 0:
+        raise ConfigError(
+            f"camera {camera.name} has skew {K[0, 1]:g} and distortion {camera.distortion}, which "
+            "nerfstudio can not hold (no skew, no k4 to k6): take --to colmap --images undistort"
+        )
     return {
         "file_path": _name_image(view),
         "depth_file_path": f"depths/{view.stem}.png",
@@ -70,7 +77,7 @@ def describe_view(view: PosedView) -> dict[str, Any]:
         "cy": K[1, 2],
         "w": camera.size_hw[1],
         "h": camera.size_hw[0],
-        **dict(zip(names, lens, strict=False)),
+        **dict(zip(names, camera.distortion, strict=False)),
         "time": view.time_us * 1e-6,
     }
 
