@@ -7,12 +7,13 @@ from driv3r.errors import ConfigError
 
 
 def need(module: str, extra: str = "export") -> Any:
-    """The module of that name; ConfigError with the command that installs it where it is absent."""
+    """The module of that name; ConfigError with the command that installs it where it does not load."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(
-            f"{module} is not installed, which this format needs: pip install 'driv3r[{extra}]'"
+            f"{module}, which this format needs, can not be imported ({error}): "
+            f"pip install 'driv3r[{extra}]'"
         ) from error
 
 
