@@ -27,7 +27,9 @@ def export(
     min_weight: Annotated[
         int, typer.Option(min=0, help="Leave out static voxels of less weight.")
     ] = 0,
-    frames: Annotated[str, typer.Option(help="A:B, as Python counts; 0:10 is the first ten.")] = ":",
+    frames: Annotated[
+        str, typer.Option(help="A:B, as Python counts; 0:10 is the first ten.")
+    ] = ":",
     layers: Annotated[
         str, typer.Option(help="Some of static,moving,path,cameras.")
     ] = "static,moving,path,cameras",
@@ -78,11 +80,15 @@ def export(
     selection = ExportSelection(min_weight, parse_frames(frames), chosen, box, images, root)
     formats, done = split(to), []
     with ProgressBar("export", 1, quiet) as bar:
-        totals = _Counter(bar)
         for path in [store for log in logs for store in find_stores(log)]:
             place = out or path.resolve().parent / "export"
             store = LogStore.open(path)
-            done += export_log(store, formats, selection, place, replace, totals.update)
+            total = len(store.time_us)
+
+            def update(log: str, _: str, done: int, of: int, total: int = total) -> None:
+                bar.update(log, "export", total * done // of, total)
+
+            done += export_log(store, formats, selection, place, replace, update)
     if not quiet:
         show_exported(done, selection)
 
@@ -90,16 +96,6 @@ def export(
 def split(text: str) -> list[str]:
     """The words between commas."""
     return [word.strip() for word in text.split(",") if word.strip()]
-
-
-class _Counter:
-    """Tells a bar how many formats of a log are written."""
-
-    def __init__(self, bar: ProgressBar) -> None:
-        self._bar = bar
-
-    def update(self, log: str, form: str, done: int, total: int) -> None:
-        self._bar.update(log, "export", done, total)
 
 
 def show_formats() -> None:

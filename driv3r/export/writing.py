@@ -115,9 +115,7 @@ def _write_format(name: str, selected: SelectedLog, folder: Path) -> Exported:
         discard(staging)
     files = tuple(sorted(path for path in folder.rglob("*") if path.is_file()))
     size = sum(path.stat().st_size for path in files)
-    return Exported(
-        selected.store.log_id, name, folder, files, size, time.perf_counter() - start
-    )
+    return Exported(selected.store.log_id, name, folder, files, size, time.perf_counter() - start)
 
 
 def _load(form: ExportFormat) -> Callable[[SelectedLog, Path], dict[str, Any]]:

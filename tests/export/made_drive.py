@@ -35,7 +35,7 @@ def make_cameras() -> tuple[Camera, ...]:
     for view, (name, yaw) in enumerate((("CAM_FRONT", 0.0), ("CAM_BACK", np.pi))):
         turn = from_rotvec(np.array([0.0, 0.0, yaw]), np.array([1.0 - 2 * view, 0.1, 1.5]))
         turn[:3, :3] = turn[:3, :3] @ CAM_AXES
-        cameras.append(Camera(name, K, (H, W), turn, (0.05, -0.02, 0.001, 0.002) if view else ()))
+        cameras.append(Camera(name, K, (H, W), turn, (-0.1, 0.02, 0.001, 0.002) if view else ()))
     return tuple(cameras)
 
 

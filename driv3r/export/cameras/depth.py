@@ -13,6 +13,7 @@ from driv3r.export.selection import SelectedLog
 from driv3r.types import Camera
 
 KITTI_STEPS = 256.0  # a metre in KITTI's depth images
+MM_PER_M = 1000.0
 FASTEST = 1  # of PNG's and zip's compression, which costs most of the time
 LARGEST = 65535
 
@@ -33,9 +34,9 @@ def write_png(selected: SelectedLog, folder: Path) -> dict[str, Any]:
 
 
 def write_exr(selected: SelectedLog, folder: Path) -> dict[str, Any]:
-    """<camera>/<frame>.exr: channels Z (m, z in the camera, float32), sigma and motion (float16).
+    """<camera>/<frame>.exr: channels Y (m, z in the camera, float32), sigma and motion (float16).
 
-    `sigma` is the scale (Laplace b) of the logarithm of depth, `motion` the probability that the
+    Y, the name of grey, is what OpenCV and others show where they know no Z. `sigma` is the scale (Laplace b) of the logarithm of depth, `motion` the probability that the
     surface moves. NaN where there is none. ConfigError without OpenEXR.
     """
     exr = need("OpenEXR")
@@ -45,7 +46,7 @@ def write_exr(selected: SelectedLog, folder: Path) -> dict[str, Any]:
         prediction = selected.store.prediction(frame)
         for view in (v for v in views if v.frame == frame):
             channels = {
-                "Z": prediction.depth_m[view.view].astype(np.float32),
+                "Y": prediction.depth_m[view.view].astype(np.float32),
                 "sigma": prediction.sigma[view.view].astype(np.float16),
                 "motion": prediction.motion[view.view].astype(np.float16),
             }
@@ -66,6 +67,16 @@ def encode_depth(
     clipped = int((codes > LARGEST).sum())
     least = np.where(known, 1, 0)  # a depth so small that it would read as none
     return np.clip(codes, least, LARGEST).astype(np.uint16), clipped
+
+
+def encode_mm(depth_m: Float[np.ndarray, "h w"]) -> tuple[UInt16[np.ndarray, "h w"], int]:
+    """Depth in millimetres, 0 for none and from 65.535 m on, and how many pixels are that far.
+
+    For formats whose readers would take a clipped depth for a wall.
+    """
+    codes, _ = encode_depth(depth_m, MM_PER_M)
+    too_far = codes == LARGEST
+    return np.where(too_far, np.uint16(0), codes), int(too_far.sum())
 
 
 def save_png(path: Path, image: np.ndarray) -> None:

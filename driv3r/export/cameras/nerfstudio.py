@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from driv3r.errors import ConfigError
-from driv3r.export.cameras.depth import LARGEST, encode_depth, save_png
+from driv3r.export.cameras.depth import encode_mm, save_png
 from driv3r.export.cameras.images import read_working, save_image
 from driv3r.export.cameras.views import PosedView, list_views
 from driv3r.export.pointclouds.clouds import static_cloud
 from driv3r.export.pointclouds.ply import tabulate, write_ply
 from driv3r.export.selection import SelectedLog
 
-MM_PER_M = 1000.0  # nerfstudio's depth_unit_scale_factor is 1e-3 by default
 MOVES = 0.5  # motion probability from which on a pixel is masked
 # OpenGL's camera (x right, y up, z backward) seen from OpenCV's (x right, y down, z forward)
 CV_T_GL = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -25,7 +24,8 @@ def write(selected: SelectedLog, folder: Path) -> dict[str, Any]:
 
     All at the working size, whose crop the maps belong to. transform_matrix is world_T_cam with
     OpenGL's camera axes; cx and cy count from the corner of the first pixel, as nerfstudio's rays
-    do. Depth is z in millimetres, 0 for none: from 65.535 m on it is none, and counted. A mask is 0
+    do. Depth is z in millimetres (nerfstudio's
+    default), 0 for none: from 65.535 m on it is none, and counted. A mask is 0
     where the surface moves, else 255. The world stays as it is (z up, metres). Raises ConfigError
     for a rational lens (k4 to k6), which nerfstudio does not have.
     """
@@ -35,16 +35,15 @@ def write(selected: SelectedLog, folder: Path) -> dict[str, Any]:
     for frame in sorted({view.frame for view in views}):
         prediction = selected.store.prediction(frame)
         for view in (v for v in views if v.frame == frame):
-            codes, _ = encode_depth(prediction.depth_m[view.view], MM_PER_M)
-            too_far = codes == LARGEST
-            save_png(folder / f"depths/{view.stem}.png", np.where(too_far, np.uint16(0), codes))
+            codes, too_far = encode_mm(prediction.depth_m[view.view])
+            save_png(folder / f"depths/{view.stem}.png", codes)
             moves = prediction.motion[view.view] >= MOVES
             mask = np.where(moves, 0, 255).astype(np.uint8)
             save_png(folder / f"masks/{view.stem}.png", mask)
             _write_image(selected, view, folder)
             frames.append(describe_view(view))
             counts["images"] += 1
-            counts["too_far_pixels"] += int(too_far.sum())
+            counts["too_far_pixels"] += too_far
             counts["masked_pixels"] += int(moves.sum())
     document: dict[str, Any] = {"frames": frames}
     if "static" in selected.layers:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from driv3r.export.pointclouds.clouds import object_cloud
-from driv3r.export.pointclouds.gltf import LINE_STRIP, POINTS, TRIANGLES, GltfBuilder
+from driv3r.export.pointclouds.gltf import LINES, POINTS, TRIANGLES, GltfBuilder
 from driv3r.export.selection import SelectedLog
 from driv3r.fusion.mesh import make_mesh
 from driv3r.geometry.transforms import to_quaternion
@@ -52,8 +52,9 @@ def _finish(
     nodes += [_add_object(builder, selected, track_id) for track_id in tracks]
     path = [pose[:3, 3] for _, _, pose in selected.known_frames]
     if "path" in selected.layers and len(path) > 1:
-        white = np.full((len(path), 3), 255, np.uint8)
-        mesh = builder.add_mesh("path", LINE_STRIP, np.array(path), white)
+        pairs = np.repeat(np.array(path), 2, axis=0)[1:-1]  # trimesh reads no strips
+        white = np.full((len(pairs), 3), 255, np.uint8)
+        mesh = builder.add_mesh("path", LINES, pairs, white)
         nodes.append(builder.add_node(name="path", mesh=mesh))
     world: dict[str, Any] = {"name": "world", "rotation": Y_UP}
     root = builder.add_node(**world | ({"children": nodes} if nodes else {}))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Num, UInt8, UInt16
 
-POINTS, LINE_STRIP, TRIANGLES = 0, 3, 4
+POINTS, LINES, TRIANGLES = 0, 1, 4
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
 COMPONENTS = {"f4": 5126, "u2": 5123, "u4": 5125}
 SHAPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}
@@ -72,7 +72,7 @@ class GltfBuilder:
         rgb: UInt8[np.ndarray, "n 3"],
         faces: Int[np.ndarray, "m 3"] | None = None,
     ) -> int:
-        """Number of a mesh: points, a line, or triangles; its colours are shown without light."""
+        """Number of a mesh: points, lines between pairs, or triangles; its colours are shown without light."""
         attributes = {
             "POSITION": self.add_array(points.astype(np.float32), ARRAY_BUFFER, bounds=True),
             "COLOR_0": self.add_array(encode_colours(rgb), ARRAY_BUFFER),

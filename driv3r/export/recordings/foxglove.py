@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from driv3r.datasets.images import read_file
 from driv3r.datasets.reader import Root
-from driv3r.export.cameras.depth import encode_depth
+from driv3r.export.cameras.depth import encode_mm
 from driv3r.export.cameras.views import PosedView, list_views
 from driv3r.export.packages import need
 from driv3r.export.pointclouds.clouds import static_cloud
@@ -18,7 +18,6 @@ from driv3r.export.selection import SelectedLog
 from driv3r.geometry.transforms import to_quaternion
 from driv3r.types import Camera
 
-MM_PER_M = 1000.0
 LENS_NAMES = {0: "plumb_bob", 4: "plumb_bob", 5: "plumb_bob", 8: "rational_polynomial"}
 OPAQUE = 0.45
 Row = dict[str, Any]
@@ -29,7 +28,7 @@ def write(selected: SelectedLog, folder: Path) -> Row:
     they are asked for, as they were recorded, with a camera_info of their own.
 
     Metres, quaternions x y z w, frames "world", "ego" and the cameras' names (OpenCV axes). Depth
-    is 16UC1 in millimetres, 0 for none, 65535 where it is 65.535 m or more. K counts from the
+    is 16UC1 in millimetres, 0 for none and from 65.535 m on. K counts from the
     centre of the first pixel, as ROS does. ConfigError without mcap-protobuf-support and
     foxglove-schemas-protobuf.
     """
@@ -133,8 +132,7 @@ class Messages:
             }
             metadata = [{"key": key, "value": value} for key, value in told.items()]
             entities.append(
-                {"id": str(track), "cubes": [box], "metadata": metadata}
-                | _stamp(time_us, "world")
+                {"id": str(track), "cubes": [box], "metadata": metadata} | _stamp(time_us, "world")
             )
         deletions = [{"timestamp": _time(time_us), "type": 1}]  # SceneEntityDeletion.ALL
         return self._make["SceneUpdate"](deletions=deletions, entities=entities)
@@ -142,7 +140,7 @@ class Messages:
     def camera(self, selected: SelectedLog, view: PosedView) -> list[tuple[str, Any]]:
         """Topics and messages of one view."""
         depth_m = selected.store.depth_m(view.frame, view.view)
-        codes, _ = encode_depth(depth_m, MM_PER_M)
+        codes, _ = encode_mm(depth_m)
         stamp = _stamp(view.time_us, view.working.name)
         height, width = view.working.size_hw
         image = self._make["RawImage"](

@@ -8,13 +8,12 @@ from scipy.spatial.transform import Rotation
 
 from driv3r.datasets.images import read_file
 from driv3r.datasets.reader import Root
-from driv3r.export.cameras.depth import encode_depth
+from driv3r.export.cameras.depth import MM_PER_M, encode_mm
 from driv3r.export.cameras.views import PosedView, list_views
 from driv3r.export.packages import need
 from driv3r.export.recordings.timeline import colour_track
 from driv3r.export.selection import SelectedLog
 
-MM_PER_M = 1000.0
 TIMELINE = "time"
 
 
@@ -22,7 +21,7 @@ def write(selected: SelectedLog, folder: Path) -> dict[str, Any]:
     """log.rrd: world/static, world/path, world/ego, world/objects, world/<camera> over "time".
 
     Metres of the log's world, z up. A camera is a pinhole (Rerun has no lens distortion) of the
-    working size with its depth in millimetres; pixels count from the corner of the first, as Rerun
+    working size with its depth in millimetres (none from 65.535 m on); pixels count from the corner of the first, as Rerun
     does. Images, as recorded, lie at world/<camera>/recorded/image. ConfigError without rerun-sdk.
     """
     rr = need("rerun", "rerun")
@@ -89,7 +88,7 @@ def _log_view(rr: Any, recording: Any, selected: SelectedLog, view: PosedView) -
         camera_xyz=rr.ViewCoordinates.RDF,
     )
     recording.log(f"{name}/maps", pinhole)
-    codes, _ = encode_depth(selected.store.depth_m(view.frame, view.view), MM_PER_M)
+    codes, _ = encode_mm(selected.store.depth_m(view.frame, view.view))
     recording.log(f"{name}/maps/depth", rr.DepthImage(codes, meter=MM_PER_M))
     selection = selected.selection
     if selection.root is not None and selection.images != "none":

@@ -8,8 +8,7 @@ from driv3r.export.trajectories.paths import ego_poses
 from driv3r.geometry.transforms import to_quaternion
 
 HEADER = (
-    "#timestamp [ns],p_RS_R_x [m],p_RS_R_y [m],p_RS_R_z [m],"
-    "q_RS_w [],q_RS_x [],q_RS_y [],q_RS_z []"
+    "#timestamp [ns],p_RS_R_x [m],p_RS_R_y [m],p_RS_R_z [m],q_RS_w [],q_RS_x [],q_RS_y [],q_RS_z []"
 )
 
 
