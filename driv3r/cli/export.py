@@ -67,7 +67,7 @@ def export(
         return
     from driv3r.evaluation.rescore import find_stores
     from driv3r.export import ExportSelection, export_log
-    from driv3r.export.selection import parse_crop, parse_frames
+    from driv3r.export.selection import parse_crop, parse_frames, parse_layers
     from driv3r.store.reader import LogStore
 
     if not logs or not to:
@@ -76,8 +76,9 @@ def export(
             "`driv3r export --list` shows the formats"
         )
     box = None if crop is None else parse_crop(crop)
-    chosen: tuple = tuple(split(layers))
-    selection = ExportSelection(min_weight, parse_frames(frames), chosen, box, images, root)
+    selection = ExportSelection(
+        min_weight, parse_frames(frames), parse_layers(layers), box, images, root
+    )
     formats, done = split(to), []
     with ProgressBar("export", 1, quiet) as bar:
         for path in [store for log in logs for store in find_stores(log)]:

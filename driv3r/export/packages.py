@@ -7,7 +7,7 @@ from driv3r.errors import ConfigError
 
 
 def need(module: str, extra: str = "export") -> Any:
-    """The module of that name; ConfigError with the command that installs it where it does not load."""
+    """The module of that name; ConfigError tells how to install it where it does not load."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -37,11 +37,6 @@ class ExportSelection:
     root: Path | None = None
 
     def __post_init__(self) -> None:
-        strange = [layer for layer in self.layers if layer not in LAYERS]
-        if strange or not self.layers:
-            raise ConfigError(
-                f"--layers {','.join(strange) or 'of nothing'}: expected some of {', '.join(LAYERS)}"
-            )
         if self.images not in get_args(ImageUse):
             raise ConfigError(
                 f"--images {self.images}: expected one of {', '.join(get_args(ImageUse))}"
@@ -59,8 +54,8 @@ def _check_crop(crop: tuple[float, ...]) -> None:
     finite = len(crop) == 6 and bool(np.isfinite(crop).all())
     if not finite or any(low >= high for low, high in zip(crop[:3], crop[3:], strict=True)):
         raise ConfigError(
-            f"--crop {','.join(f'{x:g}' for x in crop)}: expected x0,y0,z0,x1,y1,z1 in metres of the "
-            "log's world, each low below its high, such as -20,-20,-1,20,20,4"
+            f"--crop {','.join(f'{x:g}' for x in crop)}: expected x0,y0,z0,x1,y1,z1 in metres of "
+            "the log's world, each low below its high, such as -20,-20,-1,20,20,4"
         )
 
 
@@ -76,6 +71,14 @@ def parse_frames(text: str) -> tuple[int | None, int | None]:
         raise ConfigError(
             f"--frames {text!r}: expected A:B, A:, :B or A, as Python counts: 0:10 is the first ten"
         ) from error
+
+
+def parse_layers(text: str) -> tuple[Layer, ...]:
+    """Layers, with commas between; ConfigError where a word is none, or there is none."""
+    words = [word.strip() for word in text.split(",")]
+    if not set(words) <= set(LAYERS):
+        raise ConfigError(f"--layers {text!r}: expected some of {','.join(LAYERS)}, as they are")
+    return tuple(layer for layer in LAYERS if layer in words)
 
 
 def parse_crop(text: str) -> tuple[float, ...]:
@@ -134,7 +137,7 @@ def select(store: LogStore, selection: ExportSelection) -> SelectedLog:
             f"(0 to {len(store.time_us) - 1}) of log {store.log_id}"
         )
     fused = store.reconstruction()
-    layers = tuple(
+    layers: tuple[Layer, ...] = tuple(
         layer for layer in selection.layers if fused or layer not in ("static", "moving")
     )
     world_T_ego = store.world_T_ego()[frames.start : frames.stop]

@@ -1,4 +1,4 @@
-"""Writes chosen formats of a log, each into a folder of its own that appears whole or not at all."""
+"""Writes formats of a log, each into a folder of its own that appears whole or not at all."""
 
 import importlib
 import json

@@ -36,8 +36,9 @@ def write_png(selected: SelectedLog, folder: Path) -> dict[str, Any]:
 def write_exr(selected: SelectedLog, folder: Path) -> dict[str, Any]:
     """<camera>/<frame>.exr: channels Y (m, z in the camera, float32), sigma and motion (float16).
 
-    Y, the name of grey, is what OpenCV and others show where they know no Z. `sigma` is the scale (Laplace b) of the logarithm of depth, `motion` the probability that the
-    surface moves. NaN where there is none. ConfigError without OpenEXR.
+    Y, the name of grey, is what OpenCV and others show where they know no Z. `sigma` is the scale
+    (Laplace b) of the logarithm of depth, `motion` the probability that the surface moves. NaN
+    where there is none. ConfigError without OpenEXR.
     """
     exr = need("OpenEXR")
     images = 0

@@ -24,10 +24,9 @@ def write(selected: SelectedLog, folder: Path) -> dict[str, Any]:
 
     All at the working size, whose crop the maps belong to. transform_matrix is world_T_cam with
     OpenGL's camera axes; cx and cy count from the corner of the first pixel, as nerfstudio's rays
-    do. Depth is z in millimetres (nerfstudio's
-    default), 0 for none: from 65.535 m on it is none, and counted. A mask is 0
-    where the surface moves, else 255. The world stays as it is (z up, metres). Raises ConfigError
-    for a rational lens (k4 to k6), which nerfstudio does not have.
+    do. Depth is z in millimetres (nerfstudio's default), 0 for none: from 65.535 m on it is none,
+    and counted. A mask is 0 where the surface moves, else 255. The world stays as it is (z up,
+    metres). Raises ConfigError for a rational lens (k4 to k6), which nerfstudio does not have.
     """
     counts = {"images": 0, "too_far_pixels": 0, "masked_pixels": 0}
     frames = []

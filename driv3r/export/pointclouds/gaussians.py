@@ -1,4 +1,4 @@
-"""Initial gaussians for 3D Gaussian splatting (Kerbl et al., 2023), in the layout of its PLY files."""
+"""Initial gaussians of 3D Gaussian splatting (Kerbl et al., 2023), as its PLY files hold them."""
 
 import json
 from pathlib import Path

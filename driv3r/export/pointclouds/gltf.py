@@ -72,7 +72,7 @@ class GltfBuilder:
         rgb: UInt8[np.ndarray, "n 3"],
         faces: Int[np.ndarray, "m 3"] | None = None,
     ) -> int:
-        """Number of a mesh: points, lines between pairs, or triangles; its colours are shown without light."""
+        """Number of a mesh, shown without light: points, lines between pairs, or triangles."""
         attributes = {
             "POSITION": self.add_array(points.astype(np.float32), ARRAY_BUFFER, bounds=True),
             "COLOR_0": self.add_array(encode_colours(rgb), ARRAY_BUFFER),

@@ -1,4 +1,4 @@
-"""MCAP files of Foxglove's messages in protobuf (docs.foxglove.dev/docs/visualization/message-schemas)."""
+"""MCAP files of Foxglove's message schemas (docs.foxglove.dev) in protobuf."""
 
 from pathlib import Path
 from typing import Any

@@ -21,8 +21,9 @@ def write(selected: SelectedLog, folder: Path) -> dict[str, Any]:
     """log.rrd: world/static, world/path, world/ego, world/objects, world/<camera> over "time".
 
     Metres of the log's world, z up. A camera is a pinhole (Rerun has no lens distortion) of the
-    working size with its depth in millimetres (none from 65.535 m on); pixels count from the corner of the first, as Rerun
-    does. Images, as recorded, lie at world/<camera>/recorded/image. ConfigError without rerun-sdk.
+    working size with its depth in millimetres (none from 65.535 m on); pixels count from the corner
+    of the first, as Rerun does. Images, as recorded, lie at world/<camera>/recorded/image.
+    ConfigError without rerun-sdk.
     """
     rr = need("rerun", "rerun")
     recording = rr.RecordingStream("driv3r", recording_id=selected.store.log_id)
