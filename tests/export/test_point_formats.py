@@ -139,12 +139,14 @@ def test_glb_has_the_points_y_up(export):
     placed = trimesh.transform_points(cloud.vertices, transform)
     expected = STATIC.points_world[:, [0, 2, 1]] * [1, 1, -1]  # x, z, -y
     np.testing.assert_allclose(placed, expected, atol=1e-5)
+    linear = (STATIC.rgb / 255.0) ** 2.2  # what sRGB's curve is near to
+    assert np.abs(cloud.colors[:, :3] / 255 - linear).max() < 0.02
     assert {"object_0000", "object_0001", "path"} <= set(scene.graph.nodes)
 
 
 def test_glb_keeps_every_level_of_colour():
     level = np.arange(256, dtype=np.uint8)[:, None].repeat(3, axis=1)
-    linear = encode_colours(level)[:, :3] / 65535
+    linear = encode_colours(level)
     back = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     np.testing.assert_array_equal(np.rint(back * 255), level)
 

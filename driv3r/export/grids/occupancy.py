@@ -10,7 +10,7 @@ from driv3r.export.cameras.views import PosedView, list_views
 from driv3r.export.objects.kinds import RULE, guess_kind
 from driv3r.export.pointclouds.clouds import moving_clouds
 from driv3r.export.selection import SelectedLog
-from driv3r.geometry.cameras import project
+from driv3r.geometry.cameras import cached_rays, project
 from driv3r.geometry.transforms import apply, invert
 
 VOXEL_M = 0.4
@@ -83,7 +83,7 @@ def _see(
     selected: SelectedLog, views: list[PosedView], world_T_road: Float[np.ndarray, "4 4"]
 ) -> UInt8[np.ndarray, "x y z"]:
     """Which cells' centres lie before or in the surface that any camera sees there."""
-    centers = LOW_M + (np.indices(SHAPE).reshape(3, -1).T + 0.5) * VOXEL_M
+    centers = (LOW_M + (np.indices(SHAPE).reshape(3, -1).T + 0.5) * VOXEL_M).astype(np.float32)
     seen = np.zeros(len(centers), bool)
     for view in views:
         depth_m = selected.store.depth_m(view.frame, view.view)
@@ -95,8 +95,10 @@ def _see(
 def _is_seen(
     view: PosedView, depth_m: Float[np.ndarray, "h w"], points_cam: Float[np.ndarray, "n 3"]
 ) -> Bool[np.ndarray, "n"]:
-    ahead = np.flatnonzero(points_cam[:, 2] > 0)
-    uv, z_m, inside = project(view.working, points_cam[ahead])
+    widest = 1.05 * float(np.abs(cached_rays(view.working)[..., :2]).max())  # and half a pixel
+    x, y, z = points_cam.T
+    ahead = np.flatnonzero((np.abs(x) <= widest * z) & (np.abs(y) <= widest * z))
+    uv, z_m, inside = project(view.working, points_cam[ahead].astype(np.float64))
     rows = np.flatnonzero(inside)
     u, v = uv[rows].astype(np.int64).T
     seen = np.zeros(len(points_cam), bool)

@@ -10,26 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Num, UInt8, UInt16
+from jaxtyping import Float, Float32, Int, Num, UInt8
 
 POINTS, LINES, TRIANGLES = 0, 1, 4
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
-COMPONENTS = {"f4": 5126, "u2": 5123, "u4": 5125}
+COMPONENTS = {"f4": 5126, "u4": 5125}
 SHAPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}
 MAGIC, JSON_CHUNK, BIN_CHUNK = 0x46546C67, 0x4E4F534A, 0x004E4942
 
 
-def encode_colours(rgb: UInt8[np.ndarray, "n 3"]) -> UInt16[np.ndarray, "n 4"]:
-    """sRGB bytes as COLOR_0, which glTF wants linear: 16 bits keep all 256 levels apart."""
+def encode_colours(rgb: UInt8[np.ndarray, "n 3"]) -> Float32[np.ndarray, "n 3"]:
+    """sRGB bytes as COLOR_0, which glTF wants linear (IEC 61966-2-1).
+
+    Floats, since bytes would lose the dark levels, and trimesh misreads 16 bits.
+    """
     srgb = np.arange(256) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    table = np.rint(linear * 65535).astype(np.uint16)
-    return np.concatenate([table[rgb], np.full((len(rgb), 1), 65535, np.uint16)], axis=1)
+    return linear.astype(np.float32)[rgb]
 
 
 @dataclass
 class GltfBuilder:
-    """Collects a document and its buffer. Rows of every array are a multiple of 4 bytes long."""
+    """Collects a document and its buffer."""
 
     nodes: list[dict[str, Any]] = field(default_factory=list)
     meshes: list[dict[str, Any]] = field(default_factory=list)
@@ -43,7 +45,7 @@ class GltfBuilder:
     def add_array(
         self, values: Num[np.ndarray, "n *k"], target: int | None = None, bounds: bool = False
     ) -> int:
-        """Number of the accessor of an array of 32-bit floats, or of 16- or 32-bit counts."""
+        """Number of the accessor of an array of 32-bit floats or counts."""
         kind = values.dtype.newbyteorder("<").str[1:]
         data = np.ascontiguousarray(values, f"<{kind}").tobytes()
         view = {"buffer": 0, "byteOffset": self._length, "byteLength": len(data)}
@@ -54,8 +56,6 @@ class GltfBuilder:
             "count": len(values),
             "type": SHAPES[values.shape[1] if values.ndim == 2 else 1],
         }
-        if kind == "u2":
-            accessor["normalized"] = True
         if bounds:
             rows = values.reshape(len(values), -1)
             accessor |= {"min": rows.min(axis=0).tolist(), "max": rows.max(axis=0).tolist()}
