@@ -1,7 +1,9 @@
 """Asks a log's tracks with pandas: how far and how fast each object went.
 
-driv3r export out/demo/scene-0003.zarr --to csv
-python examples/tracks_in_pandas.py out/demo/export/scene-0003/csv/tracks.csv
+    driv3r export out/demo/scene-0003.zarr --to csv
+    python examples/tracks_in_pandas.py out/demo/export/scene-0003/csv/tracks.csv
+
+A tracks.parquet, of --to parquet, is read as well.
 """
 
 import argparse

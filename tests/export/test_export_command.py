@@ -1,9 +1,11 @@
 """`driv3r export`: what is chosen, what is refused, and that nothing is left half-written."""
 
 import json
+import re
 import shutil
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,6 +157,22 @@ def test_installed_packages_add_formats(drive, tmp_path, monkeypatch):
         list_formats()
     monkeypatch.undo()
     list_formats.cache_clear()
+
+
+def test_a_format_of_ones_own_is_as_the_docs_say(drive, tmp_path, monkeypatch):
+    page = Path(__file__).parents[2] / "docs/how-to/export.md"
+    [block] = re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
+    names: dict = {}
+    exec(block, names)
+    monkeypatch.setitem(formats.FORMATS, "txt", names["text"])
+    list_formats.cache_clear()
+    [done] = export_log(drive, ["txt"], ExportSelection(), tmp_path)
+    list_formats.cache_clear()
+    xyz = np.loadtxt(done.folder / "points.txt")
+    np.testing.assert_allclose(xyz, sort_static(make_static()).points_world, atol=0.00051)
+    listed = re.findall(r"^\| (`[a-z0-9`, -]+`) \|", page.read_text(), re.M)
+    told = {name.strip("` ") for cell in listed for name in cell.split(",")}
+    assert set(formats.FORMATS) - {"txt"} <= told
 
 
 def test_the_command_writes_beside_the_log_and_tells_where(drive, tmp_path):
