@@ -80,15 +80,17 @@ def export(
         min_weight, parse_frames(frames), parse_layers(layers), box, images, root
     )
     formats, done = split(to), []
+    stores = [LogStore.open(path) for log in logs for path in find_stores(log)]
     with ProgressBar("export", 1, quiet) as bar:
-        for path in [store for log in logs for store in find_stores(log)]:
-            place = out or path.resolve().parent / "export"
-            store = LogStore.open(path)
-            total = len(store.time_us)
 
-            def update(log: str, _: str, done: int, of: int, total: int = total) -> None:
-                bar.update(log, "export", total * done // of, total)
+        def update(log: str, _: str, done: int, of: int) -> None:
+            bar.update(log, "export", totals[log] * done // of, totals[log])
 
+        totals = {store.log_id: len(store.time_us) for store in stores}
+        for store in stores:
+            update(store.log_id, "", 0, 1)
+        for store in stores:
+            place = out or store.path.resolve().parent / "export"
             done += export_log(store, formats, selection, place, replace, update)
     if not quiet:
         show_exported(done, selection)

@@ -181,6 +181,7 @@ def test_the_command_writes_beside_the_log_and_tells_where(drive, tmp_path):
     assert result.exit_code == 0, result.output
     assert "export/drive-1" in result.output.replace("\n", "")
     assert len((tmp_path / "export/drive-1/tum/ego.txt").read_text().splitlines()) == 3
+    assert "--min-weight" in CliRunner().invoke(app, ["export", "--help"]).output
     listed = CliRunner().invoke(app, ["export", "--list"])
     assert "Occ3D" in listed.output
 

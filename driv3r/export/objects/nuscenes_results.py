@@ -63,7 +63,8 @@ def _write_results(selected: SelectedLog, path: Path, name_fields: Any) -> dict[
         results[token].append(box | name_fields(kind, float(moving.quality[track]), track))
     meta = META | {"classes": RULE, "score": "share of the track's frames in which it was observed"}
     path.write_text(json.dumps({"meta": meta, "results": results}) + "\n")
-    named = "by the dataset's tables" if selected.selection.root else "log/frame: give --root"
+    known = is_named_by_tables(selected)
+    named = "by the dataset's tables" if known else "log/frame: --root of a nuScenes folder tells"
     return {"samples": len(results), "sample_tokens": named, "classes": RULE}
 
 
@@ -75,11 +76,16 @@ def _describe_tracking(kind: str, score: float, track: int) -> dict[str, Any]:
     return {"tracking_id": str(track), "tracking_name": kind, "tracking_score": score}
 
 
+def is_named_by_tables(selected: SelectedLog) -> bool:
+    """Whether samples have the tokens of a nuScenes folder."""
+    return selected.selection.root is not None and selected.store.header.dataset == "nuscenes"
+
+
 def name_samples(selected: SelectedLog) -> dict[int, str]:
     """The sample's token of every chosen keyframe."""
     header, root = selected.store.header, selected.selection.root
     frames = [frame for frame in selected.frames if header.is_keyframe[frame]]
-    if root is None or header.dataset != "nuscenes":
+    if root is None or not is_named_by_tables(selected):
         return {frame: f"{header.log_id}/{frame:06d}" for frame in frames}
     rows = _find_samples(root, header.log_id)
     times_us = np.array([row["timestamp"] for row in rows], np.int64)
