@@ -25,6 +25,7 @@ CHECKED = (
     "evaluation",
     "fusion",
     "inference",
+    "export",
     "reporting",
     "pipelines",
     "training",

@@ -1,0 +1,1 @@
+"""Formats of posed images and their depth."""
