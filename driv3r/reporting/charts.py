@@ -75,7 +75,8 @@ def draw_reliability(curves: Sequence[tuple[str, dict[int, float]]]) -> Markup:
         at = q / 100 * side
         parts.append(
             f'<line class="grid" x1="{edge + at}" y1="0" x2="{edge + at}" y2="{side}" />'
-            f'<line class="grid" x1="{edge}" y1="{side - at}" x2="{edge + side}" y2="{side - at}" />'
+            f'<line class="grid" x1="{edge}" y1="{side - at}" x2="{edge + side}" '
+            f'y2="{side - at}" />'
             f'<text class="tick" x="{edge + at}" y="{side + 15}" text-anchor="middle">{q} %</text>'
             f'<text class="tick" x="{edge - 6}" y="{side - at + 4}" text-anchor="end">{q} %</text>'
         )
@@ -86,7 +87,8 @@ def draw_reliability(curves: Sequence[tuple[str, dict[int, float]]]) -> Markup:
         points = " ".join(f"{edge + x * side:.1f},{side - y * side:.1f}" for x, y in places)
         parts.append(f'<polyline class="{kind}" points="{points}" />')
         parts += [
-            f'<circle class="{kind} end" cx="{edge + x * side:.1f}" cy="{side - y * side:.1f}" r="4">'
+            f'<circle class="{kind} end" cx="{edge + x * side:.1f}" '
+            f'cy="{side - y * side:.1f}" r="4">'
             f"<title>{escape(label)}: {y:.0%} in the stated {x:.0%}</title></circle>"
             for x, y in places[1:-1]
         ]
@@ -97,7 +99,8 @@ def draw_reliability(curves: Sequence[tuple[str, dict[int, float]]]) -> Markup:
         f'<text class="tick" transform="rotate(-90)" x="{-side / 2}" y="10" text-anchor="middle">'
         "truths inside</text>"
     )
-    plot = _svg(edge + side + 22, side + 40, "".join(parts) + labels, "reliability")
+    body = f'<g transform="translate(0 12)">{"".join(parts)}{labels}</g>'
+    plot = _svg(edge + side + 22, side + 52, body, "reliability")
     return plot + Markup('<ul class="legend">' + "".join(legend) + "</ul>")
 
 

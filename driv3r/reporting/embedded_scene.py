@@ -1,9 +1,9 @@
 """A log's reconstruction as a small text that a page can hold: quantised, deflated, base64.
 
-Layout before deflating: a uint32 with the header's length, the header as JSON, then planes of bytes.
+Layout before deflating: a uint32 with the header's length, the header as JSON, planes of bytes.
 Voxels come first: low and high bytes of the differences of one 16-bit coordinate to that of the
-voxel before, an axis after another; red, green, blue, and 16 log2(weight). Then the objects' points:
-int16 x, y, z in `OBJECT_STEP_M` and 8-bit colours. `scene_view.js` reads it.
+voxel before, an axis after another; red, green, blue, and 16 log2(weight). Then the points of the
+objects: int16 x, y, z in `OBJECT_STEP_M` and 8-bit colours. `scene_view.js` reads it.
 """
 
 import base64
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
+from scipy.spatial import KDTree
 
 from driv3r.store.reader import LogStore
 from driv3r.types import MovingObjects, StaticMap
@@ -21,13 +22,15 @@ MOST_BYTES = 1_500_000  # of the text
 MOST_VOXELS, MOST_OBJECT_POINTS = 160_000, 20_000
 MIN_HITS = 3
 OBJECT_STEP_M = 0.01
+CEILING_M, BESIDE_M = 4.0, 3.0  # over the road and beside the path: what is there, covers the car
+COVERED = 40  # voxels
 STEPS = 65535  # of a voxel coordinate over the longest side
 
 
 def encode_scene(store: LogStore) -> str:
     """The text of a fused log, at most MOST_BYTES long; empty for a log that shows nothing.
 
-    Where it would be longer, evenly chosen voxels are left out. Raises StoreError for a damaged log.
+    Where it would be longer, evenly chosen voxels are left out. StoreError for a damaged log.
     """
     fused = store.reconstruction()
     world_T_ego = store.world_T_ego()
@@ -42,6 +45,8 @@ def encode_scene(store: LogStore) -> str:
         "frames": [round(s, 3) for s in ((store.time_us - start_us) * 1e-6).tolist()],
         "path": _trace(store.time_us[placed] - start_us, world_T_ego[placed], origin_world),
         "origin": np.round(origin_world, 2).tolist(),
+        "ceiling_m": CEILING_M,
+        "covered": _is_covered(fused.static, world_T_ego[placed, :3, 3]),
         "tracks": objects["tracks"],
         "object_points": objects["count"],
         "object_step_m": OBJECT_STEP_M,
@@ -78,6 +83,15 @@ def _pack(
     return base64.b64encode(zlib.compress(raw, 9)).decode("ascii")
 
 
+def _is_covered(static: StaticMap, path_world: Float[np.ndarray, "t 3"]) -> bool:
+    """Whether a roof or a bridge hides the car from above."""
+    points_world = static.points_world[static.hits >= MIN_HITS]
+    above = points_world[points_world[:, 2] > path_world[:, 2].min() + CEILING_M]
+    near_m, nearest = KDTree(path_world[:, :2]).query(above[:, :2])
+    over = above[:, 2] > path_world[nearest, 2] + CEILING_M
+    return int(((near_m < BESIDE_M) & over).sum()) > COVERED
+
+
 def _choose_voxels(static: StaticMap, most: int) -> StaticMap:
     """Voxels that were seen often enough, evenly thinned to `most`, still in their order."""
     rows = np.flatnonzero(static.hits >= MIN_HITS)
@@ -97,9 +111,8 @@ def _encode_objects(
         states = np.flatnonzero(moving.track_id == track_id)
         states = states[np.argsort(moving.time_us[states], kind="stable")]
         points = np.flatnonzero(moving.points_track == track_id)
-        points = points[
-            np.linspace(0, len(points) - 1, int(np.ceil(share * len(points))), dtype=int)
-        ]
+        count = int(np.ceil(share * len(points)))
+        points = points[np.linspace(0, len(points) - 1, count, dtype=int)]
         poses = moving.world_T_object[states]
         tracks.append(
             {

@@ -73,7 +73,7 @@ METRICS: dict[str, MetricName] = {
 _PARTS = {"ground_": "ground", "off_ground_": "off ground"}
 _PATTERNS = (  # of names that hold a number or a class
     (r"f_score_([\d.]+)", MetricName(r"F-score at \1 m", 1, r"completeness and accuracy in one")),
-    (r"completeness_([\d.]+)", MetricName(r"Complete to \1 m", 1, r"of LiDAR points, those with a voxel near")),
+    (r"completeness_([\d.]+)", MetricName(r"Complete to \1 m", 1, "LiDAR points near a voxel")),
     (r"error_mean", MetricName("Mean error", -1, "from a voxel to the LiDAR's surface")),
     (r"error_median", MetricName("Median error", -1, "from a voxel to the LiDAR's surface")),
     (r"over_1_m", MetricName("Farther than 1 m", -1, "share of voxels off the LiDAR's surface")),

@@ -1,11 +1,11 @@
 "use strict";
 // A reconstruction in WebGL2: points, boxes and lines on a time slider. It opens when its reader does.
 const POINTS = [`#version 300 es
-uniform mat4 view, model; uniform float size, mode, low, high; in vec3 at; in vec4 rgba; out vec3 tint;
+uniform mat4 view, model; uniform float size, mode, low, high, top; in vec3 at; in vec4 rgba; out vec3 tint;
 vec3 ramp(float s) { s = clamp(s, 0., 1.) * 3.;
   vec3 a = vec3(.20, .18, .52), b = vec3(.12, .56, .60), c = vec3(.45, .80, .38), d = vec3(.99, .88, .25);
   return s < 1. ? mix(a, b, s) : s < 2. ? mix(b, c, s - 1.) : mix(c, d, s - 2.); }
-void main() { vec4 world = model * vec4(at, 1.); gl_Position = view * world;
+void main() { vec4 world = model * vec4(at, 1.); gl_Position = world.z > top ? vec4(2., 2., 2., 1.) : view * world;
   gl_PointSize = clamp(size / gl_Position.w, 1.5, 40.);
   tint = mode < .5 ? rgba.rgb : mode < 1.5 ? ramp((world.z - low) / (high - low)) : ramp(rgba.a * 1.4); }`,
 `#version 300 es
@@ -86,7 +86,7 @@ class SceneView {
     const height = share => (z.length ? z[Math.floor(share * (z.length - 1))] : 0) * scene.step_m + scene.low[2];
     this.heights = [height(.02), height(.98) + .01];
     this.slider = this.part("time"); this.slider.max = scene.seconds; this.slider.step = Math.max(.02, scene.seconds / 400);
-    this.listen(); this.behind(); this.setTime(0);
+    this.part("cut").checked = scene.covered; this.listen(); this.behind(); this.setTime(0);
   }
   program([vertex, fragment]) {
     const gl = this.gl, program = gl.createProgram();
@@ -115,8 +115,8 @@ class SceneView {
     gl.enable(gl.DEPTH_TEST); gl.clearColor(.055, .063, .086, 1);
   }
   get ego() { const path = this.scene.path; return poseAt(path, this.t) || (this.t < path[0][0] ? path[0] : path[path.length - 1]); }
-  behind() { this.bird = false; this.turn = Math.PI; this.pitch = .5; this.distance = 34; this.target = null; this.aim(); }
-  above() { this.bird = true; this.turn = Math.PI; this.pitch = 1.55; this.distance = 75; this.target = null; this.aim(); }
+  behind() { this.bird = false; this.turn = Math.PI; this.pitch = .48; this.distance = 28; this.target = null; this.aim(); }
+  above() { this.bird = true; this.turn = Math.PI; this.pitch = 1.55; this.distance = 60; this.target = null; this.aim(); }
   aim() { // the yaw is of the path: the car's while it is followed, as it was when it is not
     const ego = this.ego; if (!this.target || this.part("follow").checked) { this.target = [ego[1], ego[2], ego[3] + 1]; this.heading = ego[4]; } this.draw(); }
   setTime(t) {
@@ -154,6 +154,7 @@ class SceneView {
     gl.useProgram(this.points.self); gl.uniformMatrix4fv(this.points.view, false, view);
     gl.uniform1f(this.points.mode, +this.part("colour").value); gl.uniform1f(this.points.low, this.heights[0]); gl.uniform1f(this.points.high, this.heights[1]);
     const size = m => gl.uniform1f(this.points.size, m * h / 2 / Math.tan(.42));
+    gl.uniform1f(this.points.top, this.part("cut").checked ? this.ego[3] + s.ceiling_m : 1e6);
     if (this.part("map").checked) { size(s.voxel_m * 1.35); gl.bindVertexArray(this.map);
       gl.uniformMatrix4fv(this.points.model, false, [s.step_m, 0, 0, 0, 0, s.step_m, 0, 0, 0, 0, s.step_m, 0, ...s.low, 1]); gl.drawArrays(gl.POINTS, 0, s.voxels); }
     if (this.part("boxes").checked) { size(.2); gl.bindVertexArray(this.objects);
@@ -173,7 +174,7 @@ class SceneView {
     const c = this.canvas, held = new Map(), on = (part, kind, act) => this.part(part).addEventListener(kind, act);
     on("time", "input", () => { this.play(false); this.setTime(+this.slider.value); });
     on("play", "click", () => this.play(!this.playing)); on("behind", "click", () => this.behind()); on("above", "click", () => this.above());
-    for (const name of ["map", "boxes", "trails", "path", "colour"]) on(name, "change", () => this.draw());
+    for (const name of ["map", "boxes", "trails", "path", "cut", "colour"]) on(name, "change", () => this.draw());
     on("follow", "change", () => this.aim());
     c.addEventListener("pointerdown", e => { c.setPointerCapture(e.pointerId); held.set(e.pointerId, e); c.focus({ preventScroll: true }); });
     for (const end of ["pointerup", "pointercancel"]) c.addEventListener(end, e => held.delete(e.pointerId));
