@@ -48,6 +48,7 @@ PROTOCOL_TITLES = {
     "objects": "Moving objects",
     "removal": "What moves left out of the map",
     "flow": "Scene flow",
+    "rendered": "Depth of the fused model in the cameras",
 }
 COVERAGE = (
     "coverage_"  # metrics of the share of truths in a stated interval, with its percent after
@@ -192,12 +193,8 @@ def build_charts(run: RunResult) -> list[Chart]:
     """What the networks' depth errors depend on, by camera and by log, and their reliability."""
     ours = [s for s in run.scores if s.scaling == "metric" and find_role(s.subject) == "network"]
     cameras = [s for s in ours if s.metric == HEADLINE and s.camera != "all"]
-    logs = [
-        (log.log_id, score.value)
-        for log in run.logs
-        for score in log.scores
-        if is_headline(score) and find_role(score.subject) == "network"
-    ]
+    headlines = [(log.log_id, _find_headline(log.scores)) for log in run.logs]
+    logs = [(log_id, score.value) for log_id, score in headlines if score is not None]
     charts = []
     for title, bars in (
         ("Abs Rel by camera", [(s.camera, s.value, "network") for s in cameras]),
@@ -243,13 +240,12 @@ def _write_sections(
         if len(birds_eye) + len(scene) > left_bytes:
             birds_eye = scene = ""
         left_bytes -= len(birds_eye) + len(scene)
-        headlines = [s for s in log.scores if is_headline(s) and find_role(s.subject) == "network"]
         sections.append(
             Section(
                 len(sections),
                 log,
                 sum(log.seconds.values()),
-                headlines[0] if headlines else None,
+                _find_headline(log.scores),
                 draw_stages(log.seconds, colours),
                 draw_paths(log.paths),
                 *build_tables(log.scores),
@@ -259,6 +255,12 @@ def _write_sections(
             )
         )
     return sections
+
+
+def _find_headline(scores: Sequence[Score]) -> Score | None:
+    """The network's error under the first protocol that has one: the log's own."""
+    ours = (s for s in scores if is_headline(s) and find_role(s.subject) == "network")
+    return next(ours, None)
 
 
 def _picture_store(log: LogResult) -> tuple[str, str]:

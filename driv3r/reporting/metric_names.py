@@ -44,6 +44,8 @@ METRICS: dict[str, MetricName] = {
     "precision": MetricName("Precision", 1, "of points called moving, those that move"),
     "recall": MetricName("Recall", 1, "of what moves, the share that was found"),
     "average_precision": MetricName("Average precision", 1, "area under precision over recall"),
+    "coverage": MetricName("Compared", 0, "share of the LiDAR's pixels that both have"),
+    "error_median": MetricName("Median error", -1, "of depth"),
     "unpredicted": MetricName("Unpredicted", -1, "share of points without a prediction"),
     "movers_found": MetricName("Objects found", 1, "matched in half of their frames or more"),
     "false_states": MetricName("False states", -1, "share that match no moving object"),
