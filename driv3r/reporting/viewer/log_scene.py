@@ -17,7 +17,8 @@ from driv3r.evaluation.metrics.protocol import choose_protocol
 from driv3r.geometry.cameras import lift_depth, unproject
 from driv3r.geometry.transforms import apply, interpolate, invert
 from driv3r.reporting.birds_eye import TRACK_RGB
-from driv3r.reporting.viewer.point_layers import GREY, PointLayer
+from driv3r.reporting.images import GREY
+from driv3r.reporting.viewer.point_layers import PointLayer
 from driv3r.store.reader import LogStore
 from driv3r.store.reconstruction import Reconstruction
 from driv3r.types import Camera, Frame, Images, Scene, Sweep, Transform

@@ -7,14 +7,20 @@ import numpy as np
 from jaxtyping import Float, Int, Int64, UInt8
 
 from driv3r.reporting.birds_eye import TRACK_RGB
-from driv3r.reporting.images import DEPTH_COLOURS, ERROR_COLOURS, GREY, MOVING_RGB, apply_colormap
+from driv3r.reporting.images import (
+    DEPTH_COLOURS,
+    ERROR_COLOURS,
+    MOVING_RGB,
+    apply_colormap,
+)
 
 ColourBy = Literal["rgb", "height", "sigma", "error", "motion", "track"]
 COLOURS: tuple[str, ...] = get_args(ColourBy)
 HEIGHTS_M = (-0.5, 6.0)  # over the car's road, from one end of the colours to the other
 WORST = 0.5  # sigma and relative error at the red end
-NEAR_RAY = 0.01  # of the distance: how far from a click's ray a point may lie
+NEAR_RAY = 0.012  # of the distance: how far from a click's ray a point may lie
 NEAREST_M = 0.5
+UNKNOWN_RGB = np.array([58, 62, 72], np.uint8)  # does not outshine what is known
 _STILL_RGB = np.array([110.0, 115.0, 125.0])
 _MOTION_COLOURS = np.linspace(_STILL_RGB, MOVING_RGB, 256).astype(np.uint8)
 
@@ -56,14 +62,14 @@ class PointLayer:
         if by == "track":
             return self._track_colours()
         value = self.values.get(by, np.full(n, np.nan)).astype(np.float64)
-        if by == "motion":
-            return apply_colormap(value, _MOTION_COLOURS)
-        return apply_colormap(value / WORST, ERROR_COLOURS)
+        scale, ramp = (1.0, _MOTION_COLOURS) if by == "motion" else (WORST, ERROR_COLOURS)
+        known = np.isfinite(value)[:, None]
+        return np.where(known, apply_colormap(value / scale, ramp), UNKNOWN_RGB)
 
     def _track_colours(self) -> UInt8[np.ndarray, "n 3"]:
-        palette = np.array([*TRACK_RGB, GREY], np.uint8)
+        palette = np.array([*TRACK_RGB, UNKNOWN_RGB], np.uint8)
         if self.track is None:
-            return np.tile(GREY, (len(self.points_local), 1))
+            return np.tile(UNKNOWN_RGB, (len(self.points_local), 1))
         return palette[np.where(self.track < 0, len(TRACK_RGB), self.track % len(TRACK_RGB))]
 
     def describe(self, row: int) -> str:

@@ -104,7 +104,9 @@ class LogViewer:
         self.playing = gui.add_checkbox("Play", False)
         self.speed = gui.add_slider("Speed", min=0.1, max=4.0, step=0.1, initial_value=1.0)
         self.colour = gui.add_dropdown("Colour by", COLOURS, initial_value="rgb")
-        self.point_m = gui.add_slider("Point size", min=0.02, max=0.4, step=0.02, initial_value=0.2)
+        self.point_m = gui.add_slider(
+            "Point size", min=0.02, max=0.4, step=0.02, initial_value=0.14
+        )
         for handle in (self.colour, self.point_m):
             handle.on_update(lambda _: self._redraw())
         with gui.add_folder("Layers"):
@@ -183,18 +185,22 @@ class LogViewer:
             )
 
     def _add_points(self, name: str, layer: PointLayer) -> None:
+        if not len(layer.points_local) or not self.boxes[name].value:
+            self.server.scene.remove_by_name(f"/{name}")
+            return
         self.server.scene.add_point_cloud(
             f"/{name}", layer.points_local, layer.colours(cast(ColourBy, self.colour.value)),
-            point_size=self.point_m.value * (0.5 if name in HIDDEN else 1.0),
+            point_size=self.point_m.value * (1.0 if name == "map" else 0.5),
             point_shape="circle", point_shading="flat", precision="float32",
-            visible=self.boxes[name].value and len(layer.points_local) > 0,
         )  # fmt: skip
 
     def _add_lines(self, name: str, lines: Segments, width_px: float) -> None:
+        if not len(lines.points_local) or not self.boxes[name].value:
+            self.server.scene.remove_by_name(f"/{name}")
+            return
         self.server.scene.add_line_segments(
             f"/{name}", lines.points_local.astype(np.float32), lines.rgb,
             thickness=width_px, thickness_units="screen",
-            visible=self.boxes[name].value and len(lines.points_local) > 0,
         )  # fmt: skip
 
     def _place_camera(self, client: Any, offset_ego_m: np.ndarray) -> None:
@@ -217,11 +223,12 @@ class LogViewer:
     def _read_out(self, event: Any) -> None:
         """Tell of a clicked point, and how far it is from the one before."""
         with self.lock:
+            names = ("map", "objects", *HIDDEN)
             visible = [
-                layer if self.boxes[name].value else PointLayer("", layer.points_local[:0],
-                layer.rgb[:0]) for name, layer in zip(("map", "objects", *HIDDEN), self.layers,
-                strict=True)
-            ]  # fmt: skip
+                layer
+                for name, layer in zip(names, self.layers, strict=True)
+                if self.boxes[name].value
+            ]
             found = pick_point(visible, np.array(event.ray_origin), np.array(event.ray_direction))
             if found is None:
                 self.told.content = "No point there."
@@ -243,12 +250,17 @@ class LogViewer:
         return float(height_m + self.scene.store.rig.ground_z_m)
 
     def _show_mark(self) -> None:
+        """A dot on each picked point and a line between both."""
+        scene = self.server.scene
         points = np.array(self.picked, np.float32).reshape(-1, 3)
-        self.server.scene.add_point_cloud("/mark", points, MARK_RGB, point_size=0.3,
-            point_shape="circle", precision="float32", visible=len(points) > 0)  # fmt: skip
-        line = points[None] if len(points) == 2 else np.zeros((0, 2, 3), np.float32)
-        self.server.scene.add_line_segments("/between", line, MARK_RGB, thickness=3.0,
-            thickness_units="screen", visible=len(line) > 0)  # fmt: skip
+        scene.remove_by_name("/mark")
+        scene.remove_by_name("/between")
+        if len(points):
+            scene.add_point_cloud("/mark", points, MARK_RGB, point_size=0.2, precision="float32")
+        if len(points) == 2:
+            scene.add_line_segments(
+                "/between", points[None], MARK_RGB, thickness=3.0, thickness_units="screen"
+            )
 
     def _play(self) -> None:
         last = time.monotonic()
