@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import io
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -68,7 +69,8 @@ class LogViewer:
     def stop(self) -> None:
         """End the server and its threads."""
         self.stopped.set()
-        self.server.stop()
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.server.stop()
 
     def choose_log(self, log_id: str) -> None:
         """Show another of the logs from its start."""
@@ -282,7 +284,8 @@ def _start_server(config: ViewerConfig) -> Any:
         ) from error
     make: Callable[..., Any] = viser.ViserServer
     try:
-        return make(host=config.host, port=config.port, label="driv3r", verbose=False)
+        with contextlib.redirect_stdout(io.StringIO()):  # its banner: only our CLI prints
+            return make(host=config.host, port=config.port, label="driv3r", verbose=False)
     except OSError as error:
         raise ConfigError(
             f"can not listen on {config.host}:{config.port} ({error}); name another --port"
