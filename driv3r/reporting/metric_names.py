@@ -71,7 +71,7 @@ METRICS: dict[str, MetricName] = {
     "epe_foreground_static": MetricName("EPE, standing objects", -1, "end-point error in 0.1 s"),
     "epe_background_static": MetricName("EPE, background", -1, "end-point error in 0.1 s"),
     "flow_foreground_dynamic": MetricName("Way of what moves", 0, "the true one, in 0.1 s"),
-    "epe_dynamic_normalised": MetricName("EPE over speed", -1, "of what moves, over its way"),
+    "epe_dynamic_normalised": MetricName("EPE over speed", -1, "of what moves; 1: as if all stood"),
 }
 _PARTS = {"ground_": "ground", "off_ground_": "off ground"}
 _PATTERNS = (  # of names that hold a number or a class
