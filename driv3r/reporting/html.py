@@ -116,6 +116,7 @@ class Section:
     figures: list[Figure]
     birds_eye: str = ""  # a JPEG and a scene, as base64; empty where the log's store has none
     scene: str = ""
+    scene_left_out: bool = False
 
     @property
     def repairs_count(self) -> int:
@@ -237,7 +238,8 @@ def _write_sections(
             figures.append(_embed(folder, picture, left_bytes))
             left_bytes -= len(figures[-1].data)
         birds_eye, scene = _picture_store(log)
-        if len(birds_eye) + len(scene) > left_bytes:
+        too_large = len(birds_eye) + len(scene) > left_bytes
+        if too_large:
             birds_eye = scene = ""
         left_bytes -= len(birds_eye) + len(scene)
         sections.append(
@@ -252,6 +254,7 @@ def _write_sections(
                 figures,
                 birds_eye,
                 scene,
+                too_large,
             )
         )
     return sections

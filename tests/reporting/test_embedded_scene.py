@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import street_log
 
+from driv3r.evaluation.records import RunResult
 from driv3r.reporting import embedded_scene
 from driv3r.reporting.birds_eye import draw_birds_eye
 from driv3r.reporting.embedded_scene import MOST_BYTES, encode_scene
+from driv3r.reporting.html import write_report
 
 
 def decode(text):
@@ -60,6 +62,18 @@ def test_a_large_map_is_thinned_until_it_fits(tmp_path, monkeypatch):
     # Evenly: the middle of what is left is that of all.
     np.testing.assert_allclose(left.mean(axis=0), points.mean(axis=0), atol=6.0)
     assert MOST_BYTES == 1_500_000
+
+
+def test_a_page_without_room_names_the_viewer_instead(street, tmp_path, monkeypatch):
+    log = street_log.read_result(street, tmp_path)
+    page = write_report(tmp_path, RunResult("run", {}, (log,), ())).read_text()
+    assert encode_scene(street) in page
+    assert "left out to keep" not in page
+    monkeypatch.setattr("driv3r.reporting.html.EMBED_BYTES", len(encode_scene(street)))
+    page = write_report(tmp_path, RunResult("run", {}, (log,), ())).read_text()
+    assert encode_scene(street) not in page
+    assert f"driv3r view {street.path}" in page
+    assert "<script" not in page
 
 
 def test_a_roof_is_known(street, tmp_path):
