@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from driv3r import __version__
-from driv3r.cli import export, info, joint_map, models, training, world
+from driv3r.cli import export, info, joint_map, models, training, view, world
 from driv3r.cli.rig import app as rig_app
 from driv3r.cli.screen import ProgressBar, complaints, screen, show_run, stop_if_failed
 from driv3r.errors import ConfigError, Driv3rError
@@ -31,6 +31,7 @@ app.command()(training.adapt)
 app.command()(info.info)
 app.command()(joint_map.fuse)
 app.command()(export.export)
+app.command()(view.view)
 SETTINGS = {field.name for field in dataclasses.fields(Settings)}
 SplitFile = Annotated[
     Path | None, typer.Option(help="The scene list of a DGP root that has several.")

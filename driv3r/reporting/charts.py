@@ -56,6 +56,54 @@ def draw_bars(bars: Sequence[tuple[str, float, str]]) -> Markup:
     return _svg(WIDTH, len(bars) * row, axis + "".join(parts), "bars")
 
 
+def draw_reliability(curves: Sequence[tuple[str, dict[int, float]]]) -> Markup:
+    """How many truths lie in the stated central intervals: (label, {stated %: share}) a curve.
+
+    On the diagonal the stated uncertainty is what it says; below it, it is too sure. Empty without
+    a curve.
+    """
+    known = [
+        (label, {q: share for q, share in curve.items() if math.isfinite(share)})
+        for label, curve in curves
+    ]
+    known = [(label, curve) for label, curve in known if curve]
+    if not known:
+        return Markup("")
+    side, edge = 300, 46
+    parts = [f'<line class="zero" x1="{edge}" y1="{side}" x2="{edge + side}" y2="0" />']
+    for q in (0, 25, 50, 75, 100):
+        at = q / 100 * side
+        parts.append(
+            f'<line class="grid" x1="{edge + at}" y1="0" x2="{edge + at}" y2="{side}" />'
+            f'<line class="grid" x1="{edge}" y1="{side - at}" x2="{edge + side}" '
+            f'y2="{side - at}" />'
+            f'<text class="tick" x="{edge + at}" y="{side + 15}" text-anchor="middle">{q} %</text>'
+            f'<text class="tick" x="{edge - 6}" y="{side - at + 4}" text-anchor="end">{q} %</text>'
+        )
+    legend = []
+    for i, (label, curve) in enumerate(known):
+        kind = f"line l{i % COLOURS}"
+        places = [(0.0, 0.0), *((q / 100, share) for q, share in sorted(curve.items())), (1.0, 1.0)]
+        points = " ".join(f"{edge + x * side:.1f},{side - y * side:.1f}" for x, y in places)
+        parts.append(f'<polyline class="{kind}" points="{points}" />')
+        parts += [
+            f'<circle class="{kind} end" cx="{edge + x * side:.1f}" '
+            f'cy="{side - y * side:.1f}" r="4">'
+            f"<title>{escape(label)}: {y:.0%} in the stated {x:.0%}</title></circle>"
+            for x, y in places[1:-1]
+        ]
+        legend.append(f'<li><span class="swatch {kind}"></span>{escape(label)}</li>')
+    labels = (
+        f'<text class="tick" x="{edge + side / 2}" y="{side + 32}" text-anchor="middle">'
+        "stated interval</text>"
+        f'<text class="tick" transform="rotate(-90)" x="{-side / 2}" y="10" text-anchor="middle">'
+        "truths inside</text>"
+    )
+    body = f'<g transform="translate(0 12)">{"".join(parts)}{labels}</g>'
+    plot = _svg(edge + side + 22, side + 52, body, "reliability")
+    return plot + Markup('<ul class="legend">' + "".join(legend) + "</ul>")
+
+
 def _shorten(text: str, longest: int = 22) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 

@@ -1,6 +1,8 @@
 """The report: one HTML file that needs nothing else, and the same figures as JSON."""
 
 import base64
+import contextlib
+import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,22 +12,30 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from driv3r.errors import StoreError
 from driv3r.evaluation.records import LogResult, Picture, RunResult, save_result
+from driv3r.reporting.birds_eye import draw_birds_eye
 from driv3r.reporting.charts import (
     draw_bars,
     draw_paths,
+    draw_reliability,
     draw_stages,
     format_duration,
     format_number,
 )
+from driv3r.reporting.embedded_scene import encode_scene
+from driv3r.reporting.images import encode_jpeg
 from driv3r.reporting.tables import (
+    HEADLINE,
     ROLES,
+    Sheet,
     Table,
     build_camera_tables,
     build_tables,
     find_role,
     is_headline,
 )
+from driv3r.store.reader import LogStore
 from driv3r.types import Score
 
 REPAIRS_SHOWN = 20
@@ -36,7 +46,14 @@ PROTOCOL_TITLES = {
     "motion": "Moving or still",
     "map": "Static map",
     "objects": "Moving objects",
+    "removal": "What moves left out of the map",
+    "flow": "Scene flow",
+    "rendered": "Depth of the fused model in the cameras",
 }
+COVERAGE = (
+    "coverage_"  # metrics of the share of truths in a stated interval, with its percent after
+)
+MAPS_ON_TOP = 4
 
 
 @dataclass(frozen=True)
@@ -55,6 +72,15 @@ class Panel:
     protocol: str
     chart: Markup
     comparisons: tuple[BaselineComparison, ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing with its title and how to read it."""
+
+    title: str
+    note: str
+    drawing: Markup
 
 
 @dataclass(frozen=True)
@@ -86,8 +112,11 @@ class Section:
     stages: Markup
     plan: Markup
     depth_tables: list[Table]
-    other_tables: list[Table]
+    other_tables: list[Table | Sheet]
     figures: list[Figure]
+    birds_eye: str = ""  # a JPEG and a scene, as base64; empty where the log's store has none
+    scene: str = ""
+    scene_left_out: bool = False
 
     @property
     def repairs_count(self) -> int:
@@ -105,8 +134,13 @@ def write_report(folder: Path, run: RunResult) -> Path:
     colours = {stage: i for i, stage in enumerate(seconds)}
     depth_tables, other_tables = build_tables(run.scores)
     sections = _write_sections(folder, run.logs, colours)
+    script = (Path(__file__).parent / "scene_view.js").read_text(encoding="utf-8")
     page = _load_template().render(
         run=run,
+        script=Markup(script) if any(section.scene for section in sections) else None,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        charts=build_charts(run),
+        maps=[section for section in sections if section.birds_eye][:MAPS_ON_TOP],
         failed=[log for log in run.logs if log.error is not None or log.state == "failed"],
         generated=sum(log.generated for log in run.logs),
         totals=_add_up(_counts(log) for log in run.logs),
@@ -156,6 +190,31 @@ def _build_panel(protocol: str, values: dict[str, float]) -> Panel:
     return Panel(protocol, chart, comparisons)
 
 
+def build_charts(run: RunResult) -> list[Chart]:
+    """What the networks' depth errors depend on, by camera and by log, and their reliability."""
+    ours = [s for s in run.scores if s.scaling == "metric" and find_role(s.subject) == "network"]
+    cameras = [s for s in ours if s.metric == HEADLINE and s.camera != "all"]
+    headlines = [(log.log_id, _find_headline(log.scores)) for log in run.logs]
+    logs = [(log_id, score.value) for log_id, score in headlines if score is not None]
+    charts = []
+    for title, bars in (
+        ("Abs Rel by camera", [(s.camera, s.value, "network") for s in cameras]),
+        ("Abs Rel by log", [(name, value, "network") for name, value in logs[:20]]),
+    ):
+        if len(bars) > 1:
+            charts.append(Chart(title, "Metric: no scaling. Less is better.", draw_bars(bars)))
+    curves: dict[str, dict[int, float]] = {}
+    for s in ours:
+        if s.metric.startswith(COVERAGE) and s.camera == "all":
+            percent = int(s.metric.removeprefix(COVERAGE))
+            curves.setdefault(f"{s.subject}, {s.protocol}", {})[percent] = s.value
+    reliability = draw_reliability(list(curves.items()))
+    if reliability:
+        note = "On the diagonal, sigma says what errors are; below it, it is too sure."
+        charts.append(Chart("Reliability of the stated depth intervals", note, reliability))
+    return charts
+
+
 def collect_cards(logs: Sequence[LogResult]) -> list[Card]:
     """Every protocol's card once; twice where logs were scored under different decisions."""
     cards: dict[str, Card] = {}
@@ -178,20 +237,45 @@ def _write_sections(
         for picture in log.pictures:
             figures.append(_embed(folder, picture, left_bytes))
             left_bytes -= len(figures[-1].data)
-        headlines = [s for s in log.scores if is_headline(s) and find_role(s.subject) == "network"]
+        birds_eye, scene = _picture_store(log)
+        too_large = len(birds_eye) + len(scene) > left_bytes
+        if too_large:
+            birds_eye = scene = ""
+        left_bytes -= len(birds_eye) + len(scene)
         sections.append(
             Section(
                 len(sections),
                 log,
                 sum(log.seconds.values()),
-                headlines[0] if headlines else None,
+                _find_headline(log.scores),
                 draw_stages(log.seconds, colours),
                 draw_paths(log.paths),
                 *build_tables(log.scores),
                 figures,
+                birds_eye,
+                scene,
+                too_large,
             )
         )
     return sections
+
+
+def _find_headline(scores: Sequence[Score]) -> Score | None:
+    """The network's error under the first protocol that has one: the log's own."""
+    ours = (s for s in scores if is_headline(s) and find_role(s.subject) == "network")
+    return next(ours, None)
+
+
+def _picture_store(log: LogResult) -> tuple[str, str]:
+    """The map from above and the scene of a log; empty where its store has gone."""
+    if log.store:
+        with contextlib.suppress(StoreError):
+            store = LogStore.open(Path(log.store))
+            picture = draw_birds_eye(store)
+            if picture is not None:
+                jpeg = base64.b64encode(encode_jpeg(picture, 82)).decode("ascii")
+                return jpeg, encode_scene(store)
+    return "", ""
 
 
 def _embed(folder: Path, picture: Picture, left_bytes: int) -> Figure:

@@ -133,6 +133,13 @@ def encode_jpeg(rgb: UInt8[np.ndarray, "h w 3"], quality: int = 85) -> bytes:
     return encoded.tobytes()
 
 
+def draw_text(
+    canvas: UInt8[np.ndarray, "h w 3"], text: str, height_px: int, left_top: tuple[int, int]
+) -> None:
+    """A line of text in ink onto a canvas, cut at its edges."""
+    _blend_text(canvas, _draw_text(text, height_px), left_top[1], left_top[0])
+
+
 def _left_of(column: int, tile_px: int) -> int:
     return MARGIN_PX + column * (tile_px + GAP_PX)
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from driv3r.reporting.metric_names import METRICS, name_metric
 from driv3r.types import Score
 
 BASELINES = ("positional-prior", "ground-plane")
@@ -13,49 +14,6 @@ SCALINGS = ("metric", "per_log", "per_frame", "per_view", "none", "se3", "sim3")
 ALIGNMENTS = {"se3", "sim3"}
 SCALING_LABELS = {"se3": "SE(3)", "sim3": "Sim(3)", "none": "-"}
 HEADLINE = "abs_rel"
-
-# Label, and whether less (-1) or more (1) is better. The order is the columns'; others follow.
-METRICS: dict[str, tuple[str, int]] = {
-    "abs_rel": ("Abs Rel", -1),
-    "sq_rel": ("Sq Rel", -1),
-    "rmse": ("RMSE", -1),
-    "rmse_log": ("RMSE log", -1),
-    "silog": ("SILog", -1),
-    "delta1": ("δ₁", 1),
-    "delta2": ("δ₂", 1),
-    "delta3": ("δ₃", 1),
-    "coverage_50": ("Cover 50 %", 0),
-    "coverage_90": ("Cover 90 %", 0),
-    "ause": ("AUSE", -1),
-    "ate_rmse": ("ATE RMSE", -1),
-    "rpe_translation": ("RPE translation", -1),
-    "rpe_rotation": ("RPE rotation", -1),
-    "rpe_percent": ("RPE of path", -1),
-    "scale": ("Scale", 0),
-    "path_length": ("Path length", 0),
-    "step": ("Step", 0),
-    "iou": ("IoU", 1),
-    "precision": ("Precision", 1),
-    "recall": ("Recall", 1),
-    "average_precision": ("Average precision", 1),
-    "recall_walking": ("Recall, walking", 1),
-    "recall_driving": ("Recall, driving", 1),
-    "unpredicted": ("Unpredicted", -1),
-    "pr": ("PR (ERASOR)", 1),
-    "rr": ("RR (ERASOR)", 1),
-    "f1": ("F1 (ERASOR)", 1),
-    "sa": ("SA", 1),
-    "da": ("DA", 1),
-    "aa": ("AA", 1),
-    "ha": ("HA", 1),
-    "occupancy_iou": ("Occupancy IoU", 1),
-    "epe_three_way": ("EPE 3-way", -1),
-    "epe_foreground_dynamic": ("EPE FD", -1),
-    "epe_foreground_static": ("EPE FS", -1),
-    "epe_background_static": ("EPE BS", -1),
-    "flow_foreground_dynamic": ("Flow FD", 0),
-    "epe_dynamic_normalised": ("EPE FD / flow", -1),
-}
 
 
 @dataclass(frozen=True)
@@ -94,6 +52,32 @@ class Table:
     facts: tuple[tuple[Score, Column], ...] = ()
 
 
+@dataclass(frozen=True)
+class SheetRow:
+    """A metric; a score for each of the sheet's parts, None where there is none."""
+
+    label: str
+    better: int
+    unit: str
+    explanation: str
+    scores: tuple[Score | None, ...]
+
+    @property
+    def n(self) -> int:
+        """Samples, the most of its parts."""
+        return max(score.n for score in self.scores if score is not None)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Figures of one subject under one protocol, a metric a line; `parts` head the columns."""
+
+    protocol: str
+    subject: str
+    parts: tuple[str, ...]
+    rows: tuple[SheetRow, ...]
+
+
 def find_role(subject: str) -> str:
     """Whether a subject is a baseline, the floor, or else a network."""
     if subject == FLOOR:
@@ -106,21 +90,24 @@ def is_headline(score: Score) -> bool:
     return (score.metric, score.scaling, score.camera) == (HEADLINE, "metric", "all")
 
 
-def build_tables(scores: Sequence[Score]) -> tuple[list[Table], list[Table]]:
+def build_tables(scores: Sequence[Score]) -> tuple[list[Table], list[Table | Sheet]]:
     """Tables over all cameras, of depth and of everything else: one a protocol.
 
-    Rows are subjects and scalings, or subjects alone where nothing is scaled.
+    Rows are subjects and scalings; of a protocol with one of each, they are metrics.
     """
-    depth, other = [], []
+    depth: list[Table] = []
+    other: list[Table | Sheet] = []
     for protocol in dict.fromkeys(score.protocol for score in scores):
         of_all = [s for s in scores if s.protocol == protocol and s.camera == "all"]
         unscaled = [s for s in of_all if s.scaling == "none"]
         scaled = [s for s in of_all if s.scaling != "none"]
-        kind = depth if any(score.metric == HEADLINE for score in of_all) else other
-        if scaled:
-            kind.append(pivot(scaled, ("subject", "scaling"), unscaled))
-        elif unscaled:
-            kind.append(pivot(unscaled, ("subject",)))
+        of_depth = any(score.metric == HEADLINE for score in of_all)
+        if not of_depth and len({(score.subject, score.scaling) for score in of_all}) == 1:
+            other.append(build_sheet(of_all))
+        elif of_all:
+            keys = ("subject", "scaling") if scaled else ("subject",)
+            table = pivot(scaled, keys, unscaled) if scaled else pivot(unscaled, keys)
+            (depth if of_depth else other).append(table)
     return depth, other
 
 
@@ -170,6 +157,25 @@ def pivot(scores: Sequence[Score], keys: tuple[str, ...], facts: Sequence[Score]
     return Table(scores[0].protocol, titles, _columns(scores), tuple(rows), named_facts)
 
 
+def build_sheet(scores: Sequence[Score]) -> Sheet:
+    """Scores of one subject and protocol; what is over parts of the scene stands side by side."""
+    names = {score.metric: name_metric(score.metric) for score in scores}
+    parts = tuple(dict.fromkeys(names[score.metric].part for score in scores))
+    parts = tuple(sorted(parts, key=("", "ground", "off ground").index))
+    known = list(METRICS)
+    lines: dict[str, dict[str, Score]] = {}
+    order = {score: known.index(score.metric) for score in scores if score.metric in known}
+    for score in sorted(scores, key=lambda score: order.get(score, len(known))):
+        lines.setdefault(names[score.metric].label, {})[names[score.metric].part] = score
+    rows = []
+    for label, line in lines.items():
+        first = next(iter(line.values()))
+        name = names[first.metric]
+        figures = tuple(line.get(part) for part in parts)
+        rows.append(SheetRow(label, name.better, first.unit, name.explanation, figures))
+    return Sheet(scores[0].protocol, scores[0].subject, parts, tuple(rows))
+
+
 def _title(key: str, scores: Sequence[Score]) -> str:
     aligned = key == "scaling" and {score.scaling for score in scores} <= ALIGNMENTS
     return "Alignment" if aligned else key.capitalize()
@@ -181,8 +187,8 @@ def _columns(scores: Sequence[Score]) -> tuple[Column, ...]:
     known = [metric for metric in METRICS if metric in units]
     others = [metric for metric in units if metric not in METRICS]
     return tuple(
-        Column(metric, *METRICS.get(metric, (metric, 0)), units[metric])
-        for metric in known + others
+        Column(metric, name.label, name.better, units[metric])
+        for metric, name in ((metric, name_metric(metric)) for metric in known + others)
     )
 
 
@@ -194,7 +200,7 @@ def _find_leaders(scores: Sequence[Score]) -> set[Score]:
             rivals.setdefault((score.metric, score.scaling, score.camera), []).append(score)
     leaders = set()
     for (metric, _, _), group in rivals.items():
-        _, better = METRICS.get(metric, (metric, 0))
+        better = name_metric(metric).better
         if better and len({score.subject for score in group}) > 1:
             leaders.add(max(group, key=lambda score: better * score.value))
     return leaders
