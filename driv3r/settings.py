@@ -25,12 +25,21 @@ NOT_OF_LOGS = (  # what draws worlds, trains, prints and reports does not decide
     "simulator",
     "training",
     "cli",
+    "export",
     "__main__.py",
     "reporting/html.py",
     "reporting/charts.py",
     "reporting/tables.py",
+    "reporting/metric_names.py",
+    "reporting/viewer",
+    "reporting/embedded_scene.py",
+    "reporting/birds_eye.py",
     "reporting/rig_picture.py",
     "datasets/rig_formats",
+    "pipelines/fuse_logs.py",
+    "fusion/visits.py",
+    "fusion/mesh.py",
+    "store/map_store.py",
 )
 
 
