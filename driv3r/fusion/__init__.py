@@ -6,8 +6,9 @@ from driv3r.fusion.consistency import find_moving, find_static, gather_evidence
 from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
 from driv3r.fusion.lidar import StandingReturns
 from driv3r.fusion.moving.detections import Detection, find_detections
+from driv3r.fusion.moving.merging import merge_tracks
 from driv3r.fusion.moving.objects import make_objects
-from driv3r.fusion.moving.shapes import DetectionShapes
+from driv3r.fusion.moving.shapes import DetectionShapes, list_parts
 from driv3r.fusion.moving.tracker import is_moving, link_tracks
 from driv3r.fusion.resampling import fill_between
 from driv3r.fusion.static import StaticFusion, sum_pixels
@@ -41,10 +42,11 @@ def fuse(
         detections += shapes.put(index, found, standing)
         if report is not None:
             report(index + 1)
-    tracks = [t for t in link_tracks(detections, config) if is_moving(t, config)]
-    moved = {id(detection) for track in tracks for detection in track}
+    tracks = merge_tracks([t for t in link_tracks(detections, config) if is_moving(t, config)])
+    parts = (part for track in tracks for detection in track for part in list_parts(detection))
+    moved = {(part.frame, part.number) for part in parts}
     for detection in detections:
-        if id(detection) not in moved and config.source != "lidar":
+        if (detection.frame, detection.number) not in moved and config.source != "lidar":
             static.add(shapes.sums(detection))
     whole = ([shapes.with_points(detection) for detection in track] for track in tracks)
     objects = make_objects(whole, frames.time_us, config)

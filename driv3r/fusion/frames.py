@@ -63,7 +63,7 @@ class FusionConfig:
     max_speed_mps: float = 45.0
     accel_mps2: float = 2.0
     min_travel_sigmas: float = 2.0
-    min_speed_mps: float = 0.8
+    min_speed_mps: float = 0.3
     source: FusionSource = "cameras"
 
     def __post_init__(self):

@@ -20,7 +20,7 @@ SEGMENT_REACH = 2  # strided pixels between which a surface goes on
 class Detection:
     """One thing that may move, seen in one frame; `rows` are its pixels among the moving ones.
 
-    `number` counts a frame's detections.
+    `number` counts a frame's detections; `also` are others of the frame that are parts of it.
 
     `center_world` is the middle of its points, `covariance` (m^2) that of its error: long along the
     ray, as depth errs for all of its pixels alike. `rgb` is their mean colour.
@@ -37,15 +37,24 @@ class Detection:
     rgb: Float[np.ndarray, "3"]
     rows: Int[np.ndarray, "n"]
     number: int = 0
+    also: tuple["Detection", ...] = ()
 
 
 def find_detections(moving: PixelEvidence, config: FusionConfig) -> list[Detection]:
     """The segments of a frame's moving pixels, the largest first; small ones are left out."""
-    label = join_views(moving, segment_pixels(moving, config.segment_step), config)
+    label = join_segments(moving, segment_pixels(moving, config.segment_step), config)
     by_label = np.argsort(label, kind="stable")
     groups = np.split(by_label, np.cumsum(np.bincount(label))[:-1])
-    large = [group for group in groups if len(group) >= config.min_cluster_points]
+    large = [group for group in groups if _is_enough(moving, group, config)]
     return [_describe(moving, group, config) for group in sorted(large, key=len, reverse=True)]
+
+
+def _is_enough(moving: PixelEvidence, rows: Int[np.ndarray, "n"], config: FusionConfig) -> bool:
+    """Pixels enough for a detection: a third of them do where their depth is exact."""
+    exact = 3 * len(rows) >= config.min_cluster_points and (
+        float(np.median(moving.own_error_m[rows])) <= ACROSS_M
+    )
+    return exact or len(rows) >= config.min_cluster_points
 
 
 def segment_pixels(pixels: PixelEvidence, step: float) -> Int[np.ndarray, "n"]:
@@ -69,13 +78,13 @@ def segment_pixels(pixels: PixelEvidence, step: float) -> Int[np.ndarray, "n"]:
     return _components(np.concatenate(edges, axis=1), n)
 
 
-def join_views(
+def join_segments(
     pixels: PixelEvidence, label: Int[np.ndarray, "n"], config: FusionConfig
 ) -> Int[np.ndarray, "n"]:
-    """Labels with segments of different cameras joined where their points come close."""
+    """Labels with segments joined that come close, in one camera's image or in several."""
     if not len(label):
         return label
-    edges = [np.zeros((2, 0), int)]
+    edges = [_share_cell(pixels, label, config.cluster_gap_m)]
     views = np.unique(pixels.view)
     for i, first in enumerate(views):
         of_first = np.flatnonzero(pixels.view == first)
@@ -89,6 +98,18 @@ def join_views(
             pair = label[of_first[nearest[close]]], label[of_second[close]]
             edges.append(np.unique(np.stack(pair), axis=1))
     return _components(np.concatenate(edges, axis=1), int(label.max()) + 1)[label]
+
+
+def _share_cell(
+    pixels: PixelEvidence, label: Int[np.ndarray, "n"], cell_m: float
+) -> Int[np.ndarray, "2 e"]:
+    """Pairs of labels that have points in one cell of a grid."""
+    cell = np.floor(pixels.point_world / cell_m).astype(np.int64)
+    which = np.unique(cell, axis=0, return_inverse=True)[1].reshape(-1)
+    order = np.lexsort((label, which))
+    pair = np.stack([label[order][:-1], label[order][1:]])
+    shared = (np.diff(which[order]) == 0) & (pair[0] != pair[1])
+    return np.unique(pair[:, shared], axis=1)
 
 
 def _components(edges: Int[np.ndarray, "2 e"], n: int) -> Int[np.ndarray, "n"]:

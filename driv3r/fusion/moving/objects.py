@@ -15,6 +15,8 @@ from driv3r.types import MovingObjects
 
 TURNS_ABOVE_MPS = 1.0  # slower velocities tell no heading
 VEHICLE_M = np.array([4.3, 1.8, 1.4])  # the least whole size of what is wider than a person
+TRUCK_M = np.array([8.5, 2.4, 2.8])
+TRUCK_WIDE_M, TRUCK_TALL_M = 2.1, 2.2  # seen sides that no car has
 CYCLIST_M = np.array([1.7, 0.6, 1.6])
 PERSON_M = np.array([0.6, 0.6, 1.6])
 WIDE_M, LONG_M, TALL_M = 1.3, 1.1, 0.8  # seen sides from which a thing is taken for a vehicle
@@ -121,6 +123,8 @@ def _measure_extent(
 
 
 def _least_size(seen_m: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
+    if seen_m[1] >= TRUCK_WIDE_M or seen_m[2] >= TRUCK_TALL_M:
+        return TRUCK_M
     if seen_m[1] >= WIDE_M or seen_m[0] >= 2.2:
         return VEHICLE_M
     return CYCLIST_M if seen_m[0] >= LONG_M else PERSON_M

@@ -17,6 +17,11 @@ _EMPTY = {
 }
 
 
+def list_parts(detection: Detection) -> list[Detection]:
+    """The detection, and all that were joined to it."""
+    return [detection, *(part for also in detection.also for part in list_parts(also))]
+
+
 class DetectionShapes:
     """What is large of detections: their points, and the sums of their voxels should they stand."""
 
@@ -36,9 +41,11 @@ class DetectionShapes:
         return [replace(d, number=number, **_EMPTY) for number, d in enumerate(detections)]
 
     def with_points(self, detection: Detection) -> Detection:
-        """The detection with its points again."""
+        """The detection with its points again, and those of its other parts."""
         names = ("points_world", "points_rgb")
-        return replace(detection, **{name: self._read(detection, name) for name in names})
+        parts = list_parts(detection)
+        points = {n: np.concatenate([self._read(part, n) for part in parts]) for n in names}
+        return replace(detection, **points)
 
     def sums(self, detection: Detection) -> VoxelSums:
         """The sums of its voxels."""

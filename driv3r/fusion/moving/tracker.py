@@ -202,6 +202,9 @@ def is_moving(track: Sequence[Detection], config: FusionConfig) -> bool:
     first, last = track[0], track[-1]
     way = last.center_world - first.center_world
     duration_s = (last.time_us - first.time_us) * 1e-6
-    squared = float(way @ np.linalg.solve(first.covariance + last.covariance, way))
-    fast = float(np.linalg.norm(way)) >= config.min_speed_mps * duration_s
+    covariance = first.covariance + last.covariance
+    squared = float(way @ np.linalg.solve(covariance, way))
+    way_m = max(float(np.linalg.norm(way)), 1e-9)
+    sigma_m = float(np.sqrt(way @ covariance @ way)) / way_m
+    fast = way_m - config.min_travel_sigmas * sigma_m >= config.min_speed_mps * duration_s
     return fast and squared >= config.min_travel_sigmas**2
