@@ -1,6 +1,9 @@
 """From a log's per-frame predictions to what stands still and what moves."""
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 from driv3r.fusion.consistency import find_moving, find_static, gather_evidence
 from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
@@ -11,47 +14,76 @@ from driv3r.fusion.moving.objects import make_objects
 from driv3r.fusion.moving.shapes import DetectionShapes, list_parts
 from driv3r.fusion.moving.tracker import is_moving, link_tracks
 from driv3r.fusion.resampling import fill_between
-from driv3r.fusion.static import StaticFusion, sum_pixels
+from driv3r.fusion.static import StaticFusion, VoxelSums, sum_pixels
 from driv3r.store.reconstruction import Reconstruction
 
 __all__ = ["FrameWindow", "FusedFrame", "FusionConfig", "StaticFusion", "fuse"]
 
 
+@dataclass(frozen=True, eq=False)
+class _Examined:
+    """What one frame tells: voxels that stand, detections, and their voxels should they stand."""
+
+    still: VoxelSums
+    found: list[Detection]
+    standing: list[VoxelSums]
+
+
 def fuse(
     frames: FrameWindow,
     config: FusionConfig,
-    report: Callable[[int], None] | None = None,
+    report: Callable[[int], None] = lambda done: None,
     threads: int = 1,
 ) -> Reconstruction:
     """Fuse a log: each frame is held against the others, then the log is decided as a whole.
 
     `report` is told how many frames are compared. The number of threads changes no byte.
     """
-    static, shapes, detections = StaticFusion(config), DetectionShapes(), list[Detection]()
-    returns = StandingReturns()
-    for index in range(len(frames)):
-        pixels = gather_evidence(frames, index, config, threads)
-        moves, exact = find_moving(pixels, config), find_static(pixels, config)
-        if config.source != "lidar":
-            static.add(sum_pixels(fill_between(pixels.take(exact & ~moves), config), config))
-        if config.source != "cameras":
+    static, returns = StaticFusion(config), StandingReturns()
+    shapes, detections = DetectionShapes(), list[Detection]()
+    cameras, lidar = config.source != "lidar", config.source != "cameras"
+    for index, examined in enumerate(_examine_all(frames, config, threads)):
+        if cameras:
+            static.add(examined.still)
+        if lidar:
             returns.add(frames, index, config)
-        moving = pixels.take(moves)
-        found = find_detections(moving, config)
-        standing = [sum_pixels(moving.take(d.rows[exact[moves][d.rows]]), config) for d in found]
-        detections += shapes.put(index, found, standing)
-        if report is not None:
-            report(index + 1)
+        detections += shapes.put(index, examined.found, examined.standing)
+        report(index + 1)
     tracks = merge_tracks([t for t in link_tracks(detections, config) if is_moving(t, config)])
-    parts = (part for track in tracks for detection in track for part in list_parts(detection))
-    moved = {(part.frame, part.number) for part in parts}
-    for detection in detections:
-        if (detection.frame, detection.number) not in moved and config.source != "lidar":
+    if cameras:
+        for detection in _list_standing(detections, tracks):
             static.add(shapes.sums(detection))
     whole = ([shapes.with_points(detection) for detection in track] for track in tracks)
     objects = make_objects(whole, frames.time_us, config)
-    for index in range(len(frames)):
-        evidence = returns.evidence(index, objects)
-        if evidence is not None:
-            static.add(sum_pixels(evidence, config))
+    for evidence in returns.list_evidence(objects):
+        static.add(sum_pixels(evidence, config))
     return Reconstruction(static.result(frames), objects)
+
+
+def _examine_all(frames: FrameWindow, config: FusionConfig, threads: int) -> Iterator[_Examined]:
+    """Every frame in order, a few at a time ahead."""
+    ahead: deque[Future[_Examined]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for index in range(len(frames)):
+            ahead.append(pool.submit(_examine, frames, index, config))
+            if len(ahead) > threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _examine(frames: FrameWindow, index: int, config: FusionConfig) -> _Examined:
+    pixels = gather_evidence(frames, index, config)
+    moves, exact = find_moving(pixels, config), find_static(pixels, config)
+    still = sum_pixels(fill_between(pixels.take(exact & ~moves), config), config)
+    moving = pixels.take(moves)
+    found = find_detections(moving, config)
+    standing = [sum_pixels(moving.take(d.rows[exact[moves][d.rows]]), config) for d in found]
+    return _Examined(still, found, standing)
+
+
+def _list_standing(detections: list[Detection], tracks: list[list[Detection]]) -> list[Detection]:
+    """The detections that are in no moving track: they go back into the map."""
+    parts = (part for track in tracks for detection in track for part in list_parts(detection))
+    moved = {(part.frame, part.number) for part in parts}
+    return [each for each in detections if (each.frame, each.number) not in moved]

@@ -1,6 +1,5 @@
 """Multi-view consistency: what other views, before, beside and after, say of a frame's pixels."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -52,34 +51,26 @@ class PixelEvidence:
         return len(self.view)
 
 
-def gather_evidence(
-    frames: FrameWindow, index: int, config: FusionConfig, threads: int = 1
-) -> PixelEvidence:
+def gather_evidence(frames: FrameWindow, index: int, config: FusionConfig) -> PixelEvidence:
     """Compare a frame's pixels with all views of the frames around it; empty without depth."""
     own = lift_pixels(frames[index], config)
     n = len(own)
     agrees, through = np.zeros(n, np.int32), np.zeros(n, np.int32)
     weight, shift_m = np.zeros(n), np.zeros(n)
-    compared = [frames[other] for other in list_compared(index, len(frames), config)]
-
-    def compare(rows: slice) -> None:
-        rays, errors = own.ray_world[rows], own.error_m[rows]
-        sums = [a[rows] for a in (agrees, through, weight, shift_m)]
-        for frame in compared:
-            views = frame.placed
-            # Of the own frame only other cameras tell something new.
-            seen_from = np.flatnonzero(views.view == own.view[rows.start])
-            skipped = int(seen_from[0]) if frame.index == index else -1
-            pixel, z_m = views.locate(own.point_world[rows])
-            compare_with_views(
-                pixel, z_m, rays, errors, skipped, views.cam_T_world[:, 2, :3],
-                *views.maps, config.tolerance, config.base_error_m, *sums,
-            )  # fmt: skip
-
     ends = [0, *(np.flatnonzero(np.diff(own.view)) + 1).tolist(), n]  # a camera's pixels are a run
     runs = [slice(start, end) for start, end in zip(ends, ends[1:], strict=False) if end > start]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(compare, runs))
+    for other in list_compared(index, len(frames), config):
+        views = frames[other].placed
+        for rows in runs:
+            # Of the own frame only other cameras tell something new.
+            seen_from = np.flatnonzero(views.view == own.view[rows.start])
+            skipped = int(seen_from[0]) if other == index else -1
+            pixel, z_m = views.locate(own.point_world[rows])
+            compare_with_views(
+                pixel, z_m, own.ray_world[rows], own.error_m[rows], skipped,
+                views.cam_T_world[:, 2, :3], *views.maps, config.tolerance, config.base_error_m,
+                agrees[rows], through[rows], weight[rows], shift_m[rows],
+            )  # fmt: skip
     total = weight + 1 / own.error_m**2
     point_world = own.point_world + own.ray_world * (shift_m / total)[:, None]
     error_m = 1 / np.sqrt(total)

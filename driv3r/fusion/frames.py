@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from threading import Lock
 
 import numpy as np
 from jaxtyping import Float, Int, Int64, UInt8
@@ -201,15 +202,18 @@ class FrameWindow:
         self._read, self._held = read, held
         self._frames: OrderedDict[int, FusedFrame] = OrderedDict()
         self.sweep = lru_cache(held)(read_sweep)
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self.time_us)
 
     def __getitem__(self, index: int) -> FusedFrame:
-        if index in self._frames:
-            self._frames.move_to_end(index)
-        else:
-            self._frames[index] = self._read(index)
+        with self._lock:
+            if index in self._frames:
+                self._frames.move_to_end(index)
+                return self._frames[index]
+            frame = self._frames[index] = self._read(index)
+            _ = frame.placed  # once, and by one thread
             if len(self._frames) > self._held:
                 self._frames.popitem(last=False)
-        return self._frames[index]
+            return frame

@@ -1,5 +1,7 @@
 """LiDAR in the static map: what other sweeps look through moves, the rest stands."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Bool, Float, Int32, UInt8
 
@@ -71,10 +73,12 @@ class StandingReturns:
         time_us = np.array([own.time_us])
         self._frames[index] = {"points": points, "rgb": rgb, "origin": origin, "time_us": time_us}
 
-    def evidence(self, index: int, moving: MovingObjects) -> PixelEvidence | None:
-        """What a frame's returns tell the static map: those in no moving object's box."""
-        if index not in self._frames:
-            return None
+    def list_evidence(self, moving: MovingObjects) -> Iterator[PixelEvidence]:
+        """What each frame's returns tell the static map: those in no moving object's box."""
+        for index in self._frames:
+            yield self._evidence(index, moving)
+
+    def _evidence(self, index: int, moving: MovingObjects) -> PixelEvidence:
         kept = self._frames[index]
         points = kept["points"]
         outside = ~find_in_objects(points, moving, index)
