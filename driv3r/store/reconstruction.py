@@ -13,8 +13,9 @@ from driv3r.store.morton import TILE_M, count_tile_voxels
 from driv3r.types import Camera, MovingObjects, StaticMap, Transform
 
 STATIC = -1  # in place of a track
-DISC_VOXELS = 0.8  # radius of a voxel's disc: it covers a square of one voxel, corners and a bit
-OBJECT_DISC_M = 0.15
+# Radii of discs: of a voxel whose normal is known (a square of one voxel, corners and a bit), of one
+# that faces the camera for want of a normal, and of an object's point.
+DISC_VOXELS, LOOSE_DISC_VOXELS, OBJECT_DISC_M = 0.8, 0.5, 0.1
 NEAREST_M, FARTHEST_M = 0.3, 120.0  # of what is drawn
 
 
@@ -153,7 +154,7 @@ class Reconstruction:
             np.concatenate(
                 [normals[rows] @ cam_T_world[:3, :3].T, np.full((m, 3), np.nan, np.float32)]
             ),
-            np.repeat(np.array([DISC_VOXELS * self.static.voxel_m, OBJECT_DISC_M]), [n, m]),
+            np.append(self._disc_m[rows], np.full(m, OBJECT_DISC_M)),
             np.append(np.minimum(self.static.weight[rows], 64), np.full(m, 16)),
             np.concatenate([self.static.rgb[rows], snapshot.points_rgb]),
         )
@@ -165,6 +166,12 @@ class Reconstruction:
         """Places and normals of the static map."""
         static = self.static
         return static.points_world.astype(np.float32), static.normals_world.astype(np.float32)
+
+    @cached_property
+    def _disc_m(self) -> Float[np.ndarray, "n"]:
+        """Radius of each voxel's disc."""
+        known = self.static.normal.any(-1)
+        return self.static.voxel_m * np.where(known, DISC_VOXELS, LOOSE_DISC_VOXELS)
 
     def _place_objects(self, time_us: int) -> tuple[Int64[np.ndarray, "k"], np.ndarray]:
         """Tracks that last at a time and their world_T_object [k 4 4], between two states each."""
