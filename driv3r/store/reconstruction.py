@@ -13,8 +13,8 @@ from driv3r.store.morton import TILE_M, count_tile_voxels
 from driv3r.types import Camera, MovingObjects, StaticMap, Transform
 
 STATIC = -1  # in place of a track
-# Radii of discs: of a voxel whose normal is known (a square of one voxel, corners and a bit), of one
-# that faces the camera for want of a normal, and of an object's point.
+# Radii of discs: of a voxel of known normal (a square of one voxel, corners and a bit), of one that
+# faces the camera for want of a normal, and of an object's point.
 DISC_VOXELS, LOOSE_DISC_VOXELS, OBJECT_DISC_M = 0.8, 0.5, 0.1
 NEAREST_M, FARTHEST_M = 0.3, 120.0  # of what is drawn
 
