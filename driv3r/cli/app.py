@@ -23,15 +23,6 @@ app = typer.Typer(
     help="Camera logs of a driving car in, metric 4D reconstructions out.\n\n"
     "Start: driv3r world make; driv3r process --dataset nuscenes --split val",
 )
-app.add_typer(world.app, name="world")
-app.add_typer(models.app, name="models")
-app.add_typer(rig_app, name="rig")
-app.command()(training.train)
-app.command()(training.adapt)
-app.command()(info.info)
-app.command()(joint_map.fuse)
-app.command()(export.export)
-app.command()(view.view)
 SETTINGS = {field.name for field in dataclasses.fields(Settings)}
 SplitFile = Annotated[
     Path | None, typer.Option(help="The scene list of a DGP root that has several.")
@@ -196,6 +187,21 @@ def process(
         show_run(run)
     screen.print(f"report: {report_folder(folder) / 'report.html'}", soft_wrap=True)
     stop_if_failed(run)
+
+
+# In the order in which they are needed, `process` before them.
+for command in (
+    info.info,
+    view.view,
+    export.export,
+    joint_map.fuse,
+    training.adapt,
+    training.train,
+):
+    app.command()(command)
+app.add_typer(rig_app, name="rig")
+app.add_typer(models.app, name="models")
+app.add_typer(world.app, name="world")
 
 
 @app.command()
