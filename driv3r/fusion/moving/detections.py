@@ -81,7 +81,10 @@ def segment_pixels(pixels: PixelEvidence, step: float) -> Int[np.ndarray, "n"]:
 def join_segments(
     pixels: PixelEvidence, label: Int[np.ndarray, "n"], config: FusionConfig
 ) -> Int[np.ndarray, "n"]:
-    """Labels with segments joined that come close, in one camera's image or in several."""
+    """Labels with segments joined that come close, in several cameras' images or in one.
+
+    In one image only where depth is exact: what errs by metres along the ray comes close to much.
+    """
     if not len(label):
         return label
     edges = [_share_cell(pixels, label, config.cluster_gap_m)]
@@ -103,8 +106,9 @@ def join_segments(
 def _share_cell(
     pixels: PixelEvidence, label: Int[np.ndarray, "n"], cell_m: float
 ) -> Int[np.ndarray, "2 e"]:
-    """Pairs of labels that have points in one cell of a grid."""
-    cell = np.floor(pixels.point_world / cell_m).astype(np.int64)
+    """Pairs of labels that have points in one cell of a grid, of points that are exact enough."""
+    exact = pixels.own_error_m <= ACROSS_M
+    cell, label = np.floor(pixels.point_world[exact] / cell_m).astype(np.int64), label[exact]
     which = np.unique(cell, axis=0, return_inverse=True)[1].reshape(-1)
     order = np.lexsort((label, which))
     pair = np.stack([label[order][:-1], label[order][1:]])
