@@ -16,6 +16,7 @@ from driv3r.types import MovingObjects
 TURNS_ABOVE_MPS = 1.0  # slower velocities tell no heading
 VEHICLE_M = np.array([4.3, 1.8, 1.4])  # the least whole size of what is wider than a person
 TRUCK_M = np.array([8.5, 2.4, 2.8])
+LARGEST_M = np.array([13.0, 3.0, 4.2])  # a bus
 TRUCK_WIDE_M, TRUCK_TALL_M = 2.1, 2.2  # seen sides that no car has
 CYCLIST_M = np.array([1.7, 0.6, 1.6])
 PERSON_M = np.array([0.6, 0.6, 1.6])
@@ -119,7 +120,10 @@ def _measure_extent(
     missing = np.maximum(least_m - seen_m, 0.0)
     missing[2] = 0.0
     share = np.clip(0.5 + away / max(float(np.abs(away[:2]).max()), 1e-6) / 2, 0.0, 1.0)
-    return low - missing * (1 - share), high + missing * share
+    low, high = low - missing * (1 - share), high + missing * share
+    # Errors of depth make things long along the ray; nothing on a road is larger than this.
+    middle_m, half_m = (low + high) / 2, np.minimum(high - low, LARGEST_M) / 2
+    return middle_m - half_m, middle_m + half_m
 
 
 def _least_size(seen_m: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
