@@ -19,7 +19,7 @@ from driv3r.config import build_config
 from driv3r.datasets import open_dataset
 from driv3r.datasets.preprocess import WorkRig, prepare_rig
 from driv3r.evaluation.log_evaluator import LogScorer
-from driv3r.evaluation.metrics.merge import POOLED, merge_scores
+from driv3r.evaluation.merge import POOLED, merge_scores
 from driv3r.evaluation.rescore import find_stores
 from driv3r.evaluation.stored_frames import replay
 from driv3r.geometry.transforms import invert

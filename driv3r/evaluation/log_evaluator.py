@@ -7,7 +7,8 @@ import numpy as np
 
 from driv3r.evaluation.baselines import PositionalPrior
 from driv3r.evaluation.fused_evaluator import FusedScorer
-from driv3r.evaluation.metrics.depth import DepthScorer, floor_depth
+from driv3r.evaluation.metrics import light
+from driv3r.evaluation.metrics.depth import DepthScorer, DepthTable, floor_depth
 from driv3r.evaluation.metrics.ego import score_ego
 from driv3r.evaluation.metrics.lidar_projection import ViewTruth, project_sweep
 from driv3r.evaluation.metrics.protocol import choose_protocol
@@ -61,6 +62,7 @@ class LogScorer:
             who: DepthScorer(self.protocol, names, who) for who in (subject, *self.fixed, FLOOR)
         }
         self.truths: dict[int, ViewTruth] = {}
+        self.brightness: dict[tuple[int, int], float] = {}
         self.repairs: list[tuple[Repair, ...]] = []
         self.time_us: list[int] = []
         self.true: list[Transform] = []
@@ -84,6 +86,9 @@ class LogScorer:
                 continue
             truth = project_sweep(frame.sweep, camera, shot.world_T_cam, self.protocol)
             self.truths[view] = truth
+            image = stored.images[view]
+            if image is not None:
+                self.brightness[stored.index, view] = light.measure_brightness(image)
             self.fused.add_view(stored, view, truth)
             key = (stored.index, view, truth)
             self.depth[self.subject].add(*key, prediction.depth_m[view], prediction.sigma[view])
@@ -116,7 +121,19 @@ class LogScorer:
                     tables[self.subject].lost,
                 )
             )
+            parts += self._finish_light(tables[self.subject])
         return (*parts, *self._finish_fused(fused), self._finish_ego())
+
+    def _finish_light(self, table: DepthTable) -> list[EvalPart]:
+        """Depth errors by the brightness of images, and that of each."""
+        views = range(table.n.shape[1])
+        brightness = np.array(
+            [[self.brightness.get((int(f), view), np.nan) for view in views] for f in table.frames]
+        )
+        scores = tuple(light.score_by_light(table, brightness))
+        per_view = {"brightness": brightness}
+        card = light.CARD | self.data
+        return [EvalPart(light.PROTOCOL, card, scores, per_view, {})] if scores else []
 
     def _finish_fused(self, fused: Reconstruction | None) -> list[EvalPart]:
         """Every protocol of the 4D fusion that has figures."""

@@ -7,7 +7,7 @@ from driv3r.datasets import Reader, open_dataset
 from driv3r.datasets.preprocess import prepare_rig
 from driv3r.errors import StoreError
 from driv3r.evaluation.log_evaluator import LogScorer
-from driv3r.evaluation.metrics.merge import merge_scores
+from driv3r.evaluation.merge import merge_scores
 from driv3r.evaluation.metrics.protocol import choose_protocol
 from driv3r.evaluation.records import LogResult, RunResult
 from driv3r.evaluation.stored_frames import replay

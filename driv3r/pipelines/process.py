@@ -11,7 +11,7 @@ from typing import Any
 from driv3r.config import build_config
 from driv3r.datasets import Reader
 from driv3r.errors import ConfigError, DatasetError, Driv3rError, StoreError
-from driv3r.evaluation.metrics.merge import merge_scores
+from driv3r.evaluation.merge import merge_scores
 from driv3r.evaluation.records import (
     LogResult,
     RunResult,

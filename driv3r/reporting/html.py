@@ -43,6 +43,7 @@ EMBED_BYTES = 96_000_000  # a page beyond that opens badly; further pictures sta
 
 PROTOCOL_TITLES = {
     "ego": "Ego motion",
+    "light": "Depth by brightness of the image",
     "motion": "Moving or still",
     "map": "Static map",
     "objects": "Moving objects",
@@ -50,6 +51,7 @@ PROTOCOL_TITLES = {
     "flow": "Scene flow",
     "rendered": "Depth of the fused model in the cameras",
 }
+BY_LIGHT = "abs_rel_"  # and a band of brightness
 COVERAGE = (
     "coverage_"  # metrics of the share of truths in a stated interval, with its percent after
 )
@@ -191,15 +193,19 @@ def _build_panel(protocol: str, values: dict[str, float]) -> Panel:
 
 
 def build_charts(run: RunResult) -> list[Chart]:
-    """What the networks' depth errors depend on, by camera and by log, and their reliability."""
+    """What the networks' depth errors depend on: camera, log, light; and their reliability."""
     ours = [s for s in run.scores if s.scaling == "metric" and find_role(s.subject) == "network"]
     cameras = [s for s in ours if s.metric == HEADLINE and s.camera != "all"]
     headlines = [(log.log_id, _find_headline(log.scores)) for log in run.logs]
     logs = [(log_id, score.value) for log_id, score in headlines if score is not None]
+    light = [
+        (s.metric.removeprefix(BY_LIGHT), s.value) for s in ours if s.metric.startswith(BY_LIGHT)
+    ]
     charts = []
     for title, bars in (
         ("Abs Rel by camera", [(s.camera, s.value, "network") for s in cameras]),
         ("Abs Rel by log", [(name, value, "network") for name, value in logs[:20]]),
+        ("Abs Rel by brightness of the image", [(*each, "network") for each in light]),
     ):
         if len(bars) > 1:
             charts.append(Chart(title, "Metric: no scaling. Less is better.", draw_bars(bars)))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from fused_scenes import EYE, boxes_at, named, states_at, street
 
+from driv3r.evaluation.merge import merge_scores
 from driv3r.evaluation.metrics.flow import DYNAMIC_M, FlowScorer, split_ways
-from driv3r.evaluation.metrics.merge import merge_scores
 from driv3r.geometry.transforms import from_rotvec
 from driv3r.types import Boxes, Sweep
 

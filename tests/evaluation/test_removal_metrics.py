@@ -7,8 +7,8 @@ import pytest
 import removal_by_loops
 from fused_scenes import EYE, boxes_at, map_of, named, street, sweep_of
 
+from driv3r.evaluation.merge import merge_scores
 from driv3r.evaluation.metrics import removal
-from driv3r.evaluation.metrics.merge import merge_scores
 from driv3r.evaluation.metrics.scans import Scans
 from driv3r.evaluation.metrics.static_map import score_map
 from driv3r.types import Camera

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driv3r.errors import ScoringError
+from driv3r.evaluation.merge import merge_scores
 from driv3r.evaluation.metrics.ego import score_ego
-from driv3r.evaluation.metrics.merge import merge_scores
 from driv3r.evaluation.metrics.motion import score_motion
 from driv3r.geometry.transforms import from_rotvec
 from driv3r.types import Score

@@ -15,7 +15,7 @@ import pytest
 from run_settings import digest_arrays, settings_for
 
 from driv3r.errors import ConfigError, DatasetError
-from driv3r.evaluation.metrics.merge import POOLED
+from driv3r.evaluation.merge import POOLED
 from driv3r.evaluation.rescore import rescore
 from driv3r.inference.registry import resolve_refinement
 from driv3r.pipelines.job import report_folder
@@ -192,7 +192,8 @@ def test_rescoring_gives_the_same_figures_and_other_protocols(finished, tiny_wor
     }
     other = rescore(out, "nuscenes", tiny_world, "nuscenes-unfiltered", lambda *event: None)
     # Of the fusion there are those that the tiny world has truth for.
-    assert {s.protocol for s in other.scores} - {*POOLED} == {"nuscenes-unfiltered", "ego"}
+    protocols = {s.protocol for s in other.scores} - {*POOLED}
+    assert protocols == {"nuscenes-unfiltered", "ego", "light"}
 
 
 def test_impossible_requests_are_typed_errors(tiny_world, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import street_log
 from browser import Browser
 
-from driv3r.evaluation.metrics.merge import merge_scores
+from driv3r.evaluation.merge import merge_scores
 from driv3r.evaluation.records import RunResult
 from driv3r.reporting.html import write_report
 
