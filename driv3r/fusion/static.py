@@ -170,6 +170,7 @@ def _describe(sums: VoxelSums, kept: np.ndarray, grid: VoxelGrid) -> Arrays:
         "hits": total[HITS],
         "misses": np.zeros(n, np.int32),
         "sees": np.zeros(n, np.int32),
+        "by_lidar": np.zeros(n, bool),
         "weight": weight,
         "rgb": mean[RGB].T.astype(np.uint8),
         "towards": mean[TOWARDS].T.astype(np.int8),
@@ -179,13 +180,15 @@ def _describe(sums: VoxelSums, kept: np.ndarray, grid: VoxelGrid) -> Arrays:
 
 
 def _drop_free(voxels: Arrays, max_misses: float) -> Arrays:
-    kept = voxels["misses"] < np.maximum(max_misses * voxels["sees"], 1)
+    # Sweeps are exact: one that looks through is believed no more than one that sees.
+    share = np.where(voxels["by_lidar"], 1.0, max_misses)
+    kept = voxels["misses"] < np.maximum(share * voxels["sees"], 1)
     return {name: array[kept] for name, array in voxels.items()}
 
 
 def _make_map(voxels: Arrays, around: Sequence[Arrays], grid: VoxelGrid) -> StaticMap:
     normal = find_normals(voxels, around, grid)
-    plain = {name: a for name, a in voxels.items() if name not in ("towards", "sees")}
+    plain = {name: a for name, a in voxels.items() if name not in ("towards", "sees", "by_lidar")}
     return StaticMap(grid.voxel_m, normal=normal, **plain)
 
 
@@ -283,4 +286,5 @@ def _trust_lidar(tiles: TileCache, seen: TileCache) -> None:
         voxels, by_lidar = tiles[tile], seen[tile]
         told = by_lidar["sees"] + by_lidar["misses"] > 0
         names = ("sees", "misses")
-        tiles[tile] = voxels | {n: np.where(told, by_lidar[n], voxels[n]) for n in names}
+        counts = {n: np.where(told, by_lidar[n], voxels[n]) for n in names}
+        tiles[tile] = voxels | counts | {"by_lidar": told}

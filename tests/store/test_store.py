@@ -109,6 +109,7 @@ def test_reconstruction_and_scores_return(made):
 
 def test_a_log_is_asked_as_its_reconstruction_is(made):
     """A camera between two frames stands where the car is half-way."""
+    pytest.importorskip("numba", reason="rendering is not of the core")
     store, fused = LogStore.open(made), logs.make_reconstruction()
     at_us = int(store.time_us[0] + store.time_us[1]) // 2
     world_T_ego = interpolate(store.time_us, store.world_T_ego(), np.array([at_us]))[0]
