@@ -20,7 +20,7 @@ import numpy as np
 from driv3r.datasets import open_dataset
 from driv3r.evaluation.metrics.motion import label_motion
 from driv3r.fusion import FusionConfig
-from driv3r.fusion.lidar import compare_sweeps, find_standing
+from driv3r.fusion.lidar import compare_sweeps, find_static_returns
 from driv3r.fusion.sweeps import PlacedSweep, clean_sweep
 from driv3r.types import Boxes, Scene
 
@@ -52,7 +52,7 @@ def run_ours(sweeps: Sequence[PlacedSweep]) -> list[np.ndarray]:
     """Which returns of each sweep move."""
     config, count = FusionConfig(), len(sweeps)
     found = [compare_sweeps(sweeps.__getitem__, i, count, config) for i in range(count)]
-    return [~find_standing(agrees, through) for agrees, through in found]
+    return [~find_static_returns(agrees, through) for agrees, through in found]
 
 
 def run_dufomap(sweeps: Sequence[PlacedSweep]) -> list[np.ndarray]:

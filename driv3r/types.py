@@ -170,6 +170,16 @@ class Prediction:
     unscaled_views: frozenset[int] = frozenset()
 
 
+FINE = 256  # steps of a surface's place along the side of its voxel
+
+
+def place_surface(
+    index: Int[np.ndarray, "n 3"], offset: UInt8[np.ndarray, "n 3"]
+) -> Float[np.ndarray, "n 3"]:
+    """Places of a surface in voxels of a static map, in sides of a voxel."""
+    return index + (offset + 0.5) / FINE
+
+
 @dataclass(frozen=True, eq=False)
 class StaticMap:
     """The still world as voxels of `voxel_m`, sorted by 25.6 m tile and Morton code within it.
@@ -195,7 +205,7 @@ class StaticMap:
     @property
     def points_world(self) -> Float[np.ndarray, "n 3"]:
         """The surface's mean place in every voxel."""
-        return (self.index + (self.offset + 0.5) / 256) * self.voxel_m
+        return place_surface(self.index, self.offset) * self.voxel_m
 
     @property
     def normals_world(self) -> Float[np.ndarray, "n 3"]:

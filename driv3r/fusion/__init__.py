@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from driv3r.fusion.consistency import find_moving, find_static, gather_evidence
 from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
-from driv3r.fusion.lidar import StandingReturns
+from driv3r.fusion.lidar import StaticReturns
 from driv3r.fusion.moving.detections import Detection, find_detections
 from driv3r.fusion.moving.merging import merge_tracks
 from driv3r.fusion.moving.objects import make_objects
@@ -39,7 +39,7 @@ def fuse(
 
     `report` is told how many frames are compared. The number of threads changes no byte.
     """
-    static, returns = StaticFusion(config), StandingReturns()
+    static, returns = StaticFusion(config), StaticReturns()
     shapes, detections = DetectionShapes(), list[Detection]()
     cameras, lidar = config.source != "lidar", config.source != "cameras"
     for index, examined in enumerate(_examine_all(frames, config, threads)):

@@ -5,17 +5,18 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from threading import Lock
 
 import numpy as np
 from jaxtyping import Float, Int, Int64, UInt8
 
 from driv3r.errors import ConfigError, GeometryError
-from driv3r.fusion.sweeps import SweepOf
+from driv3r.fusion.sweeps import PlacedSweep
 from driv3r.geometry.transforms import invert
 from driv3r.kernels.view_consistency import find_pixels, range_around
-from driv3r.types import Camera, FusionSource, Transform
+from driv3r.store.schema import FrameRecord
+from driv3r.types import Camera, FusionSource, Images, Transform
 
 _MAY_BE_ZERO = {"moving_above", "max_gap_frames", "min_through"}
 
@@ -132,6 +133,35 @@ class FusedFrame:
     sigma: Float[np.ndarray, "v h w"]
     motion: Float[np.ndarray, "v h w"]
     rgb: UInt8[np.ndarray, "v h w 3"]
+    sweep: PlacedSweep | None = None
+
+    @classmethod
+    def of_record(
+        cls,
+        index: int,
+        time_us: int,
+        cameras: tuple[Camera, ...],
+        record: FrameRecord,
+        images: Images,
+        sweep: PlacedSweep | None = None,
+    ) -> "FusedFrame":
+        """A written frame, placed by the log's own path; black where there is no image."""
+        prediction = record.prediction
+        blank = np.zeros((*prediction.depth_m.shape[1:], 3), np.uint8)
+        ego_T_cam = np.stack([camera.ego_T_cam for camera in cameras])
+        return cls(
+            index=index,
+            time_us=time_us,
+            cameras=cameras,
+            time_cam_us=record.time_cam_us,
+            world_T_ego=record.world_T_ego,
+            world_T_cam=record.world_T_ego_cam @ ego_T_cam,
+            depth_m=prediction.depth_m,
+            sigma=prediction.sigma,
+            motion=prediction.motion,
+            rgb=np.stack([blank if image is None else image for image in images]),
+            sweep=sweep,
+        )
 
     def __post_init__(self):
         vhw = self.depth_m.shape
@@ -187,8 +217,7 @@ def lens_of(distortion: tuple[float, ...]) -> Float[np.ndarray, "8"]:
 class FrameWindow:
     """A log's frames by number, read when asked for; the last `held` stay in memory.
 
-    `time_us` are the frames' own times; `read_sweep` gives the LiDAR of a frame, where there is
-    any.
+    `time_us` are the frames' own times.
     """
 
     def __init__(
@@ -196,12 +225,10 @@ class FrameWindow:
         time_us: Int64[np.ndarray, "t"],
         read: Callable[[int], FusedFrame],
         held: int = 48,
-        read_sweep: SweepOf = lambda index: None,
     ):
         self.time_us = time_us
         self._read, self._held = read, held
         self._frames: OrderedDict[int, FusedFrame] = OrderedDict()
-        self.sweep = lru_cache(held)(read_sweep)
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -217,3 +244,7 @@ class FrameWindow:
             if len(self._frames) > self._held:
                 self._frames.popitem(last=False)
             return frame
+
+    def sweep(self, index: int) -> PlacedSweep | None:
+        """The LiDAR of a frame, where it has any."""
+        return self[index].sweep

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Bool, Float, Int32, UInt8
 
-from driv3r.fusion.consistency import PixelEvidence
+from driv3r.fusion.consistency import PixelEvidence, list_compared
 from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
 from driv3r.fusion.sweeps import RangeImage, SweepOf
 from driv3r.fusion.tiles import TileCache
@@ -27,14 +27,14 @@ def compare_sweeps(
     own = sweep_of(index)
     n = 0 if own is None else len(own.points_lidar)
     agrees, through = np.zeros(n, np.int32), np.zeros(n, np.int32)
-    for other in (index + sign * offset for offset in config.offsets for sign in (-1, 1)):
-        sweep = sweep_of(other) if 0 <= other < count else None
+    for other in list_compared(index, count, config):
+        sweep = sweep_of(other) if other != index else None
         if own is not None and sweep is not None:
-            look_through(sweep.image, own.points_world, agrees, through)
+            observe_sweep(sweep.image, own.points_world, agrees, through)
     return agrees, through
 
 
-def look_through(
+def observe_sweep(
     image: RangeImage,
     points_world: Float[np.ndarray, "n 3"],
     sees: Int32[np.ndarray, "n"],
@@ -47,14 +47,14 @@ def look_through(
     )  # fmt: skip
 
 
-def find_standing(
+def find_static_returns(
     agrees: Int32[np.ndarray, "n"], through: Int32[np.ndarray, "n"]
 ) -> Bool[np.ndarray, "n"]:
     """Returns that stand: seen as often as looked through."""
     return through <= agrees
 
 
-class StandingReturns:
+class StaticReturns:
     """Every frame's returns that stand, with colours, held like tiles until objects are known."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class StandingReturns:
             return
         agrees, through = compare_sweeps(frames.sweep, index, len(frames), config)
         near = np.linalg.norm(own.points_lidar, axis=-1) <= config.max_depth_m
-        points = own.points_world[near & find_standing(agrees, through)]
+        points = own.points_world[near & find_static_returns(agrees, through)]
         rgb = find_colours(frames[index], points)
         origin = own.world_T_lidar[:3, 3]
         time_us = np.array([own.time_us])

@@ -7,7 +7,7 @@ from scipy.spatial import KDTree
 from driv3r.errors import ConfigError
 from driv3r.kernels.signed_distance import splat_distance
 from driv3r.store.morton import count_tile_voxels
-from driv3r.types import Mesh, StaticMap
+from driv3r.types import Mesh, StaticMap, place_surface
 
 REACH = 2.5  # voxels in which a voxel's plane counts: holes up to about twice as wide are closed
 LEAST_SHARE = 0.02  # of a voxel's weight, below which a node is too far from any surface
@@ -25,7 +25,7 @@ def make_mesh(static: StaticMap) -> Mesh:
     known = np.flatnonzero(static.normal.any(-1))
     surface = static.take(known)
     edge = count_tile_voxels(static.voxel_m)
-    place = surface.index + (surface.offset + 0.5) / 256
+    place = place_surface(surface.index, surface.offset)
     tile = np.floor_divide(surface.index, edge)
     parts = []
     for number in np.unique(tile, axis=0):

@@ -1,7 +1,6 @@
 """Surface normals of the static map, from the places of the surface in the voxels around."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from itertools import product
 
 import numpy as np
@@ -10,10 +9,9 @@ from jaxtyping import Float, Int8, Int64
 from driv3r.fusion.tiles import Arrays
 from driv3r.fusion.voxels import VoxelGrid
 from driv3r.kernels.voxel_neighbours import sum_moments
-from driv3r.types import StaticMap
+from driv3r.types import FINE
 
 REACH = 3  # voxels around, on every side
-FINE = 256
 LEAST_SHEET, LEAST_LINE = 6, 4  # voxels that tell one
 SHEET = 0.35  # a sheet's variance across it is at most this share of the next
 LINE = 0.05  # a line's second variance is at most this share of the first
@@ -79,23 +77,3 @@ def _orient(
     return np.where(known[:, None], np.rint(normal / np.maximum(length, 1e-12) * sign), 0.0).astype(
         np.int8
     )
-
-
-def join_maps(voxel_m: float, parts: Sequence[StaticMap]) -> StaticMap:
-    """Tiles of one map, in the order given."""
-    kinds = {
-        "index": (np.int32, 3), "offset": (np.uint8, 3), "hits": (np.int64, 0),
-        "misses": (np.int32, 0), "weight": (np.int64, 0), "rgb": (np.uint8, 3),
-        "normal": (np.int8, 3), "first_frame": (np.int32, 0), "last_frame": (np.int32, 0),
-    }  # fmt: skip
-    rows = {
-        f.name: np.concatenate(
-            [
-                np.zeros((0, *filter(None, (kinds[f.name][1],))), kinds[f.name][0]),
-                *(getattr(part, f.name) for part in parts),
-            ]
-        )
-        for f in fields(StaticMap)
-        if f.name != "voxel_m"
-    }
-    return StaticMap(voxel_m, **rows)

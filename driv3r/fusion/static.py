@@ -10,18 +10,18 @@ from jaxtyping import Float, Int32, Int64
 from driv3r.errors import ConfigError
 from driv3r.fusion.consistency import PixelEvidence
 from driv3r.fusion.frames import FrameWindow, FusionConfig
-from driv3r.fusion.lidar import look_through
-from driv3r.fusion.normals import find_normals, join_maps, list_around
+from driv3r.fusion.lidar import observe_sweep
+from driv3r.fusion.normals import find_normals, list_around
 from driv3r.fusion.tiles import Arrays, TileCache
 from driv3r.fusion.voxels import VoxelGrid
 from driv3r.kernels.view_consistency import count_views
 from driv3r.store.morton import TILE_M
-from driv3r.types import StaticMap
+from driv3r.store.schema import list_static_arrays
+from driv3r.types import FINE, StaticMap, place_surface
 
 PENDING_ROWS = 1 << 18
 HELD_BYTES = 64 << 20  # of tiles' sums, and as much again of their voxels
 FULL_WEIGHT = 16
-FINE = 256  # steps of a surface's place along the side of its voxel
 # Rows of the sums: pixels, weight, and weight times red, green, blue, the place in the voxel and
 # the direction to the camera in 1/127.
 HITS, WEIGHT, RGB, PLACE, TOWARDS = 0, 1, slice(2, 5), slice(5, 8), slice(8, 11)
@@ -78,11 +78,11 @@ class StaticFusion:
         views look through than see a surface there.
         """
         tiles = self.describe(self.config.min_hits)
-        cameras = CameraLookers(frames, self.config, self.config.voxel_m)
+        cameras = CameraSensors(frames, self.config, self.config.voxel_m)
         count_evidence(tiles, self.grid, cameras, self.config)
         if self.config.source != "cameras":
             seen = self.describe(self.config.min_hits)
-            count_evidence(seen, self.grid, SweepLookers(frames), self.config)
+            count_evidence(seen, self.grid, LidarSensor(frames), self.config)
             _trust_lidar(tiles, seen)
         for tile in tiles:
             tiles[tile] = _drop_free(tiles[tile], self.config.max_misses)
@@ -119,14 +119,21 @@ def sum_pixels(static: PixelEvidence, config: FusionConfig) -> VoxelSums:
     """
     relative = config.voxel_m / 4 / np.maximum(static.error_m, config.voxel_m / 4)
     weight = np.maximum(np.rint(FULL_WEIGHT * relative**2), 1).astype(np.int64)
-    cell = static.point_world / config.voxel_m
-    place = np.floor((cell - np.floor(cell)) * FINE).astype(np.int64)
+    place = find_offsets(static.point_world, config.voxel_m)
     towards = np.rint(-127 * static.ray_world).astype(np.int64)
     means = np.concatenate([static.rgb.T, place.T, towards.T]) * weight
     total = np.concatenate([np.ones_like(weight)[None], weight[None], means])
     index = np.full(len(weight), static.frame, np.int32)
     key = VoxelGrid(config.voxel_m).pack(static.point_world)
     return add_up([VoxelSums(key, total, index, index)])
+
+
+def find_offsets(
+    points_world: Float[np.ndarray, "n 3"], voxel_m: float
+) -> Int64[np.ndarray, "n 3"]:
+    """Places of points in their voxels, in 1/256 of a side."""
+    cell = points_world / voxel_m
+    return np.floor((cell - np.floor(cell)) * FINE).astype(np.int64)
 
 
 def add_up(parts: Sequence[VoxelSums]) -> VoxelSums:
@@ -147,6 +154,16 @@ def add_up(parts: Sequence[VoxelSums]) -> VoxelSums:
         np.minimum.reduceat(first, start),
         np.maximum.reduceat(last, start),
     )
+
+
+def join_maps(voxel_m: float, parts: Sequence[StaticMap]) -> StaticMap:
+    """Tiles of one map, in the order given; without any, an empty map."""
+    empty = {n: np.zeros(spec.shape, spec.dtype) for n, spec in list_static_arrays(0).items()}
+    rows = {
+        name: np.concatenate([none, *(getattr(part, name) for part in parts)])
+        for name, none in empty.items()
+    }
+    return StaticMap(voxel_m, **rows)
 
 
 def _split_tiles(sums: VoxelSums, grid: VoxelGrid) -> Iterator[tuple[int, VoxelSums]]:
@@ -193,8 +210,8 @@ def _make_map(voxels: Arrays, around: Sequence[Arrays], grid: VoxelGrid) -> Stat
 
 
 @runtime_checkable
-class Lookers(Protocol):
-    """What looks at the map: the cameras, or the LiDAR, of a log's frames."""
+class RangeSensor(Protocol):
+    """What measures ranges in a log's frames: its cameras, or its LiDAR."""
 
     def __len__(self) -> int:
         """How many frames there are."""
@@ -204,7 +221,7 @@ class Lookers(Protocol):
         """Where a frame looks from; none where it does not."""
         ...
 
-    def look(
+    def observe(
         self,
         index: int,
         points_world: Float[np.ndarray, "n 3"],
@@ -215,7 +232,7 @@ class Lookers(Protocol):
         ...
 
 
-class CameraLookers:
+class CameraSensors:
     """The depth images of a log; `base_error_m` is added to their stated errors."""
 
     def __init__(self, frames: FrameWindow, config: FusionConfig, base_error_m: float):
@@ -230,14 +247,14 @@ class CameraLookers:
         frame = self._frames[index]
         return frame.world_T_cam[frame.placed.view, :3, 3]
 
-    def look(self, index, points_world, sees, misses):
+    def observe(self, index, points_world, sees, misses):
         """Compare with the depth images."""
         views = self._frames[index].placed
         pixel, z_m = views.locate(points_world)
         count_views(pixel, z_m, *views.maps, *self._limits, sees, misses)
 
 
-class SweepLookers:
+class LidarSensor:
     """The LiDAR of a log."""
 
     def __init__(self, frames: FrameWindow):
@@ -251,17 +268,17 @@ class SweepLookers:
         sweep = self._frames.sweep(index)
         return np.zeros((0, 3)) if sweep is None else sweep.world_T_lidar[None, :3, 3]
 
-    def look(self, index, points_world, sees, misses):
+    def observe(self, index, points_world, sees, misses):
         """Compare with the range image."""
         sweep = self._frames.sweep(index)
         if sweep is not None:
-            look_through(sweep.image, points_world, sees, misses)
+            observe_sweep(sweep.image, points_world, sees, misses)
 
 
 def count_evidence(
     tiles: TileCache,
     grid: VoxelGrid,
-    lookers: Lookers,
+    sensor: RangeSensor,
     config: FusionConfig,
     report: Callable[[int], None] = lambda done: None,
 ) -> None:
@@ -269,13 +286,13 @@ def count_evidence(
     number = np.array(list(tiles), np.int64)
     middle = (grid.unpack_tiles(number) + 0.5) * grid.edge * grid.voxel_m
     reach_m = 1.7 * config.max_depth_m + TILE_M  # depth is z: a ray at 54 degrees reaches so far
-    for index in range(len(lookers) if len(tiles) else 0):
-        centers = lookers.centers(index)
+    for index in range(len(sensor) if len(tiles) else 0):
+        centers = sensor.centers(index)
         gap_m = np.linalg.norm(middle[:, None] - centers, axis=-1).min(1, initial=np.inf)
         for tile in number[gap_m <= reach_m].tolist():
             voxels = tiles[tile]
-            points = (voxels["index"] + (voxels["offset"] + 0.5) / FINE) * grid.voxel_m
-            lookers.look(index, points, voxels["sees"], voxels["misses"])
+            points = place_surface(voxels["index"], voxels["offset"]) * grid.voxel_m
+            sensor.observe(index, points, voxels["sees"], voxels["misses"])
             tiles[tile] = voxels
         report(index + 1)
 

@@ -11,12 +11,12 @@ from scipy.spatial import KDTree
 from driv3r.fusion.frames import FrameWindow, FusionConfig
 from driv3r.fusion.normals import find_normals, list_around
 from driv3r.fusion.static import (
-    FINE,
-    CameraLookers,
+    CameraSensors,
     StaticFusion,
     VoxelSums,
     add_up,
     count_evidence,
+    find_offsets,
 )
 from driv3r.fusion.tiles import Arrays, TileCache
 from driv3r.fusion.voxels import VoxelGrid
@@ -69,7 +69,7 @@ def fuse_visits(
         joint.add(visit.read_sums())
     tiles = joint.describe(min_hits=1)
     for visit in visits:
-        _look_again(tiles, grid, visit, config, report)
+        _compare_visit(tiles, grid, visit, config, report)
     for tile in tiles:
         voxels = tiles[tile]
         around = [tiles[near] for near in list_around(tile, grid) if near in tiles]
@@ -82,8 +82,7 @@ def place_map(static: StaticMap, shift_m: Float[np.ndarray, "3"], number: int) -
     `number` is its visit's.
     """
     points = static.points_world + shift_m
-    cell = points / static.voxel_m
-    place = np.floor((cell - np.floor(cell)) * FINE)
+    place = find_offsets(points, static.voxel_m)
     means = np.concatenate([static.rgb.T, place.T, static.normal.T]).astype(np.int64)
     weight = static.weight.astype(np.int64)
     total = np.concatenate([static.hits[None], weight[None], means * weight])
@@ -91,13 +90,13 @@ def place_map(static: StaticMap, shift_m: Float[np.ndarray, "3"], number: int) -
     return add_up([VoxelSums(VoxelGrid(static.voxel_m).pack(points), total, visit, visit)])
 
 
-def _look_again(
+def _compare_visit(
     tiles: TileCache, grid: VoxelGrid, visit: Visit, config: FusionConfig,
     report: Callable[[str, int], None],
 ) -> None:  # fmt: skip
     """Hold the joint map against a visit's views: where it saw a surface, or looked through."""
     heard = partial(report, visit.name)
-    cameras = CameraLookers(visit.frames, config, BASE_ERROR_M)
+    cameras = CameraSensors(visit.frames, config, BASE_ERROR_M)
     count_evidence(tiles, grid, cameras, config, heard)
     mine = visit.read_sums().key
     for tile in tiles:

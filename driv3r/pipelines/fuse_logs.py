@@ -1,8 +1,7 @@
 """Finished logs of one place to a joint map: `driv3r fuse`."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from jaxtyping import Float
 from driv3r.errors import StoreError
 from driv3r.fusion import FrameWindow, FusedFrame, FusionConfig
 from driv3r.fusion.visits import MapTile, Visit, fuse_visits, measure_gap, place_map
+from driv3r.geometry.transforms import make_transform
 from driv3r.store.map_store import Rows, write_map
 from driv3r.store.reader import LogStore
 
@@ -57,7 +57,7 @@ def fuse_logs(
     frames = {store.log_id: len(store.time_us) for store in stores}
     tiles = fuse_visits(visits, config, lambda log, done: report(log, "compare", done, frames[log]))
     logs = tuple(store.log_id for store in stores)
-    overlaps = tuple(_list_overlaps(stores, origin))
+    overlaps = tuple(_list_overlaps(stores))
     attributes = {
         "logs": logs,
         "header_hashes": [store.header_hash for store in stores],
@@ -106,24 +106,25 @@ def _make_visit(store: LogStore, origin: Float[np.ndarray, "3"], number: int) ->
 
 def read_fused(store: LogStore, index: int, shift_m: Float[np.ndarray, "3"]) -> FusedFrame:
     """A stored frame moved by `shift_m`, without its images."""
-    record = store.record(index)
-    prediction, cameras = record.prediction, store.rig.cameras
-    world_T_cam = record.world_T_ego_cam @ np.stack([camera.ego_T_cam for camera in cameras])
-    world_T_cam[:, :3, 3] += shift_m
-    world_T_ego = record.world_T_ego.copy()
-    world_T_ego[:3, 3] += shift_m
-    return FusedFrame(
-        index, int(store.time_us[index]), cameras, record.time_cam_us, world_T_ego, world_T_cam,
-        prediction.depth_m, prediction.sigma, prediction.motion,
-        np.zeros((*prediction.depth_m.shape, 3), np.uint8),
-    )  # fmt: skip
+    cameras = store.rig.cameras
+    frame = FusedFrame.of_record(
+        index, int(store.time_us[index]), cameras, store.record(index), [None] * len(cameras)
+    )
+    map_T_log = make_transform(np.eye(3), shift_m)
+    return replace(
+        frame,
+        world_T_cam=map_T_log @ frame.world_T_cam,
+        world_T_ego=map_T_log @ frame.world_T_ego,
+    )
 
 
-def _list_overlaps(stores: Sequence[LogStore], origin: np.ndarray) -> Iterator[Overlap]:
-    for first, second in combinations(stores, 2):
-        shift_m = np.array(second.header.origin_world) - np.array(first.header.origin_world)
-        gap_m, voxels = measure_gap(first.static(), second.static(), shift_m)
-        yield Overlap(first.log_id, second.log_id, gap_m, voxels)
+def _list_overlaps(stores: Sequence[LogStore]) -> Iterator[Overlap]:
+    for number, first in enumerate(stores):
+        static = first.static()
+        for second in stores[number + 1 :]:
+            shift_m = np.array(second.header.origin_world) - np.array(first.header.origin_world)
+            gap_m, voxels = measure_gap(static, second.static(), shift_m)
+            yield Overlap(first.log_id, second.log_id, gap_m, voxels)
 
 
 def _list_rows(tiles: Iterator[MapTile]) -> Iterator[Rows]:

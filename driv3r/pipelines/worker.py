@@ -187,26 +187,6 @@ def make_header(
     )
 
 
-def make_fused_frame(index: int, record: FrameRecord, work: WorkRig, frame: Frame) -> FusedFrame:
-    """A written frame with its images, as fusion takes it."""
-    prediction, cameras = record.prediction, work.rig.cameras
-    blank = np.zeros((*prediction.depth_m.shape[1:], 3), np.uint8)
-    images = prepare_images(frame, work)
-    ego_T_cam = np.stack([camera.ego_T_cam for camera in cameras])
-    return FusedFrame(
-        index=index,
-        time_us=frame.time_us,
-        cameras=cameras,
-        time_cam_us=record.time_cam_us,
-        world_T_ego=record.world_T_ego,
-        world_T_cam=record.world_T_ego_cam @ ego_T_cam,
-        depth_m=prediction.depth_m,
-        sigma=prediction.sigma,
-        motion=prediction.motion,
-        rgb=np.stack([blank if image is None else image for image in images]),
-    )
-
-
 def fuse_log(
     scene: Scene,
     work: WorkRig,
@@ -218,12 +198,14 @@ def fuse_log(
     """The 4D fusion of a log's written predictions."""
 
     def read(index: int) -> FusedFrame:
-        return make_fused_frame(index, read_frame(index), work, scene.frames[index])
+        record, frame = read_frame(index), scene.frames[index]
+        sweep = None if source == "cameras" else place_sweep(record, frame)
+        images = prepare_images(frame, work)
+        return FusedFrame.of_record(
+            index, frame.time_us, work.rig.cameras, record, images, sweep
+        )  # fmt: skip
 
-    def read_sweep(index: int) -> PlacedSweep | None:
-        return place_sweep(read_frame(index), scene.frames[index])
-
-    frames = FrameWindow(scene.time_us, read, read_sweep=read_sweep)
+    frames = FrameWindow(scene.time_us, read)
     return fuse(frames, FusionConfig(source=source), report, threads)
 
 

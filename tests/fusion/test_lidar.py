@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from street import car, see, window
 
-from driv3r.fusion import FrameWindow, FusionConfig, fuse
-from driv3r.fusion.lidar import compare_sweeps, find_standing
+from driv3r.fusion import FusionConfig, fuse
+from driv3r.fusion.lidar import compare_sweeps, find_static_returns
 from driv3r.fusion.sweeps import PlacedSweep, clean_sweep
 from driv3r.geometry.transforms import from_rotvec
 
@@ -51,7 +51,7 @@ def test_a_car_that_passes_is_looked_through_and_one_that_stands_is_not():
     missed = []
     for index, sweep in enumerate(sweeps):
         agrees, through = compare_sweeps(sweeps.__getitem__, index, 5, FusionConfig())
-        stands = find_standing(agrees, through)
+        stands = find_static_returns(agrees, through)
         places = sweep.points_world
         moves = in_box(places, passing[index])
         stays = in_box(places, parked)
@@ -84,7 +84,7 @@ def test_the_map_is_of_what_it_is_told_to_be(source):
     passing = [car(12 + 3 * i, 4) for i in range(5)]
     frames = [see(i, moving=[passing[i]], ego_x=0.8 * i) for i in range(5)]
     sweeps = [scan(i, [passing[i]], x=0.8 * i) for i in range(5)]
-    view = FrameWindow(window(frames).time_us, frames.__getitem__, read_sweep=sweeps.__getitem__)
+    view = window(replace(f, sweep=sweep) for f, sweep in zip(frames, sweeps, strict=True))
     fused = fuse(view, FusionConfig(pixel_stride=1, source=source))
     places = fused.static.points_world
     ahead = (np.abs(places[:, 0] - 40) < 0.3) & (places[:, 2] > 0.5) & (np.abs(places[:, 1]) < 10)
@@ -101,8 +101,7 @@ def test_the_map_is_of_what_it_is_told_to_be(source):
 
 
 def test_returns_take_the_colour_of_the_camera_that_sees_them():
-    frames = [replace(see(0), rgb=np.full((2, 40, 120, 3), 200, np.uint8))]
-    view = FrameWindow(window(frames).time_us, frames.__getitem__, read_sweep=lambda i: scan(0))
+    view = window([replace(see(0), rgb=np.full((2, 40, 120, 3), 200, np.uint8), sweep=scan(0))])
     static = fuse(view, FusionConfig(source="lidar", min_hits=1)).static
     ahead = static.points_world[:, 0] > 10
     sides = static.points_world[:, 0] < -1

@@ -18,6 +18,7 @@ from driv3r.evaluation.metrics.static_map import (
     MOST_VOXELS,
     GroundHeight,
     compare_with_returns,
+    distance_to_nearest,
     find_surface,
 )
 from driv3r.geometry.sampling import spread_rows
@@ -125,7 +126,7 @@ def compare_points(points: Float[np.ndarray, "n 3"], truth: Truth) -> dict[str, 
     figures = {}
     for name, of_truth in (("sa", truth.static), ("da", truth.dynamic)):
         if len(of_truth):
-            share = float((_nearest(points, of_truth) <= REACH_M).mean())
+            share = float((distance_to_nearest(points, of_truth) <= REACH_M).mean())
             figures[name] = (1 - share if name == "da" else share, len(of_truth))
     return figures
 
@@ -144,7 +145,7 @@ def voxelise(truth: Truth) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, 
 
 def _is_dynamic(points: Float[np.ndarray, "n 3"], truth: Truth) -> Bool[np.ndarray, "n"]:
     """Which points of the map are nearest to a dynamic point of the truth."""
-    return _nearest(truth.dynamic, points) < _nearest(truth.static, points)
+    return distance_to_nearest(truth.dynamic, points) < distance_to_nearest(truth.static, points)
 
 
 def _compare_occupancy(
@@ -155,12 +156,12 @@ def _compare_occupancy(
 ) -> tuple[float, int]:
     """IoU, and the size of the union in voxels. Of a large map an even sample is looked at."""
     static, _ = voxelise(truth)
-    hit = int((_nearest(points, static) <= REACH_M).sum())
+    hit = int((distance_to_nearest(points, static) <= REACH_M).sum())
     sample = points[spread_rows(len(points), MOST_VOXELS)]
     sample = sample[find_surface(truth.static, sample).distance_m > REACH_M]
-    false = (_is_dynamic(sample, truth) & (_nearest(truth.dynamic, sample) <= REACH_M)) | (
-        _find_crossed(scans, sample, world_T_ego)
-    )
+    false = (
+        _is_dynamic(sample, truth) & (distance_to_nearest(truth.dynamic, sample) <= REACH_M)
+    ) | (_find_crossed(scans, sample, world_T_ego))
     false_voxels = round(int(false.sum()) * max(len(points) / MOST_VOXELS, 1.0))
     union = len(static) + false_voxels
     return hit / union, union
@@ -179,12 +180,3 @@ def _find_crossed(
         free = (aside_m <= VOXEL_M / 2) & (behind_m < -BEHIND_M)
         crossed[rest[rows[free]]] = True
     return crossed
-
-
-def _nearest(
-    of: Float[np.ndarray, "n 3"], points: Float[np.ndarray, "m 3"]
-) -> Float[np.ndarray, "m"]:
-    """Distance (m) of points from the nearest of others; infinite where there are none."""
-    if not len(of) or not len(points):
-        return np.full(len(points), np.inf)
-    return KDTree(of).query(points)[0]

@@ -15,6 +15,7 @@ from driv3r.types import Score, StaticMap
 
 PROTOCOL, SUBJECT = "map", "fusion"
 THRESHOLDS_M = (0.2, 0.5, 1.0)
+FARTHEST_M = max(THRESHOLDS_M) + 1e-6  # beyond it a distance changes no figure
 GROUND_M = 0.3  # so high above the lowest point around is still ground
 CELL_M, AROUND_CELLS, GAP_M = 1.0, 5, 10.0
 BEHIND_M = 0.5  # a voxel so far behind a return may be the surface's own
@@ -54,7 +55,7 @@ def score_map(
     figures = {"in_sight": (float(seen.sum() / max(len(seen), 1)), "", len(seen))}
     chosen = chosen.take(seen)
     surface = find_surface(truth, chosen.points_world)
-    missing_m = _nearest(every, truth)
+    missing_m = distance_to_nearest(every, truth, FARTHEST_M)
     truth_low, low = ground.is_ground(truth), ground.is_ground(chosen.points_world)
     cosine = np.abs((chosen.normals_world * surface.normal).sum(-1))
     off_m = np.minimum(surface.distance_m, _to_level(truth, chosen.points_world))
@@ -69,7 +70,9 @@ def score_map(
             figures[f"{name}_normal_consistency"] = (float(known.mean()), "", len(known))
     moving = scans.place_moving(world_T_ego)
     above = moving[~ground.is_ground(moving)]
-    removed = float((_nearest(every, above) > GHOST_M).sum() / max(len(above), 1))
+    removed = float(
+        (distance_to_nearest(every, above, FARTHEST_M) > GHOST_M).sum() / max(len(above), 1)
+    )
     figures["movers_removed"] = (removed, "", len(above))
     return [
         Score(metric, value, unit, n, PROTOCOL, SUBJECT, "metric")
@@ -212,10 +215,10 @@ def _compare(
     return figures
 
 
-def _nearest(
-    voxels: Float[np.ndarray, "n 3"], points: Float[np.ndarray, "m 3"]
+def distance_to_nearest(
+    of: Float[np.ndarray, "n 3"], points: Float[np.ndarray, "m 3"], limit_m: float = np.inf
 ) -> Float[np.ndarray, "m"]:
-    """Distance (m) of every point from the nearest voxel; infinite beyond the last threshold."""
-    if not len(voxels) or not len(points):
+    """Distance (m) of points from the nearest of others; infinite without one nearer than that."""
+    if not len(of) or not len(points):
         return np.full(len(points), np.inf)
-    return KDTree(voxels).query(points, distance_upper_bound=max(THRESHOLDS_M) + 1e-6)[0]
+    return KDTree(of).query(points, distance_upper_bound=limit_m)[0]
