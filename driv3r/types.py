@@ -22,6 +22,8 @@ FlowName = Literal["dis", "matcher"]
 CalibrationMode = Literal["given", "hidden"]
 FusionSource = Literal["cameras", "lidar", "both"]
 Precision = Literal["auto", "bf16", "fp32"]
+LensModel = Literal["brown_conrady", "kannala_brandt", "mei", "f_theta", "double_sphere"]
+RowsRead = Literal["down", "up", "right", "left"]  # the way that a shutter's line moves
 Transform = Float[np.ndarray, "4 4"]
 Images = Sequence[UInt8[np.ndarray, "h w 3"] | None]  # one a camera, None where there is none
 
@@ -30,7 +32,7 @@ Images = Sequence[UInt8[np.ndarray, "h w 3"] | None]  # one a camera, None where
 class Camera:
     """One camera of a rig: intrinsics for its full image and its place on the ego car.
 
-    `distortion` is OpenCV's (k1, k2, p1, p2[, k3[, k4, k5, k6]]), empty for a pinhole.
+    `distortion` holds the coefficients of its `lens` (see `geometry.lenses`), empty for a pinhole.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Camera:
     size_hw: tuple[int, int]
     ego_T_cam: Transform
     distortion: tuple[float, ...] = ()
+    lens: LensModel = "brown_conrady"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,16 +66,34 @@ class Sweep:
 
 
 @dataclass(frozen=True, eq=False)
+class RollingShutter:
+    """How a camera moved while its lines were read, one after the other.
+
+    The first line is read `first_us` and the last `last_us` after the exposure's own time (before
+    it: below 0). Velocities are the camera's own, in its frame at that time.
+    """
+
+    first_us: int
+    last_us: int
+    read: RowsRead
+    velocity_cam_mps: Float[np.ndarray, "3"]
+    turn_cam_radps: Float[np.ndarray, "3"]
+
+
+@dataclass(frozen=True, eq=False)
 class View:
     """One camera's exposure: its image, its own time and its own pose.
 
-    `path` is the image's file relative to the dataset's root, with forward slashes.
+    `path` is the image's file relative to the dataset's root, with forward slashes; a file that
+    holds many has the image's place in it after a `#`. `shutter` is None where all lines are read
+    at one time, or nobody knows.
     """
 
     image: UInt8[np.ndarray, "h w 3"]
     time_us: int
     world_T_cam: Transform
     path: str = ""
+    shutter: RollingShutter | None = None
 
 
 @dataclass(frozen=True, eq=False)

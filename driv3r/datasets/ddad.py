@@ -90,9 +90,15 @@ class DdadReader:
                 f"no scene {scene_id!r} in {self._table}: {', '.join(self._file_of)}"
             )
         log = _Log.of_file(self._root, self._root.resolve_inside(self._file_of[scene_id]))
-        read = partial(read_points, point_format=log.point_format)
+        point_format = log.point_format
         return make_scene(
-            self._root.path, scene_id, log.rig, log.records(), read, (), log.point_format
+            self._root.path,
+            scene_id,
+            log.rig,
+            log.records(),
+            lambda sweep: read_points(sweep.path, point_format),
+            (),
+            point_format,
         )
 
 

@@ -16,10 +16,20 @@ from jaxtyping import Float, UInt8
 from driv3r.datasets.images import read_file, read_image
 from driv3r.errors import DatasetError, GeometryError, UnsafePathError
 from driv3r.geometry.transforms import from_quaternion, invert
-from driv3r.types import Camera, Frame, Repair, Rig, Scene, Sweep, Transform, View
+from driv3r.types import (
+    Camera,
+    Frame,
+    Repair,
+    Rig,
+    RollingShutter,
+    Scene,
+    Sweep,
+    Transform,
+    View,
+)
 
 Row = dict[str, Any]
-ReadImage = Callable[[Path, Camera], UInt8[np.ndarray, "h w 3"]]
+PART = "#"  # between a file and the place in it, in a view's path
 FARTHEST_M = 2e7  # of a pose: UTM's northings and distances from the Earth's centre are below
 REACH_M = 1000.0  # of a LiDAR; a point beyond it is in another unit or no point
 LENS_LENGTHS = (0, 4, 5, 8)  # of OpenCV's distortion
@@ -77,11 +87,17 @@ class Root:
 
 @dataclass(frozen=True, eq=False)
 class Datum:
-    """One file that a sensor wrote, as the tables give it."""
+    """One file that a sensor wrote, as the tables give it.
+
+    `part` is its place in a file that holds the data of many moments, such as a byte offset or a
+    row; `shutter` is a camera's.
+    """
 
     path: Path
     time_us: int
     world_T_sensor: Transform
+    part: str = ""
+    shutter: RollingShutter | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,9 +115,13 @@ class FrameSources:
     sample: str = ""
 
 
-def read_stored(path: Path, camera: Camera) -> UInt8[np.ndarray, "h w 3"]:
+ReadImage = Callable[[Datum, Camera], UInt8[np.ndarray, "h w 3"]]
+ReadPoints = Callable[[Datum], Float[np.ndarray, "n 3"]]
+
+
+def read_stored(datum: Datum, camera: Camera) -> UInt8[np.ndarray, "h w 3"]:
     """A camera's image as it lies there; DatasetError where it is broken or of another size."""
-    return read_image(path, camera.size_hw)
+    return read_image(datum.path, camera.size_hw)
 
 
 class LazyFrames(Sequence[Frame]):
@@ -112,7 +132,7 @@ class LazyFrames(Sequence[Frame]):
         root: Path,
         records: Sequence[FrameSources],
         cameras: tuple[Camera, ...],
-        read_points: Callable[[Path], Float[np.ndarray, "n 3"]],
+        read_points: ReadPoints,
         read_camera: ReadImage = read_stored,
     ) -> None:
         self._root, self._records, self._read_camera = root, records, read_camera
@@ -152,17 +172,17 @@ def _read_view(
         repairs.append(datum)
         return None
     try:
-        image = read_camera(datum.path, camera)
+        image = read_camera(datum, camera)
     except DatasetError as error:
         repairs.append(Repair(camera.name, f"view left out: {error}"))
         return None
-    path = datum.path.relative_to(root).as_posix()
-    return View(image, datum.time_us, datum.world_T_sensor, path)
+    path = datum.path.relative_to(root).as_posix() + (f"{PART}{datum.part}" if datum.part else "")
+    return View(image, datum.time_us, datum.world_T_sensor, path, datum.shutter)
 
 
 def _read_sweep(
     datum: Datum | Repair | None,
-    read_points: Callable[[Path], Float[np.ndarray, "n 3"]],
+    read_points: ReadPoints,
     repairs: list[Repair],
 ) -> Sweep | None:
     if isinstance(datum, Repair):
@@ -170,7 +190,7 @@ def _read_sweep(
     if not isinstance(datum, Datum):
         return None
     try:
-        points = read_points(datum.path)
+        points = read_points(datum)
         finite = np.isfinite(points).all(axis=1)
         if not finite.any():
             raise DatasetError(f"no finite point among {len(points)}: {datum.path}")

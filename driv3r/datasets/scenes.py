@@ -1,15 +1,22 @@
 """A scene from the records of its frames: checked, near its own origin, with its input's hash."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
-from driv3r.datasets.reader import Datum, FrameSources, LazyFrames, ReadImage, read_stored
+from driv3r.datasets.reader import (
+    Datum,
+    FrameSources,
+    LazyFrames,
+    ReadImage,
+    ReadPoints,
+    read_stored,
+)
 from driv3r.datasets.screening import SPEED_LIMIT_MPS, screen
 from driv3r.errors import DatasetError, UnsafePathError
 from driv3r.settings import PLAIN_NAME, fingerprint
@@ -27,7 +34,7 @@ def make_scene(
     scene_id: str,
     rig: Rig,
     records: Sequence[FrameSources],
-    read_points: Callable[[Path], Float[np.ndarray, "n 3"]],
+    read_points: ReadPoints,
     repairs: Sequence[Repair],
     facts: Sequence[str] = (),
     read_camera: ReadImage = read_stored,
@@ -153,7 +160,8 @@ def _hash_input(
         if not isinstance(datum, Datum):
             return None
         name = datum.path.relative_to(root).as_posix()
-        return [name, _size_of(datum.path), datum.time_us, _rounded(datum.world_T_sensor)]
+        place = _rounded(datum.world_T_sensor)
+        return [name, datum.part, _size_of(datum.path), datum.time_us, place, datum.shutter]
 
     cameras = [replace(camera, ego_T_cam=_rounded(camera.ego_T_cam)) for camera in rig.cameras]
     ego_T_lidar = None if rig.ego_T_lidar is None else _rounded(rig.ego_T_lidar)

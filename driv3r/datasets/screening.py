@@ -28,8 +28,8 @@ def screen(scene_id: str, rig: Rig, records: Sequence[FrameSources]) -> list[Fra
     Raises DatasetError where most sensors of a frame contradict the one that placed it, so that
     nobody knows which is right.
     """
-    named = Counter(datum.path for record in records for datum in _data(record).values())
-    shared = {path for path, count in named.items() if count > 1}
+    named = Counter(_place(datum) for record in records for datum in _data(record).values())
+    shared = {place for place, count in named.items() if count > 1}
     places = {camera.name: camera.ego_T_cam for camera in rig.cameras}
     if rig.ego_T_lidar is not None:
         places["lidar"] = rig.ego_T_lidar
@@ -46,12 +46,16 @@ def _data(record: FrameSources) -> dict[int, Datum]:
     return {i: datum for i, datum in given.items() if isinstance(datum, Datum)}
 
 
+def _place(datum: Datum) -> tuple[Path, str]:
+    return datum.path, datum.part
+
+
 def _screen_record(
     where: str,
     record: FrameSources,
     names: list[str],
     places: dict[str, Transform],
-    shared: set[Path],
+    shared: set[tuple[Path, str]],
 ) -> FrameSources:
     doubts: dict[int, str] = {}
     voters = 0
@@ -69,7 +73,7 @@ def _screen_record(
             "and poses in the tables"
         )
     for i, datum in _data(record).items():
-        if datum.path in shared:
+        if _place(datum) in shared:
             doubts[i] = f"the tables name {datum.path.name} more than once"
     if not doubts:
         return record

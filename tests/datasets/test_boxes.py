@@ -7,7 +7,7 @@ import pytest
 
 from driv3r.datasets import open_dataset
 from driv3r.datasets.boxes import with_velocities
-from driv3r.datasets.nuscenes_boxes import Annotations
+from driv3r.datasets.nuscenes.boxes import Annotations
 from driv3r.errors import DatasetError
 from driv3r.types import Boxes
 

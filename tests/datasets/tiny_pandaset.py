@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from driv3r.datasets.pandaset import CAMERAS, SIZE_HW
+from driv3r.datasets.pandaset.reader import CAMERAS, SIZE_HW
 from driv3r.geometry.transforms import apply, from_rotvec, to_quaternion
 from driv3r.types import Transform
 from tests.datasets.json_files import write_json

@@ -26,7 +26,7 @@ Whole = Callable[[Subject], tuple[Path, Reading]]
 
 @pytest.fixture(autouse=True)
 def _small_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driv3r.datasets.pandaset.SIZE_HW", SMALL_HW)
+    monkeypatch.setattr("driv3r.datasets.pandaset.reader.SIZE_HW", SMALL_HW)
 
 
 @pytest.fixture(scope="module")

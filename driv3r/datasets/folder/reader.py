@@ -6,7 +6,6 @@ or a folder of them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +28,11 @@ from driv3r.datasets.folder.rig_file import RigFile, make_rig, read_rig_file
 from driv3r.datasets.folder.times import check_steps
 from driv3r.datasets.folder.video import VideoFrames
 from driv3r.datasets.images import read_image
-from driv3r.datasets.reader import Datum, FrameSources, Root
+from driv3r.datasets.reader import PART, Datum, FrameSources, Root
 from driv3r.datasets.scenes import PLAIN_NAME, make_scene
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.settings import fingerprint
 from driv3r.types import Camera, Repair, Rig, Scene, Transform
-
-MARK = "#"  # of a path that is no file: a frame of a video, a rectified image
 
 
 class FolderReader:
@@ -149,14 +146,13 @@ class _Log:
         ignored = tuple(
             read_mask(folder, camera, rectifiers.get(camera.name)) for camera in rig.cameras
         )
-        sizes = _file_sizes(self.root, exposures)
-        facts = [recording_facts(self.file, held), fingerprint(ignored), *sizes]
+        facts = [recording_facts(self.file, held), fingerprint(ignored)]
         scene = make_scene(
             self.root.path,
             scene_id,
             rig,
             records,
-            partial(read_points, recording=recording),
+            lambda sweep: read_points(sweep.path, recording),
             repairs,
             facts,
             images.read,
@@ -202,7 +198,6 @@ class _Log:
         if world_T_ego is None:
             reason = f"left out: no pose near its time, {exposure.time_us} us"
             return Repair(camera.name, reason)
-        path = exposure.file
         fisheye = any(
             given.lens == "opencv_fisheye"
             for given in self.file.cameras
@@ -210,8 +205,8 @@ class _Log:
         )
         marks = [] if exposure.number is None else [f"{exposure.number:06d}"]
         marks += ["rectified"] * fisheye
-        marked = path.with_name(MARK.join([path.name, *marks]))
-        return Datum(marked, exposure.time_us, world_T_ego @ camera.ego_T_cam)
+        world_T_cam = world_T_ego @ camera.ego_T_cam
+        return Datum(exposure.file, exposure.time_us, world_T_cam, PART.join(marks))
 
     def _count_unplaced(self, count: int, of: int) -> None:
         if count == of:
@@ -261,17 +256,16 @@ class _Log:
 
 
 class _ImageSource:
-    """Reads what a datum's marked path names."""
+    """Reads what a datum names: an image, or a frame of a video."""
 
     def __init__(self, rectifiers: dict[str, Rectifier]) -> None:
         self._rectifiers, self._videos = rectifiers, VideoFrames()
 
-    def read(self, path: Path, camera: Camera) -> UInt8[np.ndarray, "h w 3"]:
+    def read(self, datum: Datum, camera: Camera) -> UInt8[np.ndarray, "h w 3"]:
         """The image of a camera; DatasetError where it is missing, broken or of another size."""
-        name, *marks = path.name.rsplit(MARK, 2)
+        file, marks = datum.path, datum.part.split(PART)
         numbers = [mark for mark in marks if mark.isdigit()]
         rectified = "rectified" in marks
-        file = path.with_name(name) if marks else path
         if numbers:
             image = self._videos.read(file, int(numbers[0]))
             if image.shape[:2] != camera.size_hw:
@@ -286,13 +280,3 @@ class _ImageSource:
 def recording_facts(file: RigFile, held: Sequence[object]) -> str:
     """A digest of what decides how files are read beside the rig itself."""
     return fingerprint([file.recording, list(held)])
-
-
-def _file_sizes(root: Root, exposures: dict[str, list[Exposure]]) -> list[str]:
-    """Name and size of files whose data are told by marked paths."""
-    files = sorted({each.file for of in exposures.values() for each in of})
-    return [
-        f"{path.relative_to(root.path).as_posix()} {path.stat().st_size}"
-        for path in files
-        if path.is_file()
-    ]

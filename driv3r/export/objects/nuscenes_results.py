@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from driv3r.datasets.nuscenes_tables import Tables, find_versions
+from driv3r.datasets.nuscenes.tables import Tables, find_versions
 from driv3r.errors import DatasetError
 from driv3r.export.objects.kinds import RULE, guess_kind
 from driv3r.export.selection import SelectedLog

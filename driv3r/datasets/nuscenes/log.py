@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from driv3r.datasets.nuscenes_tables import Tables
+from driv3r.datasets.nuscenes.tables import Tables
 from driv3r.datasets.reader import (
     Datum,
     FrameSources,

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from driv3r.datasets.boxes import with_velocities
-from driv3r.datasets.pandaset_tables import read_table, take_floats
+from driv3r.datasets.pandaset.tables import read_table, take_floats
 from driv3r.datasets.reader import (
     Datum,
     FrameSources,
@@ -138,8 +138,14 @@ class PandaSetReader:
         rig = Rig(cameras, EGO_T_LIDAR, GROUND_Z_M)
         records = _make_records(rig, data, lidar)
         poses = {datum.path: datum.world_T_sensor for datum in lidar if isinstance(datum, Datum)}
-        read = partial(read_points, world_T_lidar_of=poses)
-        scene = make_scene(self._root.path, scene_id, rig, records, read, repairs)
+        scene = make_scene(
+            self._root.path,
+            scene_id,
+            rig,
+            records,
+            lambda sweep: read_points(sweep.path, poses[sweep.path]),
+            repairs,
+        )
         self._origins[scene_id] = scene.origin_world
         boxes = partial(self._read_boxes, scene_id)
         return replace(scene, boxes=with_velocities(boxes, range(len(lidar)), scene.time_us))
@@ -200,14 +206,14 @@ def _check_boxes(
             )
 
 
-def read_points(path: Path, world_T_lidar_of: Mapping[Path, Transform]) -> Float[np.ndarray, "n 3"]:
+def read_points(path: Path, world_T_lidar: Transform) -> Float[np.ndarray, "n 3"]:
     """x, y, z (metres, LiDAR frame) of the spinning LiDAR's points, which the file gives in world.
 
     They are freed of the car's own motion already. Raises DatasetError on a missing or broken file.
     """
     table = read_table(path, ["x", "y", "z", "d"])
     points_world = take_floats(table, ["x", "y", "z"], path)[table["d"] == SPINNING]
-    return apply(invert(world_T_lidar_of[path]), points_world).astype(np.float32)
+    return apply(invert(world_T_lidar), points_world).astype(np.float32)
 
 
 def _find_file(root: Root, folder: str, moment: int, suffixes: Sequence[str]) -> Path:

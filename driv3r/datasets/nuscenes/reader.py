@@ -11,9 +11,9 @@ from jaxtyping import Float
 
 from driv3r.datasets.boxes import with_velocities
 from driv3r.datasets.images import read_file
-from driv3r.datasets.nuscenes_boxes import Annotations, has_annotations
-from driv3r.datasets.nuscenes_log import Log
-from driv3r.datasets.nuscenes_tables import OFFICIAL, Tables, find_versions
+from driv3r.datasets.nuscenes.boxes import Annotations, has_annotations
+from driv3r.datasets.nuscenes.log import Log
+from driv3r.datasets.nuscenes.tables import OFFICIAL, Tables, find_versions
 from driv3r.datasets.reader import Root
 from driv3r.datasets.scenes import make_scene
 from driv3r.errors import ConfigError, DatasetError
@@ -82,7 +82,14 @@ class NuScenesReader:
         if promised != len(samples):
             reason = f"nbr_samples is {promised}, the tables hold {len(samples)}"
             repairs.append(Repair(f"{tables.folder.name}/scene.json", reason))
-        made = make_scene(self._root.path, scene_id, log.rig, records, read_points, repairs)
+        made = make_scene(
+            self._root.path,
+            scene_id,
+            log.rig,
+            records,
+            lambda sweep: read_points(sweep.path),
+            repairs,
+        )
         if not has_annotations(tables.folder):
             return made
         sample_of = {i: record.sample for i, record in enumerate(records) if record.sample}
@@ -140,7 +147,7 @@ class NuScenesReader:
 @cache
 def official_splits() -> dict[str, list[str]]:
     """Scene names of every official split, in the devkit's order."""
-    numbers = json.loads(Path(__file__).with_name("nuscenes_splits.json").read_text())
+    numbers = json.loads(Path(__file__).with_name("splits.json").read_text())
     return {split: [f"scene-{n:04d}" for n in of_split] for split, of_split in numbers.items()}
 
 
