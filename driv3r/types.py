@@ -33,6 +33,8 @@ class Camera:
     """One camera of a rig: intrinsics for its full image and its place on the ego car.
 
     `distortion` holds the coefficients of its `lens` (see `geometry.lenses`), empty for a pinhole.
+    `pinhole_fov_deg` is the angle across that is looked at of a fisheye: None for its own, 110 at
+    most (see `geometry.pinholes`).
     """
 
     name: str
@@ -41,6 +43,7 @@ class Camera:
     ego_T_cam: Transform
     distortion: tuple[float, ...] = ()
     lens: LensModel = "brown_conrady"
+    pinhole_fov_deg: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

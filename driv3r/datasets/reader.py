@@ -15,10 +15,12 @@ from jaxtyping import Float, UInt8
 
 from driv3r.datasets.images import read_file, read_image
 from driv3r.errors import DatasetError, GeometryError, UnsafePathError
+from driv3r.geometry.lenses import COUNTS
 from driv3r.geometry.transforms import from_quaternion, invert
 from driv3r.types import (
     Camera,
     Frame,
+    LensModel,
     Repair,
     Rig,
     RollingShutter,
@@ -32,7 +34,6 @@ Row = dict[str, Any]
 PART = "#"  # between a file and the place in it, in a view's path
 FARTHEST_M = 2e7  # of a pose: UTM's northings and distances from the Earth's centre are below
 REACH_M = 1000.0  # of a LiDAR; a point beyond it is in another unit or no point
-LENS_LENGTHS = (0, 4, 5, 8)  # of OpenCV's distortion
 UNIT_SLACK = 0.05  # of a quaternion's length, for one that is rounded to two digits
 CAR_M = 50.0  # how far from the ego origin a sensor may be; millimetres and centimetres are farther
 FOCAL_SHARES = (0.05, 100.0)  # of the larger side of an image: 169 to 0.6 degrees across
@@ -277,25 +278,32 @@ def make_camera(
     size_hw: tuple[int, int],
     ego_T_cam: Transform,
     distortion: tuple[float, ...] = (),
+    lens: LensModel = "brown_conrady",
+    pinhole_fov_deg: float | None = None,
 ) -> Camera:
     """A camera from intrinsics whose pixel centres are integers: ours are at +0.5.
 
-    `distortion` is OpenCV's; one of zeros is none. Raises DatasetError on what no lens can have.
+    `distortion` is of the `lens` (see `geometry.lenses`), Brown's of zeros is none. Raises
+    DatasetError on what no lens can have.
     """
     usable = np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0 and min(size_hw) > 0
     if not usable:
         raise DatasetError(f"camera {name} has no usable K or size: {K.tolist()}, {size_hw} (h, w)")
     _check_lens(name, K, size_hw)
     check_place(f"camera {name}", ego_T_cam)
-    if len(distortion) not in LENS_LENGTHS or not np.isfinite(distortion).all():
+    if len(distortion) not in COUNTS[lens] or not np.isfinite(distortion).all():
+        expected = "OpenCV's k1, k2, p1, p2[, k3[, k4, k5, k6[, s1, s2, s3, s4[, tx, ty]]]]"
+        if lens != "brown_conrady":
+            expected = f"{COUNTS[lens][-1]} coefficients of the lens {lens}"
         raise DatasetError(
-            f"camera {name} has distortion {list(distortion)}, expected OpenCV's k1, k2, p1, p2[, "
-            "k3[, k4, k5, k6]] as finite numbers; repair the calibration, or undistort the images "
-            "and leave it out"
+            f"camera {name} has distortion {list(distortion)}, expected {expected} as finite "
+            "numbers; repair the calibration, or undistort the images and leave it out"
         )
+    if lens == "brown_conrady" and not any(distortion):
+        distortion = ()
     K = K.astype(np.float64)
     K[:2, 2] += 0.5
-    return Camera(name, K, size_hw, ego_T_cam, distortion if any(distortion) else ())
+    return Camera(name, K, size_hw, ego_T_cam, distortion, lens, pinhole_fov_deg)
 
 
 def _check_lens(name: str, K: Float[np.ndarray, "3 3"], size_hw: tuple[int, int]) -> None:

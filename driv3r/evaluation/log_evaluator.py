@@ -84,7 +84,8 @@ class LogScorer:
         for view, (shot, camera) in enumerate(zip(frame.views, self.rig.cameras, strict=True)):
             if shot is None:
                 continue
-            truth = project_sweep(frame.sweep, camera, shot.world_T_cam, self.protocol)
+            placing = camera, shot.world_T_cam, self.protocol, stored.shutters[view]
+            truth = project_sweep(frame.sweep, *placing)
             self.truths[view] = truth
             image = stored.images[view]
             if image is not None:

@@ -1,17 +1,17 @@
 """Each frame of a log with what was written of it: the input of fusion and evaluation."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from driv3r.datasets.preprocess import WorkRig, prepare_images
+from driv3r.datasets.preprocess import WorkRig, prepare_images, prepare_shutters
 from driv3r.errors import DatasetError
 from driv3r.store.schema import FrameRecord
-from driv3r.types import Boxes, Frame, Images, Prediction, Repair, Rig, Scene
+from driv3r.types import Boxes, Frame, Images, Prediction, Repair, Rig, RollingShutter, Scene
 
 
 @dataclass(frozen=True, eq=False)
 class StoredFrame:
-    """One surround frame: the input, its images at the working size, and the written answer.
+    """One surround frame: the input, images and shutters at the working size, the written answer.
 
     `boxes` are annotated, None where there are none.
     """
@@ -21,6 +21,7 @@ class StoredFrame:
     images: Images
     record: FrameRecord
     rig: Rig
+    shutters: Sequence[RollingShutter | None]
     boxes: Boxes | None = None
 
 
@@ -35,8 +36,8 @@ def replay(
         except DatasetError as error:
             repair = Repair("boxes", f"left out of scoring: {error}")
             frame = replace(frame, repairs=(*frame.repairs, repair))
-        images = prepare_images(frame, work)
-        yield StoredFrame(index, frame, images, read_frame(index), work.rig, boxes)
+        images, shutters = prepare_images(frame, work), prepare_shutters(frame, work)
+        yield StoredFrame(index, frame, images, read_frame(index), work.rig, shutters, boxes)
 
 
 def find_gaps(prediction: Prediction, extrapolated: bool) -> tuple[Repair, ...]:

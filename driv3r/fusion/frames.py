@@ -13,6 +13,7 @@ from jaxtyping import Float, Int, Int64, UInt8
 
 from driv3r.errors import ConfigError, GeometryError
 from driv3r.fusion.sweeps import PlacedSweep
+from driv3r.geometry.cameras import is_pinhole
 from driv3r.geometry.transforms import invert
 from driv3r.kernels.view_consistency import find_pixels, range_around
 from driv3r.store.schema import FrameRecord
@@ -91,7 +92,6 @@ class PlacedViews:
     size_hw: tuple[int, int]
     cam_T_world: Float[np.ndarray, "p 4 4"]
     K: Float[np.ndarray, "p 3 3"]
-    lens: Float[np.ndarray, "p 8"]
     depth_m: Float[np.ndarray, "p hw"]
     nearest_m: Float[np.ndarray, "p hw"]
     farthest_m: Float[np.ndarray, "p hw"]
@@ -109,7 +109,7 @@ class PlacedViews:
         height, width = self.size_hw
         shape = len(self.view), len(points_world)
         pixel, z_m = np.empty(shape, np.int32), np.empty(shape, np.float32)
-        placing = self.cam_T_world, self.K, self.lens, width, height, self.depth_m
+        placing = self.cam_T_world, self.K, width, height, self.depth_m
         find_pixels(points_world, *placing, pixel, z_m)
         return pixel, z_m
 
@@ -120,7 +120,8 @@ class FusedFrame:
 
     `time_us` is the frame's own, `time_cam_us` each camera's (negative: absent); `depth_m`, `sigma`
     and `motion` are those of `types.Prediction`. Pixels of NaN depth count nowhere. GeometryError
-    for shapes that disagree, a negative index, and depth of a camera without time or pose.
+    for cameras that are no pinholes, shapes that disagree, a negative index, and depth of a camera
+    without time or pose.
     """
 
     index: int
@@ -174,6 +175,12 @@ class FusedFrame:
                 f"frame {self.index}: depth_m is {vhw}, so time_cam_us, world_T_cam, sigma, motion "
                 f"and rgb must be {expected}; got {shapes} and {len(self.cameras)} cameras"
             )
+        bent = [camera.name for camera in self.cameras if not is_pinhole(camera)]
+        if bent:
+            raise GeometryError(
+                f"frame {self.index}: cameras {', '.join(bent)} are no pinholes; look at them "
+                "through one (geometry.pinholes.pinhole_of)"
+            )
         if not 0 <= self.index < 2**31:
             raise GeometryError(f"frame index is {self.index}; expected 0 to 2^31 - 1")
         placed = (self.time_cam_us >= 0) & np.isfinite(self.world_T_cam).all((1, 2))
@@ -201,17 +208,11 @@ class FusedFrame:
             size_hw=(depth_m.shape[1], depth_m.shape[2]),
             cam_T_world=invert(self.world_T_cam[chosen]),
             K=np.array([camera.K for camera in cameras], np.float64).reshape(-1, 3, 3),
-            lens=np.array([lens_of(c.distortion) for c in cameras]).reshape(-1, 8),
             depth_m=depth_m.reshape(flat),
             nearest_m=nearest_m.reshape(flat),
             farthest_m=farthest_m.reshape(flat),
             sigma=sigma.reshape(flat),
         )
-
-
-def lens_of(distortion: tuple[float, ...]) -> Float[np.ndarray, "8"]:
-    """OpenCV's coefficients, all eight."""
-    return np.array((*distortion, *(0.0,) * (8 - len(distortion))))
 
 
 class FrameWindow:

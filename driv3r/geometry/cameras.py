@@ -1,4 +1,4 @@
-"""Pinhole and distorted cameras. Pixel centres are at +0.5 (see driv3r.types)."""
+"""Pinhole cameras and those of any lens. Pixel centres are at +0.5 (see driv3r.types)."""
 
 import dataclasses
 from functools import lru_cache
@@ -7,35 +7,16 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from driv3r.errors import GeometryError
+from driv3r.geometry.lenses import bend, unbend
 from driv3r.geometry.transforms import apply
 from driv3r.types import Camera, Rig
 
-
-def distort(
-    xy: Float[np.ndarray, "*b 2"], distortion: tuple[float, ...]
-) -> Float[np.ndarray, "*b 2"]:
-    """Normalised image coordinates after the lens (OpenCV's rational radial-tangential model)."""
-    k1, k2, p1, p2, k3, k4, k5, k6 = (*distortion, *(0.0,) * (8 - len(distortion)))
-    x, y = xy[..., 0], xy[..., 1]
-    r2 = x * x + y * y
-    radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
-    return np.stack(
-        [
-            x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
-            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
-        ],
-        axis=-1,
-    )
+NEAREST = 1e-3  # metres of depth, and of a unit ray along the axis
 
 
-def undistort(
-    xy_distorted: Float[np.ndarray, "*b 2"], distortion: tuple[float, ...], iterations: int = 20
-) -> Float[np.ndarray, "*b 2"]:
-    """Invert `distort` by fixed-point iteration (as OpenCV's undistortPoints does)."""
-    xy = xy_distorted
-    for _ in range(iterations):
-        xy = xy + (xy_distorted - distort(xy, distortion))
-    return xy
+def is_pinhole(camera: Camera) -> bool:
+    """Whether straight lines are straight in a camera's images."""
+    return camera.lens == "brown_conrady" and not any(camera.distortion)
 
 
 def pixel_grid(size_hw: tuple[int, int]) -> Float[np.ndarray, "h w 2"]:
@@ -45,13 +26,17 @@ def pixel_grid(size_hw: tuple[int, int]) -> Float[np.ndarray, "h w 2"]:
 
 
 def unproject(camera: Camera, uv: Float[np.ndarray, "*b 2"]) -> Float[np.ndarray, "*b 3"]:
-    """Viewing rays in the camera's frame, scaled to z = 1, so that ray * depth_m is the point."""
+    """Viewing rays in the camera's frame, scaled to z = 1, so that ray * depth_m is the point.
+
+    They are NaN outside of the lens model, and 90 degrees off the axis and beyond.
+    """
     y = (uv[..., 1] - camera.K[1, 2]) / camera.K[1, 1]
     x = (uv[..., 0] - camera.K[0, 2] - camera.K[0, 1] * y) / camera.K[0, 0]
     xy = np.stack([x, y], axis=-1)
-    if camera.distortion:
-        xy = undistort(xy, camera.distortion)
-    return np.concatenate([xy, np.ones_like(xy[..., :1])], axis=-1)
+    if is_pinhole(camera):
+        return np.concatenate([xy, np.ones_like(xy[..., :1])], axis=-1)
+    directions = unbend(camera.lens, camera.distortion, xy)
+    return directions / np.where(directions[..., 2:] > NEAREST, directions[..., 2:], np.nan)
 
 
 def rays_of(camera: Camera) -> Float[np.ndarray, "h w 3"]:
@@ -76,12 +61,16 @@ def lift_depth(
 def project(
     camera: Camera, points_cam: Float[np.ndarray, "*b 3"]
 ) -> tuple[Float[np.ndarray, "*b 2"], Float[np.ndarray, "*b"], Bool[np.ndarray, "*b"]]:
-    """Pixel coordinates, depth_m, and whether a point lies ahead and inside the image."""
+    """Pixel coordinates, depth_m, and whether a point lies ahead and inside the image.
+
+    Pixel coordinates are NaN where the lens has no image of a point.
+    """
     depth_m = points_cam[..., 2]
-    ahead = depth_m > 1e-3
-    xy = points_cam[..., :2] / np.where(ahead, depth_m, 1.0)[..., None]
-    if camera.distortion:
-        xy = distort(xy, camera.distortion)
+    ahead = depth_m > NEAREST
+    if is_pinhole(camera):
+        xy = points_cam[..., :2] / np.where(ahead, depth_m, 1.0)[..., None]
+    else:
+        xy = bend(camera.lens, camera.distortion, points_cam)
     u = camera.K[0, 0] * xy[..., 0] + camera.K[0, 1] * xy[..., 1] + camera.K[0, 2]
     v = camera.K[1, 1] * xy[..., 1] + camera.K[1, 2]
     inside = ahead & (u >= 0) & (v >= 0) & (u < camera.size_hw[1]) & (v < camera.size_hw[0])

@@ -9,13 +9,13 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def find_pixels(points, cam_T_world, K, lens, width, height, depth_m, pixel, z_m):
+def find_pixels(points, cam_T_world, K, width, height, depth_m, pixel, z_m):
     """Write the `pixel` [p n] that each world point falls into, and its depth `z_m` [p n].
 
-    -1 where it lies in none, or in one that has no depth. `lens` [p 8] are OpenCV's coefficients.
+    -1 where it lies in none, or in one that has no depth.
     """
     for view in range(cam_T_world.shape[0]):
-        T, k = cam_T_world[view], lens[view]
+        T = cam_T_world[view]
         fx, skew, cx, fy, cy = (
             K[view, 0, 0],
             K[view, 0, 1],
@@ -23,7 +23,6 @@ def find_pixels(points, cam_T_world, K, lens, width, height, depth_m, pixel, z_m
             K[view, 1, 1],
             K[view, 1, 2],
         )
-        bent = k[0] != 0.0 or k[1] != 0.0 or k[5] != 0.0
         for n in range(points.shape[0]):
             pixel[view, n] = -1
             a, b, c = points[n, 0], points[n, 1], points[n, 2]
@@ -32,14 +31,6 @@ def find_pixels(points, cam_T_world, K, lens, width, height, depth_m, pixel, z_m
                 continue
             x = (T[0, 0] * a + T[0, 1] * b + T[0, 2] * c + T[0, 3]) / z
             y = (T[1, 0] * a + T[1, 1] * b + T[1, 2] * c + T[1, 3]) / z
-            if bent:
-                r2 = x * x + y * y
-                radial = (1 + r2 * (k[0] + r2 * (k[1] + r2 * k[4]))) / (
-                    1 + r2 * (k[5] + r2 * (k[6] + r2 * k[7]))
-                )
-                dx = 2 * k[2] * x * y + k[3] * (r2 + 2 * x * x)
-                dy = k[2] * (r2 + 2 * y * y) + 2 * k[3] * x * y
-                x, y = x * radial + dx, y * radial + dy
             u, v = fx * x + skew * y + cx, fy * y + cy
             if u >= 0.0 and v >= 0.0 and u < width and v < height:
                 found = np.intp(v) * width + np.intp(u)

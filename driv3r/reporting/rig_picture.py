@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from driv3r.geometry.cameras import project, unproject
+from driv3r.geometry.pinholes import looked_at
 from driv3r.geometry.transforms import apply, invert
 from driv3r.reporting.images import DEPTH_COLOURS, apply_colormap
 from driv3r.types import Camera, Rig
@@ -74,7 +75,8 @@ class _Sheet:
 
 
 def _edge_rays(camera: Camera) -> Float[np.ndarray, "4 3"]:
-    """Unit rays of the image's corners."""
+    """Unit rays of the corners of what is looked at."""
+    camera = looked_at(camera)
     height, width = camera.size_hw
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
     rays = unproject(camera, corners)

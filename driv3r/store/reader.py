@@ -313,20 +313,19 @@ class LogStore:
         ego_T_cam, lidar = read_array(self.path, "rig/ego_T_cam"), attributes["ego_T_lidar"]
         working, full = (
             tuple(
-                Camera(name, K[i], (size_hw[0], size_hw[1]), ego_T_cam[i], tuple(distortion))
-                for i, (name, size_hw, distortion) in enumerate(
-                    zip(
-                        attributes["names"],
-                        attributes[f"{which}sizes_hw"],
-                        attributes[f"{which}distortion"],
-                        strict=True,
-                    )
+                Camera(name, K[i], (size_hw[0], size_hw[1]), ego_T_cam[i])
+                for i, (name, size_hw) in enumerate(
+                    zip(attributes["names"], attributes[f"{which}sizes_hw"], strict=True)
                 )
             )
             for which, K in (
                 ("", read_array(self.path, "rig/K")),
                 ("full_", read_array(self.path, "rig/full_K")),
             )
+        )
+        full = tuple(
+            dataclasses.replace(camera, **lens | {"distortion": tuple(lens["distortion"])})
+            for camera, lens in zip(full, attributes["full_lenses"], strict=True)
         )
         ego_T_lidar = None if lidar is None else np.array(lidar, np.float64)
         crops = tuple((y0, x0, h, w) for y0, x0, h, w in attributes["crops_y0_x0_h_w"])

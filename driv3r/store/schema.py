@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from driv3r.errors import StoreError
+from driv3r.geometry.cameras import is_pinhole
 from driv3r.settings import PLAIN_NAME, Provenance, fingerprint
 from driv3r.store import codec
 from driv3r.types import Camera, EgoPoses, Prediction, Rig, Scale, Transform
 
-SCHEMA = "driv3r/4"
+SCHEMA = "driv3r/5"
 Status = Literal["ok", "repaired", "partial", "quarantined"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 ABSENT_US = -1
@@ -204,10 +205,14 @@ def describe_rig(header: LogHeader) -> dict[str, Any]:
     return {
         "names": [camera.name for camera in rig.cameras],
         "sizes_hw": [list(camera.size_hw) for camera in rig.cameras],
-        "distortion": [[float(k) for k in camera.distortion] for camera in rig.cameras],
         "full_sizes_hw": [list(camera.size_hw) for camera in header.full_cameras],
-        "full_distortion": [
-            [float(k) for k in camera.distortion] for camera in header.full_cameras
+        "full_lenses": [
+            {
+                "distortion": [float(k) for k in camera.distortion],
+                "lens": camera.lens,
+                "pinhole_fov_deg": camera.pinhole_fov_deg,
+            }
+            for camera in header.full_cameras
         ],
         "crops_y0_x0_h_w": [list(crop) for crop in header.crops],
         "ego_T_lidar": None if lidar is None else lidar.astype(np.float64).tolist(),
@@ -280,6 +285,7 @@ def check_header(header: LogHeader) -> None:
         "finite K [3 3]": all(
             c.K.shape == (3, 3) and np.isfinite(c.K).all() for c in header.rig.cameras
         ),
+        "working cameras that are pinholes": all(is_pinhole(c) for c in header.rig.cameras),
         "rigid ego_T_cam [4 4]": all(
             c.ego_T_cam.shape == (4, 4) and is_rigid(c.ego_T_cam) for c in header.rig.cameras
         ),

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from driv3r.datasets.preprocess import WorkRig, prepare_images, prepare_rig
+from driv3r.datasets.preprocess import WorkRig, prepare_images, prepare_rig, prepare_shutters
 from driv3r.errors import ConfigError
-from driv3r.evaluation.metrics.lidar_projection import project_sweep
+from driv3r.evaluation.metrics.lidar_projection import ViewTruth, project_sweep
 from driv3r.evaluation.metrics.motion import label_motion
 from driv3r.evaluation.metrics.protocol import DepthProtocol
 from driv3r.geometry.cameras import unproject
 from driv3r.geometry.transforms import apply
 from driv3r.training.clip_pool import MOTION_VALID, MOVING, VALID, RawClip, ego_rates
-from driv3r.types import Boxes, Camera, Frame, Scene, Sweep, Transform, View
+from driv3r.types import Boxes, Camera, Frame, Scene, Transform, View
 
 NO_DEPTH_M = 1.0  # of pixels that are not VALID: 0 would be sky
 
@@ -149,12 +149,6 @@ def _check_sensors(scene: Scene) -> None:
             f"log {scene.id} has no poses; training on logs takes the car's motion from them: add "
             "a file of poses, or choose logs with poses"
         )
-    bent = [camera.name for camera in scene.rig.cameras if any(camera.distortion)]
-    if bent:
-        raise ConfigError(
-            f"log {scene.id}: the images of {', '.join(bent)} have lens distortion; training takes "
-            "pinhole cameras: undistort the images, and give their new K without distortion"
-        )
 
 
 def _choose_moments(scene: Scene, config: LogClipConfig) -> range:
@@ -215,21 +209,21 @@ def _read_part(frame: Frame, work: WorkRig, protocol: DepthProtocol, boxes: Boxe
     images = np.zeros((len(cameras), 3, h, w), np.uint8)
     depth_m = np.full((len(cameras), h, w), NO_DEPTH_M, np.float32)
     labels = np.zeros((len(cameras), h, w), np.uint8)
-    fitted = prepare_images(frame, work)
+    fitted, shutters = prepare_images(frame, work), prepare_shutters(frame, work)
     for i, (camera, view) in enumerate(zip(cameras, frame.views, strict=True)):
         image = fitted[i]
         if view is None or image is None:
             continue
         images[i] = np.moveaxis(image, -1, 0)
         if frame.sweep is not None:
-            depth_m[i], labels[i] = _see_sweep(frame.sweep, camera, view, protocol, boxes)
+            truth = project_sweep(frame.sweep, camera, view.world_T_cam, protocol, shutters[i])
+            depth_m[i], labels[i] = _write_truth(truth, camera, view, boxes)
     return _Part(images, depth_m, labels, frame.world_T_ego, frame.time_us)
 
 
-def _see_sweep(
-    sweep: Sweep, camera: Camera, view: View, protocol: DepthProtocol, boxes: Boxes | None
+def _write_truth(
+    truth: ViewTruth, camera: Camera, view: View, boxes: Boxes | None
 ) -> tuple[Float[np.ndarray, "h w"], UInt8[np.ndarray, "h w"]]:
-    truth = project_sweep(sweep, camera, view.world_T_cam, protocol)
     # Exact without a lens: the points where the sweep has them, whatever the camera's time.
     points_cam = unproject(camera, truth.uv) * truth.depth_m[:, None]
     labels = label_points(apply(view.world_T_cam, points_cam), boxes)

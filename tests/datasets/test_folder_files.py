@@ -18,6 +18,7 @@ from driv3r.datasets.folder.lidar import read_points
 from driv3r.datasets.folder.rig_check import check_rig
 from driv3r.datasets.folder.rig_file import Recording
 from driv3r.datasets.folder.video import VideoFrames, list_times_us
+from driv3r.datasets.preprocess import prepare_images, prepare_rig
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.geometry.cameras import project
 
@@ -79,7 +80,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
             "length 1",
         ),
         ({"name": "../a"}, "plain name"),
-        ({"rectified_fov_deg": 90}, "only an opencv_fisheye"),
+        ({"rectified_fov_deg": 90}, "only wide lenses"),
     ],
 )
 def test_bad_rig_files_are_refused(tmp_path: Path, changes: dict, message: str) -> None:
@@ -180,17 +181,18 @@ def test_cut_sweeps_are_refused(tmp_path: Path, name: str) -> None:
             read_points(path, Recording())
 
 
-def test_a_fisheye_is_rectified_to_the_pinhole_that_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("fov_deg", "seen_deg"), [(None, 110.0), (80.0, 80.0)])
+def test_a_fisheye_is_looked_at_through_a_pinhole(tmp_path: Path, fov_deg, seen_deg) -> None:
     """A dot that OpenCV's fisheye draws where a 3D point falls lies where our pinhole sees it."""
     size_wh, distortion = (640, 480), [0.05, -0.01, 0.002, -0.0005]
     K = np.array([[250.0, 0, 319.5], [0, 250.0, 239.5], [0, 0, 1]])
     lens = {"lens": "opencv_fisheye", "distortion": distortion, "size_wh": list(size_wh)}
-    lens |= {"fx": 250.0, "fy": 250.0, "cx": 319.5, "cy": 239.5}
+    lens |= {"fx": 250.0, "fy": 250.0, "cx": 319.5, "cy": 239.5, "rectified_fov_deg": fov_deg}
     log = tmp_path / "drive"
     (log / "images/front").mkdir(parents=True)
     content = {"pixel_centre": "integer", "cameras": [tiny.camera("front", tiny.FRONT, **lens)]}
     tiny.write_rig(log / "rig.yaml", content)
-    points_cam = np.array([[0.0, 0, 5], [3.0, 1, 5], [-4.0, -2, 5], [1.0, 3, 5]])
+    points_cam = np.array([[0.0, 0, 5], [3.0, 1, 5], [-4.0, -2, 5], [1.0, 2.2, 5]])
     zero = np.zeros(3)
     uv, _ = cv2.fisheye.projectPoints(points_cam[:, None], zero, zero, K, np.array(distortion))
     for i, (u, v) in enumerate(uv[:, 0]):
@@ -198,17 +200,17 @@ def test_a_fisheye_is_rectified_to_the_pinhole_that_is_told(tmp_path: Path) -> N
         cv2.circle(image, (round(u * 256), round(v * 256)), 3 * 256, (255,) * 3, -1, shift=8)
         cv2.imwrite(str(log / f"images/front/{1000_000 + i * 100_000}.png"), image)
     scene = open_dataset("folder", log).read("drive")
-    camera = scene.rig.cameras[0]
+    work = prepare_rig(scene.rig, (360, 640))
+    camera = work.rig.cameras[0]
     assert camera.distortion == ()
-    assert 2 * np.degrees(np.arctan(320 / camera.K[0, 0])) == pytest.approx(110)
+    assert 2 * np.degrees(np.arctan(320 / camera.K[0, 0])) == pytest.approx(seen_deg)
     expected, _, inside = project(camera, points_cam)
     assert inside.all()
     for frame, (u, v) in zip(scene.frames, expected, strict=True):
-        view = frame.views[0]
-        rows, columns = np.nonzero(view.image[..., 0] > 128)
+        (image,) = prepare_images(frame, work)
+        rows, columns = np.nonzero(image[..., 0] > 128)
         assert columns.mean() + 0.5 == pytest.approx(u, abs=0.6)
         assert rows.mean() + 0.5 == pytest.approx(v, abs=0.6)
-        assert view.path.endswith(".png#rectified")  # no file, so that none is taken for it
 
 
 def test_a_video_a_camera(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def make_cameras() -> tuple[Camera, ...]:
     for view, (name, yaw) in enumerate((("CAM_FRONT", 0.0), ("CAM_BACK", np.pi))):
         turn = from_rotvec(np.array([0.0, 0.0, yaw]), np.array([1.0 - 2 * view, 0.1, 1.5]))
         turn[:3, :3] = turn[:3, :3] @ CAM_AXES
-        cameras.append(Camera(name, K, (H, W), turn, (-0.1, 0.02, 0.001, 0.002) if view else ()))
+        cameras.append(Camera(name, K, (H, W), turn))
     return tuple(cameras)
 
 
@@ -45,7 +45,9 @@ def make_full(camera: Camera) -> Camera:
     K[:2] *= SCALE
     K[0, 2] += CROP[1]
     K[1, 2] += CROP[0]
-    return dataclasses.replace(camera, K=K, size_hw=(H * SCALE + 10, W * SCALE + 12))
+    lens = (-0.1, 0.02, 0.001, 0.002) if camera.name == "CAM_BACK" else ()
+    size_hw = (H * SCALE + 10, W * SCALE + 12)
+    return dataclasses.replace(camera, K=K, size_hw=size_hw, distortion=lens)
 
 
 def place_ego(time_us: int) -> np.ndarray:

@@ -122,8 +122,6 @@ def test_nerfstudio_depth_lies_on_the_road(export):
         points_gl = np.stack([x * z_m, -y * z_m, -z_m, np.ones(len(u))])
         points_world = (np.array(told["transform_matrix"]) @ points_gl)[:3]
         assert np.abs(points_world[2]).max() < 0.003
-    back = next(f for f in document["frames"] if "CAM_BACK" in f["file_path"])
-    assert (back["k1"], back["k2"], back["p1"], back["p2"]) == (-0.1, 0.02, 0.001, 0.002)
     assert (folder / document["ply_file_path"]).is_file()
 
 

@@ -86,7 +86,7 @@ def test_mcap_places_the_car_and_its_cameras(topics):
     np.testing.assert_allclose(turn.as_matrix(), make_cameras()[0].ego_T_cam[:3, :3], atol=1e-12)
     _, _, calibration = topics["/CAM_BACK/depth/camera_info"][0]
     assert calibration.K[2] == pytest.approx(15.0)  # from the first pixel's centre
-    assert list(calibration.D) == [-0.1, 0.02, 0.001, 0.002, 0.0]
+    assert list(calibration.D) == [0.0] * 5
     assert (calibration.width, calibration.height) == (W, H)
 
 

@@ -25,7 +25,7 @@ def add(writer, index, truth_m):
     scorer = LogScorer("nuscenes", header.rig, "made-up", "predicted", False)
     scorer.truths = truths
     frame = Frame(street_log.START_US, street_log.world_T_ego(0), (None,))
-    writer.add(StoredFrame(index, frame, [image], record, header.rig), scorer)
+    writer.add(StoredFrame(index, frame, [image], record, header.rig, [None]), scorer)
 
 
 def titles(truths):

@@ -26,23 +26,25 @@ from driv3r.types import (
 )
 
 T, V, H, W = 4, 2, 6, 8
+BROWN = {"distortion": (0.01, 0.02, 0.0, 0.001)}
+FISHEYE = {"lens": "kannala_brandt", "distortion": (0.1, 0.0, 0.0, 0.0), "pinhole_fov_deg": 80.0}
 ABSENT = (2, 1)  # frame and view without input
 
 
 def make_header(**changes) -> LogHeader:
     K = np.array([[5.0, 0.0, 4.0], [0.0, 5.0, 3.0], [0.0, 0.0, 1.0]])
     ego_T_cam = [from_rotvec(np.array([0.1, k, 0.2]), np.array([1.0, k, 1.5])) for k in range(V)]
-    cameras = tuple(
-        Camera(f"CAM_{k}", K + k / 8, (H, W), ego_T_cam[k], (0.01,) * k * 4) for k in (0, 1)
-    )
+    cameras = tuple(Camera(f"CAM_{k}", K + k / 8, (H, W), ego_T_cam[k]) for k in (0, 1))
     fields = {
         "log_id": "log-1",
         "dataset": "made-up",
         "model": "made-up",
         "rig": Rig(cameras, from_rotvec(np.zeros(3), np.array([0.0, 0.0, 1.8]))),
         "full_cameras": tuple(
-            dataclasses.replace(c, K=c.K * [[2], [2], [1]] + [[0, 0, 3], [0, 0, 1], [0, 0, 0]])
-            for c in cameras
+            dataclasses.replace(
+                c, K=c.K * [[2], [2], [1]] + [[0, 0, 3], [0, 0, 1], [0, 0, 0]], **lens
+            )
+            for c, lens in zip(cameras, (BROWN, FISHEYE), strict=True)
         ),
         "crops": ((1, 3, 12, 16),) * V,
         "time_us": 1_600_000_000_000_000 + 500_000 * np.arange(T),

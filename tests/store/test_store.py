@@ -74,7 +74,9 @@ def test_header_poses_and_status_return_exactly(made):
     assert store.image_paths[2] == ("samples/CAM_0/2.jpg", None)
     assert store.pictures() == {"frame 0": b"\xff\xd8 a JPEG", "frame 2": b"another"}
     assert list(store.seconds().items()) == [("predict", 1.5), ("fuse", 0.5)]
-    assert store.rig.cameras[1].distortion == (0.01,) * 4
+    assert store.rig.cameras[1].distortion == ()
+    for full, lens in zip(store.header.full_cameras, (logs.BROWN, logs.FISHEYE), strict=True):
+        assert {name: getattr(full, name) for name in lens} == lens
     records = [logs.make_record(frame) for frame in range(logs.T)]
     assert np.array_equal(store.world_T_ego(), [r.world_T_ego for r in records])
     assert np.array_equal(store.time_cam_us, [r.time_cam_us for r in records])
@@ -150,7 +152,7 @@ def test_points_world_are_the_closed_form(tmp_path):
 
 def test_plain_zarr_reads_the_documented_arrays(made):
     group = zarr.open_group(made, mode="r")
-    assert group.attrs["schema"] == "driv3r/4"
+    assert group.attrs["schema"] == "driv3r/5"
     assert group.attrs["state"] == "complete"
     depth = group["views/depth"]
     assert (depth.dtype, depth.shape) == (np.uint16, (logs.T, logs.V, logs.H, logs.W))

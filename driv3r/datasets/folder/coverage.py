@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from driv3r.geometry.cameras import project, unproject
+from driv3r.geometry.pinholes import looked_at
 from driv3r.types import Camera, Rig
 
 FAR_M = 1000.0  # at which overlaps are told: places on the car hardly count
@@ -26,6 +27,7 @@ class ViewOfCamera:
 
 def describe_view(camera: Camera) -> ViewOfCamera:
     """The view of a camera; the angles across are between the middles of the image's sides."""
+    camera = looked_at(camera)
     height, width = camera.size_hw
     axis = camera.ego_T_cam[:3, 2]
     x, y, z = camera.ego_T_cam[:3, 3].tolist()
@@ -44,12 +46,7 @@ def sees_around(camera: Camera, yaw_deg: Float[np.ndarray, "k"]) -> Bool[np.ndar
     yaw = np.radians(yaw_deg)
     far_ego = FAR_M * np.stack([np.cos(yaw), np.sin(yaw), np.zeros_like(yaw)], axis=-1)
     points_cam = (far_ego - camera.ego_T_cam[:3, 3]) @ camera.ego_T_cam[:3, :3]
-    _, _, inside = project(camera, points_cam)
-    height, width = camera.size_hw
-    corners = unproject(camera, np.array([[0, 0], [width, 0], [0, height], [width, height]], float))
-    widest = np.linalg.norm(corners[:, :2], axis=-1).max()
-    # Beyond the corners a lens's polynomial may turn back into the image.
-    return inside & (np.linalg.norm(points_cam[:, :2], axis=-1) <= widest * points_cam[:, 2])
+    return project(looked_at(camera), points_cam)[2]
 
 
 def coverage(rig: Rig) -> tuple[float, dict[tuple[str, str], float]]:

@@ -5,28 +5,22 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from driv3r.datasets.folder.fisheye import Rectifier
 from driv3r.datasets.images import read_image
 from driv3r.errors import DatasetError
 from driv3r.types import Camera
 
 
-def read_mask(
-    folder: Path, camera: Camera, rectifier: Rectifier | None
-) -> Bool[np.ndarray, "h w"] | None:
+def read_mask(folder: Path, camera: Camera) -> Bool[np.ndarray, "h w"] | None:
     """Where <folder>/<camera>.png is black: pixels to ignore (as COLMAP has masks), None without.
 
-    A mask is of the images as they lie there: a fisheye's is rectified as its images are. Raises
-    DatasetError where it is broken, of another size, or ignores all.
+    A mask is of the images as they lie there. Raises DatasetError where it is broken, of another
+    size, or ignores all.
     """
     path = folder / f"{camera.name}.png"
     if not path.is_file():
         return None
     image = read_image(path, camera.size_hw)
     ignored = (image == 0).all(axis=-1)
-    if rectifier is not None:
-        kept = rectifier.rectify(np.repeat(np.uint8(255) * ~ignored[..., None], 3, axis=-1))
-        ignored = kept[..., 0] < 255
     if ignored.all():
         raise DatasetError(
             f"the mask {path} ignores every pixel; expected black where the camera sees its own "

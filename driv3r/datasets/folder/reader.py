@@ -20,7 +20,6 @@ from driv3r.datasets.folder.exposures import (
     times_of,
     tolerance_us,
 )
-from driv3r.datasets.folder.fisheye import Rectifier
 from driv3r.datasets.folder.lidar import list_sweeps, read_points
 from driv3r.datasets.folder.masks import read_mask
 from driv3r.datasets.folder.poses import PosePath, find_poses, read_poses
@@ -28,7 +27,7 @@ from driv3r.datasets.folder.rig_file import RigFile, make_rig, read_rig_file
 from driv3r.datasets.folder.times import check_steps
 from driv3r.datasets.folder.video import VideoFrames
 from driv3r.datasets.images import read_image
-from driv3r.datasets.reader import PART, Datum, FrameSources, Root
+from driv3r.datasets.reader import Datum, FrameSources, Root
 from driv3r.datasets.scenes import PLAIN_NAME, make_scene
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.settings import fingerprint
@@ -141,11 +140,8 @@ class _Log:
             if (record := self._record(rig, frame, frame[reference], sweeps, i)) is not None
         ]
         self._count_unplaced(len(frames) - len(records), len(frames))
-        rectifiers = self._rectifiers(rig)
-        images, folder = _ImageSource(rectifiers), self.folder / "masks"
-        ignored = tuple(
-            read_mask(folder, camera, rectifiers.get(camera.name)) for camera in rig.cameras
-        )
+        images, folder = _ImageSource(), self.folder / "masks"
+        ignored = tuple(read_mask(folder, camera) for camera in rig.cameras)
         facts = [recording_facts(self.file, held), fingerprint(ignored)]
         scene = make_scene(
             self.root.path,
@@ -158,14 +154,6 @@ class _Log:
             images.read,
         )
         return replace(scene, poses_known=self.poses is not None, ignored=ignored)
-
-    def _rectifiers(self, rig: Rig) -> dict[str, Rectifier]:
-        return {
-            given.name: Rectifier(given.K, given.distortion, camera)
-            for camera in rig.cameras
-            for given in self.file.cameras
-            if given.name == camera.name and given.lens == "opencv_fisheye"
-        }
 
     def _place_all(self, times_us: Int64[np.ndarray, "n"]) -> None:
         """Find world_T_ego at all times at once: the identity where the log has no poses."""
@@ -198,15 +186,9 @@ class _Log:
         if world_T_ego is None:
             reason = f"left out: no pose near its time, {exposure.time_us} us"
             return Repair(camera.name, reason)
-        fisheye = any(
-            given.lens == "opencv_fisheye"
-            for given in self.file.cameras
-            if given.name == camera.name
-        )
-        marks = [] if exposure.number is None else [f"{exposure.number:06d}"]
-        marks += ["rectified"] * fisheye
+        part = "" if exposure.number is None else f"{exposure.number:06d}"
         world_T_cam = world_T_ego @ camera.ego_T_cam
-        return Datum(exposure.file, exposure.time_us, world_T_cam, PART.join(marks))
+        return Datum(exposure.file, exposure.time_us, world_T_cam, part)
 
     def _count_unplaced(self, count: int, of: int) -> None:
         if count == of:
@@ -258,23 +240,20 @@ class _Log:
 class _ImageSource:
     """Reads what a datum names: an image, or a frame of a video."""
 
-    def __init__(self, rectifiers: dict[str, Rectifier]) -> None:
-        self._rectifiers, self._videos = rectifiers, VideoFrames()
+    def __init__(self) -> None:
+        self._videos = VideoFrames()
 
     def read(self, datum: Datum, camera: Camera) -> UInt8[np.ndarray, "h w 3"]:
         """The image of a camera; DatasetError where it is missing, broken or of another size."""
-        file, marks = datum.path, datum.part.split(PART)
-        numbers = [mark for mark in marks if mark.isdigit()]
-        rectified = "rectified" in marks
-        if numbers:
-            image = self._videos.read(file, int(numbers[0]))
-            if image.shape[:2] != camera.size_hw:
-                raise DatasetError(
-                    f"the video is {image.shape[:2]} (h, w), rig.yaml says {camera.size_hw}: {file}"
-                )
-        else:
-            image = read_image(file, camera.size_hw)
-        return self._rectifiers[camera.name].rectify(image) if rectified else image
+        if not datum.part:
+            return read_image(datum.path, camera.size_hw)
+        image = self._videos.read(datum.path, int(datum.part))
+        if image.shape[:2] != camera.size_hw:
+            raise DatasetError(
+                f"the video is {image.shape[:2]} (h, w), rig.yaml says {camera.size_hw}: "
+                f"{datum.path}"
+            )
+        return image
 
 
 def recording_facts(file: RigFile, held: Sequence[object]) -> str:

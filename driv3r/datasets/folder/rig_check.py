@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from driv3r.datasets.folder.rig_file import ROTATION_SLACK, RigCamera, RigFile
+from driv3r.datasets.folder.rig_file import ROTATION_SLACK, WIDE_LENSES, RigCamera, RigFile
 from driv3r.datasets.reader import CAR_M, FOCAL_SHARES
 from driv3r.types import Transform
 
@@ -209,7 +209,7 @@ def _check_focal(camera: RigCamera) -> Iterator[Finding]:
             "positive numbers", "Give focal lengths in pixels, and size_wh as width, height",
         )  # fmt: skip
         return
-    wide = camera.lens == "opencv_fisheye"
+    wide = camera.lens in WIDE_LENSES
     across_deg = math.degrees(width / fx if wide else 2 * math.atan(width / (2 * fx)))
     least, most = (share * max(camera.size_hw) for share in FOCAL_SHARES)
     if not (least <= min(fx, fy) and max(fx, fy) <= most):
@@ -221,7 +221,7 @@ def _check_focal(camera: RigCamera) -> Iterator[Finding]:
         yield Finding(
             "doubtful", camera.name, f"fx {fx:g} makes {across_deg:.0f} degrees across",
             f"{NARROW_DEG:g} to {WIDE_DEG:g} of a camera that is no fisheye",
-            "Does K belong to images of this size? Is the lens an opencv_fisheye?",
+            "Does K belong to images of this size? Is the lens a fisheye (opencv_fisheye)?",
         )  # fmt: skip
     if abs(fx / fy - 1) > SQUARE_SLACK:
         yield Finding(

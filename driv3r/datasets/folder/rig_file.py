@@ -10,14 +10,23 @@ import yaml
 from jaxtyping import Float
 
 from driv3r.config import build_config, read_yaml
-from driv3r.datasets.folder.fisheye import FISHEYE_COEFFICIENTS, rectified_camera
 from driv3r.datasets.reader import CAR_M, check_place, make_camera
 from driv3r.errors import DatasetError, GeometryError
+from driv3r.geometry.lenses import COUNTS
+from driv3r.geometry.pinholes import looked_at
 from driv3r.geometry.transforms import from_quaternion, make_transform
 from driv3r.settings import PLAIN_NAME
-from driv3r.types import Camera, Rig, Transform
+from driv3r.types import Camera, LensModel, Rig, Transform
 
-LENSES = ("pinhole", "opencv", "opencv_fisheye")
+LENSES: dict[str, tuple[LensModel, str]] = {  # name -> the model, and its coefficients in order
+    "pinhole": ("brown_conrady", "none"),
+    "opencv": ("brown_conrady", "k1, k2, p1, p2[, k3[, k4, k5, k6[, s1, s2, s3, s4[, tx, ty]]]]"),
+    "opencv_fisheye": ("kannala_brandt", "k1, k2, k3, k4"),
+    "mei": ("mei", "xi, k1, k2, p1, p2"),
+    "f_theta": ("f_theta", "the radius over fx as a polynomial of the angle, from its first power"),
+    "double_sphere": ("double_sphere", "xi, alpha"),
+}
+WIDE_LENSES = tuple(name for name, (model, _) in LENSES.items() if model != "brown_conrady")
 ROTATION_SLACK = 1e-3  # of R^T R from the identity: matrices that are written with 4 digits
 LARGEST_PX, LARGEST = 100_000, 1e7  # of an image's side; of any number of a calibration
 UNIT_SLACK = 0.01  # of a quaternion's length
@@ -70,7 +79,7 @@ class RigCamera:
     """A camera as its file has it: `ego_T_cam` is finite, but perhaps no rigid transform.
 
     `K` belongs to pixel centres at whole numbers, as OpenCV has them. `lens` is one of LENSES;
-    an opencv_fisheye is read as a pinhole of `rectified_fov_deg` across (None: at most 110).
+    `rectified_fov_deg` is how much is looked at of one that is no pinhole (None: at most 110).
     """
 
     name: str
@@ -177,20 +186,23 @@ def _parse_camera(keys: _CameraKeys, offset: float, where: str) -> RigCamera:
 
 
 def _check_lens(keys: _CameraKeys, where: str) -> None:
-    counts = {"pinhole": (0,), "opencv": (4, 5, 8), "opencv_fisheye": (FISHEYE_COEFFICIENTS,)}
-    if keys.lens not in counts:
+    if keys.lens not in LENSES:
         raise DatasetError(
             f"{where} has the lens {keys.lens!r}, which is not supported; known: "
             f"{', '.join(LENSES)}. Undistort its images to a pinhole, and give that one's K"
         )
-    if len(keys.distortion) not in counts[keys.lens]:
+    model, told = LENSES[keys.lens]
+    counts = (0,) if keys.lens == "pinhole" else [count for count in COUNTS[model] if count]
+    if len(keys.distortion) not in counts:
         raise DatasetError(
             f"{where} has {len(keys.distortion)} distortion coefficients, expected "
-            f"{' or '.join(map(str, counts[keys.lens]))} of the lens {keys.lens} (opencv: k1, k2, "
-            "p1, p2[, k3[, k4, k5, k6]]; opencv_fisheye: k1, k2, k3, k4)"
+            f"{' or '.join(map(str, counts))} of the lens {keys.lens} ({told})"
         )
-    if keys.rectified_fov_deg is not None and keys.lens != "opencv_fisheye":
-        raise DatasetError(f"{where}: only an opencv_fisheye has rectified_fov_deg; leave it out")
+    if keys.rectified_fov_deg is not None and model == "brown_conrady":
+        raise DatasetError(
+            f"{where}: only wide lenses ({', '.join(WIDE_LENSES)}) have rectified_fov_deg; leave "
+            "it out"
+        )
 
 
 def parse_transform(value: Any, where: str) -> Transform:
@@ -267,16 +279,20 @@ def make_rig(file: RigFile) -> Rig:
 
 def _make_camera(camera: RigCamera) -> Camera:
     ego_T_cam = make_rigid(camera.ego_T_cam, f"ego_T_cam of camera {camera.name}")
-    given = make_camera(
+    made = make_camera(
         camera.name,
         camera.K,
         camera.size_hw,
         ego_T_cam,
-        camera.distortion if camera.lens == "opencv" else (),
+        camera.distortion,
+        LENSES[camera.lens][0],
+        camera.rectified_fov_deg,
     )
-    if camera.lens != "opencv_fisheye":
-        return given
-    return rectified_camera(given, camera.distortion, camera.rectified_fov_deg)
+    try:
+        looked_at(made)
+    except GeometryError as error:
+        raise DatasetError(f"rectified_fov_deg: {error}") from error
+    return made
 
 
 def write_rig_file(path: Path, file: RigFile, notes: str = "") -> None:

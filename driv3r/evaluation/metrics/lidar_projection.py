@@ -10,10 +10,10 @@ from scipy.spatial import KDTree
 
 from driv3r.errors import ScoringError
 from driv3r.evaluation.metrics.protocol import GARG_CROP, DepthProtocol
-from driv3r.geometry.cameras import project, unproject
 from driv3r.geometry.lidar import measure_spacing
+from driv3r.geometry.rolling_shutter import project_rolling
 from driv3r.geometry.transforms import apply, invert
-from driv3r.types import Camera, Sweep, Transform
+from driv3r.types import Camera, RollingShutter, Sweep, Transform
 
 NEAREST = 4.0  # a return closer to the lens than a quarter of its range is the own car: kept small
 
@@ -32,21 +32,23 @@ class ViewTruth:
 
 
 def project_sweep(
-    sweep: Sweep, camera: Camera, world_T_cam: Transform, protocol: DepthProtocol
+    sweep: Sweep,
+    camera: Camera,
+    world_T_cam: Transform,
+    protocol: DepthProtocol,
+    shutter: RollingShutter | None = None,
 ) -> ViewTruth:
     """Place the sweep by its own pose, see it from the camera's own, keep what the protocol keeps.
 
-    `camera` must be the camera of the prediction's pixels (`geometry.cameras.crop_resize`). Raises
+    `camera` and `shutter` must be of the prediction's pixels (`datasets.preprocess`). Raises
     ScoringError on a pose that is not finite.
     """
     cam_T_lidar = _relate(sweep, camera, world_T_cam)
     finite = np.isfinite(sweep.points_lidar).all(-1)
     points_lidar = np.where(finite[:, None], sweep.points_lidar, 0.0).astype(float)
     points_cam = apply(cam_T_lidar, points_lidar)
-    uv, depth_m, inside = project(camera, points_cam)
-    inside &= finite
-    folded = _is_folded(camera, uv, points_cam, inside)
-    seen = inside & ~folded
+    uv, depth_m, inside = project_rolling(camera, points_cam, shutter)
+    seen = inside & finite
     hidden = np.zeros(len(uv), bool)
     if protocol.occlusion_filter:
         nearness = np.linalg.norm(points_lidar[seen], axis=-1) / depth_m[seen]
@@ -58,8 +60,8 @@ def project_sweep(
     reasons = {
         "not finite": ~finite,
         "behind": depth_m <= 1e-3,
+        "outside lens model": np.isnan(uv).any(axis=-1),
         "outside image": ~inside,
-        "outside lens model": folded,
         "out of range": (depth_m < protocol.min_m) | (depth_m > protocol.max_m),
         "outside crop": ~_in_crop(uv, camera.size_hw, protocol),
         "hidden (parallax)": hidden,
@@ -110,23 +112,6 @@ def _relate(sweep: Sweep, camera: Camera, world_T_cam: Transform) -> Transform:
         )
     # Composed before it meets the points: world coordinates are too large for float32.
     return invert(world_T_cam.astype(float)) @ sweep.world_T_lidar.astype(float)
-
-
-def _is_folded(
-    camera: Camera,
-    uv: Float[np.ndarray, "n 2"],
-    points_cam: Float[np.ndarray, "n 3"],
-    inside: Bool[np.ndarray, "n"],
-) -> Bool[np.ndarray, "n"]:
-    """Points far outside the view that the lens polynomial folds back into the image."""
-    folded = np.zeros(len(uv), bool)
-    if camera.distortion:
-        xy = points_cam[inside, :2] / points_cam[inside, 2:]
-        # The inverse runs away to NaN where the polynomial has none: that is folded too.
-        with np.errstate(all="ignore"):
-            off = np.abs(unproject(camera, uv[inside])[:, :2] - xy).max(-1)
-            folded[inside] = ~(off < 1e-2)
-    return folded
 
 
 def _in_crop(

@@ -14,12 +14,14 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from driv3r.errors import ConfigError
-from driv3r.export.cameras.images import copy_image, undistort_image, without_distortion
+from driv3r.export.cameras.images import copy_image, undistort_image
 from driv3r.export.cameras.views import PosedView, list_views
 from driv3r.export.selection import SelectedLog
+from driv3r.geometry.pinholes import pinhole_of
 from driv3r.geometry.transforms import invert, to_quaternion
 from driv3r.types import Camera, StaticMap
 
+FULL_OPENCV = 8  # coefficients
 NO_ERROR = -1.0  # of a point that COLMAP did not triangulate
 
 
@@ -99,7 +101,7 @@ def make_model(selected: SelectedLog) -> Model:
     views = tuple(list_views(selected)) if "cameras" in selected.layers else ()
     cameras = selected.store.header.full_cameras
     if selected.selection.images == "undistort":
-        cameras = tuple(without_distortion(camera) for camera in cameras)
+        cameras = tuple(pinhole_of(camera) for camera in cameras)
     for camera in cameras:
         describe_lens(camera)
     return Model(cameras, views, selected.static)
@@ -116,9 +118,16 @@ def describe_lens(camera: Camera) -> tuple[int, str, Sequence[float]]:
     lens = [float(k) for k in camera.distortion]
     if not lens:
         return 1, "PINHOLE", pinhole
+    if camera.lens == "kannala_brandt":
+        return 5, "OPENCV_FISHEYE", pinhole + lens
+    if camera.lens != "brown_conrady" or len(lens) > FULL_OPENCV:
+        raise ConfigError(
+            f"camera {camera.name} has {len(lens)} coefficients of the lens {camera.lens}, which "
+            "no camera model of COLMAP has; give --images undistort and --root"
+        )
     if len(lens) == 4:
         return 4, "OPENCV", pinhole + lens
-    return 6, "FULL_OPENCV", pinhole + lens + [0.0] * (8 - len(lens))
+    return 6, "FULL_OPENCV", pinhole + lens + [0.0] * (FULL_OPENCV - len(lens))
 
 
 def _encode_points(model: Model) -> bytes:

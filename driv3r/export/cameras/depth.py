@@ -97,6 +97,5 @@ def describe_camera(camera: Camera) -> dict[str, Any]:
         "height": camera.size_hw[0],
         "width": camera.size_hw[1],
         "K": camera.K.tolist(),
-        "distortion": list(camera.distortion),
         "ego_T_cam": camera.ego_T_cam.tolist(),
     }

@@ -57,11 +57,11 @@ def write(selected: SelectedLog, folder: Path) -> dict[str, Any]:
 def describe_view(view: PosedView) -> dict[str, Any]:
     """One entry of `frames`."""
     camera = view.working
-    K, names = camera.K, ("k1", "k2", "p1", "p2", "k3")
-    if any(camera.distortion[len(names) :]) or K[0, 1] != 0:
+    K = camera.K
+    if K[0, 1] != 0:
         raise ConfigError(
-            f"camera {camera.name} has skew {K[0, 1]:g} and distortion {camera.distortion}, which "
-            "nerfstudio can not hold (no skew, no k4 to k6): take --to colmap --images undistort"
+            f"camera {camera.name} has skew {K[0, 1]:g}, which nerfstudio can not hold: take --to "
+            "colmap --images undistort"
         )
     return {
         "file_path": _name_image(view),
@@ -75,7 +75,6 @@ def describe_view(view: PosedView) -> dict[str, Any]:
         "cy": K[1, 2],
         "w": camera.size_hw[1],
         "h": camera.size_hw[0],
-        **dict(zip(names, camera.distortion, strict=False)),
         "time": view.time_us * 1e-6,
     }
 

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from driv3r.datasets.images import read_file
 from driv3r.datasets.reader import Root
+from driv3r.errors import ConfigError
 from driv3r.export.cameras.depth import encode_mm
 from driv3r.export.cameras.views import PosedView, list_views
 from driv3r.export.packages import need
@@ -18,7 +19,7 @@ from driv3r.export.selection import SelectedLog
 from driv3r.geometry.transforms import to_quaternion
 from driv3r.types import Camera
 
-LENS_NAMES = {0: "plumb_bob", 4: "plumb_bob", 5: "plumb_bob", 8: "rational_polynomial"}
+RATIONAL = 8  # coefficients
 OPAQUE = 0.45
 Row = dict[str, Any]
 
@@ -164,12 +165,18 @@ class Messages:
     def _calibration(self, camera: Camera, stamp: Row) -> Any:
         K = centred_K(camera)
         lens = [*camera.distortion, *(0.0,) * (5 - len(camera.distortion))]
+        names = {"kannala_brandt": "kannala_brandt", "brown_conrady": "plumb_bob"}
+        if camera.lens not in names or len(lens) > RATIONAL:
+            raise ConfigError(
+                f"camera {camera.name} has {len(lens)} coefficients of the lens {camera.lens}, "
+                "which Foxglove has no name for: take --images none"
+            )
         return self._make["CameraCalibration"](
             **stamp,
             width=camera.size_hw[1],
             height=camera.size_hw[0],
-            distortion_model=LENS_NAMES[len(camera.distortion)],
-            D=lens,
+            distortion_model=names[camera.lens] if len(lens) < RATIONAL else "rational_polynomial",
+            D=lens if camera.lens == "brown_conrady" else list(camera.distortion),
             K=K.reshape(-1).tolist(),
             R=np.eye(3).reshape(-1).tolist(),
             P=np.concatenate([K, np.zeros((3, 1))], axis=1).reshape(-1).tolist(),

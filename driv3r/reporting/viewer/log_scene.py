@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from driv3r.datasets import open_dataset
-from driv3r.datasets.preprocess import WorkRig, prepare_images, prepare_rig
+from driv3r.datasets.preprocess import WorkRig, prepare_images, prepare_shutters
 from driv3r.errors import StoreError
 from driv3r.evaluation.metrics.depth import sample_depth
 from driv3r.evaluation.metrics.lidar_projection import project_sweep
@@ -184,11 +184,14 @@ class LogScene:
             sweep, local_T_world = place
             protocol = choose_protocol(str(self.store.provenance.settings["protocol"]))
             prediction = self.store.prediction(frame)
-            for view, shot in enumerate(self._read_frame(frame)[0].views):
+            record = self._read_frame(frame)[0]
+            shutters = prepare_shutters(record, self._work)
+            for view, shot in enumerate(record.views):
                 if shot is None:
                     continue
                 camera = self.store.rig.cameras[view]
-                truth = project_sweep(sweep, camera, shot.world_T_cam, protocol)
+                placing = camera, shot.world_T_cam, protocol, shutters[view]
+                truth = project_sweep(sweep, *placing)
                 predicted_m = sample_depth(prediction.depth_m[view], truth.uv)
                 errors.append(np.abs(predicted_m - truth.depth_m) / truth.depth_m)
                 points_cam = unproject(camera, truth.uv) * truth.depth_m[:, None]
@@ -209,11 +212,11 @@ class LogScene:
 
     @cached_property
     def _work(self) -> WorkRig:
-        assert self.scene is not None  # only asked for with a root
-        return prepare_rig(self.scene.rig, self.store.rig.cameras[0].size_hw)
+        header = self.store.header
+        return WorkRig(header.rig, header.crops, header.full_cameras)
 
     def _open_frame(self, frame: int) -> tuple[Frame, Images]:
-        assert self.scene is not None
+        assert self.scene is not None  # only asked for with a root
         record = self.scene.frames[frame]
         return record, prepare_images(record, self._work)
 

@@ -1,0 +1,63 @@
+"""Projection into images whose lines are read one after the other while the camera moves."""
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from driv3r.geometry.cameras import project
+from driv3r.geometry.transforms import from_rotvec
+from driv3r.types import Camera, RollingShutter
+
+STEPS = 4  # of the fixed point: each leaves the share of a readout in which a point crosses a line
+
+
+def crop_shutter(
+    shutter: RollingShutter, crop: tuple[int, int, int, int], size_hw: tuple[int, int]
+) -> RollingShutter:
+    """The shutter of a crop (y0, x0, h, w) of an image of `size_hw`, at whatever size."""
+    first, side, whole = (
+        (crop[0], crop[2], size_hw[0])
+        if shutter.read in ("down", "up")
+        else (crop[1], crop[3], size_hw[1])
+    )
+    before, after = first / whole, 1 - (first + side) / whole
+    if shutter.read in ("up", "left"):
+        before, after = after, before
+    readout_us = shutter.last_us - shutter.first_us
+    return replace(
+        shutter,
+        first_us=round(shutter.first_us + before * readout_us),
+        last_us=round(shutter.last_us - after * readout_us),
+    )
+
+
+def project_rolling(
+    camera: Camera, points_cam: Float[np.ndarray, "n 3"], shutter: RollingShutter | None
+) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n"], Bool[np.ndarray, "n"]]:
+    """`project` of points that stand still, each seen when the line that it falls on is read.
+
+    `points_cam` are in the camera's frame at the exposure's own time; depth is told at the line's.
+    """
+    uv, depth_m, inside = project(camera, points_cam)
+    if shutter is None:
+        return uv, depth_m, inside
+    for _ in range(STEPS):
+        dt_s = _line_times(camera, uv, shutter)[:, None]
+        now_T_then = from_rotvec(shutter.turn_cam_radps * dt_s, shutter.velocity_cam_mps * dt_s)
+        moved_m = points_cam - now_T_then[:, :3, 3]
+        points_then = np.einsum("nji,nj->ni", now_T_then[:, :3, :3], moved_m)
+        uv, depth_m, inside = project(camera, points_then)
+    return uv, depth_m, inside
+
+
+def _line_times(
+    camera: Camera, uv: Float[np.ndarray, "n 2"], shutter: RollingShutter
+) -> Float[np.ndarray, "n"]:
+    """Seconds from the exposure's own time at which each pixel's line is read."""
+    axis = 1 if shutter.read in ("down", "up") else 0
+    share = uv[:, axis] / camera.size_hw[1 - axis]
+    share = np.clip(np.where(np.isfinite(share), share, 0.5), 0.0, 1.0)
+    if shutter.read in ("up", "left"):
+        share = 1 - share
+    return (shutter.first_us + share * (shutter.last_us - shutter.first_us)) * 1e-6
