@@ -75,7 +75,8 @@ def _examine_all(frames: FrameWindow, config: FusionConfig, threads: int) -> Ite
 def _examine(frames: FrameWindow, index: int, config: FusionConfig) -> _Examined:
     pixels = gather_evidence(frames, index, config)
     moves, exact = find_moving(pixels, config), find_static(pixels, config)
-    still = sum_pixels(fill_between(pixels.take(exact & ~moves), config), config)
+    stands = pixels.take(exact & ~moves)
+    still = sum_pixels(stands, config, fill_between(stands, config))
     moving = pixels.take(moves)
     found = find_detections(moving, config)
     standing = [sum_pixels(moving.take(d.rows[exact[moves][d.rows]]), config) for d in found]

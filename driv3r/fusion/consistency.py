@@ -6,12 +6,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
-from driv3r.geometry.cameras import cached_rays
+from driv3r.geometry.cameras import cached_rays, unproject
 from driv3r.geometry.transforms import apply, invert
 from driv3r.kernels.view_consistency import compare_with_views, measure_edges
 from driv3r.types import Camera
 
 LEAST_ERROR_M = 0.01
+HULL_MARGIN_M = 0.1  # beyond rounding
 # The own car in its ego frame, low and high corner: what cameras see of it is no street.
 EGO_BODY_M = np.array([[-1.5, -1.2, 0.1], [4.5, 1.2, 2.2]])
 
@@ -45,7 +46,8 @@ class PixelEvidence:
     def take(self, chosen: Bool[np.ndarray, "n"] | Int[np.ndarray, "m"]) -> "PixelEvidence":
         """Some of the pixels."""
         arrays = [f.name for f in fields(self) if f.name not in ("frame", "columns")]
-        return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
+        rows = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
+        return replace(self, **{name: getattr(self, name).take(rows, axis=0) for name in arrays})
 
     def __len__(self) -> int:
         return len(self.view)
@@ -59,13 +61,14 @@ def gather_evidence(frames: FrameWindow, index: int, config: FusionConfig) -> Pi
     weight, shift_m = np.zeros(n), np.zeros(n)
     ends = [0, *(np.flatnonzero(np.diff(own.view)) + 1).tolist(), n]  # a camera's pixels are a run
     runs = [slice(start, end) for start, end in zip(ends, ends[1:], strict=False) if end > start]
+    hulls = [_find_hull(frames[index], own, rows) for rows in runs]
     for other in list_compared(index, len(frames), config):
         views = frames[other].placed
-        for rows in runs:
+        for rows, hull in zip(runs, hulls, strict=True):
             # Of the own frame only other cameras tell something new.
             seen_from = np.flatnonzero(views.view == own.view[rows.start])
             skipped = int(seen_from[0]) if other == index else -1
-            pixel, z_m = views.locate(own.point_world[rows])
+            pixel, z_m = views.locate(own.point_world[rows], hull)
             compare_with_views(
                 pixel, z_m, own.ray_world[rows], own.error_m[rows], skipped,
                 views.cam_T_world[:, 2, :3], *views.maps, config.tolerance, config.base_error_m,
@@ -75,6 +78,17 @@ def gather_evidence(frames: FrameWindow, index: int, config: FusionConfig) -> Pi
     point_world = own.point_world + own.ray_world * (shift_m / total)[:, None]
     error_m = 1 / np.sqrt(total)
     return replace(own, point_world=point_world, error_m=error_m, agrees=agrees, through=through)
+
+
+def _find_hull(frame: FusedFrame, own: PixelEvidence, rows: slice) -> Float[np.ndarray, "5 3"]:
+    """Corners of a pyramid that holds one view's points: its camera, and rays of its image."""
+    view = own.view[rows.start]
+    camera, world_T_cam = frame.cameras[view], frame.world_T_cam[view]
+    height, width = camera.size_hw
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
+    farthest_m = own.range_m[rows].max() + HULL_MARGIN_M
+    ends = apply(world_T_cam, unproject(camera, corners) * farthest_m)
+    return np.concatenate([world_T_cam[None, :3, 3], ends])
 
 
 def list_compared(index: int, count: int, config: FusionConfig) -> list[int]:

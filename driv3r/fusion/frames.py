@@ -81,6 +81,9 @@ class FusionConfig:
             raise ConfigError(f"fusion: offsets are {self.offsets}; expected 1 or more each")
 
 
+ANYWHERE = np.zeros((0, 3))
+
+
 @dataclass(frozen=True, eq=False)
 class PlacedViews:
     """What points are compared with: the p placed views of a frame, their images flat.
@@ -103,13 +106,18 @@ class PlacedViews:
         return self.depth_m, self.nearest_m, self.farthest_m, self.sigma
 
     def locate(
-        self, points_world: Float[np.ndarray, "n 3"]
+        self,
+        points_world: Float[np.ndarray, "n 3"],
+        hull_world: Float[np.ndarray, "m 3"] = ANYWHERE,
     ) -> tuple[Int[np.ndarray, "p n"], Float[np.ndarray, "p n"]]:
-        """The pixel that each point falls into, -1 without depth there, and the point's depth."""
+        """The pixel that each point falls into, -1 without depth there, and the point's depth.
+
+        All points lie within the convex hull of `hull_world`, where one is given.
+        """
         height, width = self.size_hw
         shape = len(self.view), len(points_world)
         pixel, z_m = np.empty(shape, np.int32), np.empty(shape, np.float32)
-        placing = self.cam_T_world, self.K, width, height, self.depth_m
+        placing = hull_world, self.cam_T_world, self.K, width, height, self.depth_m
         find_pixels(points_world, *placing, pixel, z_m)
         return pixel, z_m
 

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int8, Int64
 
 from driv3r.fusion.tiles import Arrays
 from driv3r.fusion.voxels import VoxelGrid
+from driv3r.kernels.symmetric_eigen import find_eigenvectors
 from driv3r.kernels.voxel_neighbours import sum_moments
 from driv3r.types import FINE
 
@@ -55,7 +56,9 @@ def _axes(
     count = moments[:, :1]
     mean, square = moments[:, 1:4] / count, moments[:, 4:] / count
     scatter = square[:, [0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(-1, 3, 3)
-    return np.linalg.eigh(scatter - mean[:, :, None] * mean[:, None, :])
+    values, vectors = np.empty((len(count), 3)), np.empty((len(count), 3, 3))
+    find_eigenvectors(scatter - mean[:, :, None] * mean[:, None, :], values, vectors)
+    return values, vectors
 
 
 def _orient(

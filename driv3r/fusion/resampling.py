@@ -1,9 +1,9 @@
 """Surface between pixels: metres of a road lie between two rows of an image."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from driv3r.fusion.consistency import PixelEvidence
 from driv3r.fusion.frames import FusionConfig
@@ -14,8 +14,16 @@ UPRIGHT = 0.9  # of a patch's normal, in z: of a road or a pavement
 FARTHEST_STEP = 0.3  # share of its range by which a neighbour on the same surface may differ
 
 
-def fill_between(pixels: PixelEvidence, config: FusionConfig) -> PixelEvidence:
-    """The pixels, and places between them on the level patches through a pixel and its neighbours.
+@dataclass(frozen=True, eq=False)
+class SurfacePlaces:
+    """Places of the surface that the rows `pixel` of some evidence tell of."""
+
+    pixel: Int[np.ndarray, "n"]
+    point_world: Float[np.ndarray, "n 3"]
+
+
+def fill_between(pixels: PixelEvidence, config: FusionConfig) -> SurfacePlaces:
+    """The pixels' places, and those between them on level patches of a pixel and its neighbours.
 
     A patch is the bilinear one of four neighbouring pixels of a view; the place of each corner is
     taken for as exact as the pixel's own. Places lie about a voxel apart.
@@ -41,8 +49,8 @@ def fill_between(pixels: PixelEvidence, config: FusionConfig) -> PixelEvidence:
     between = (1 - b) * ((1 - a) * corner[0] + a * corner[1]) + b * (
         (1 - a) * corner[2] + a * corner[3]
     )
-    filled = pixels.take(np.concatenate([np.arange(len(pixels)), rows[patch]]))
-    return replace(filled, point_world=np.concatenate([place, between]))
+    told_by = np.concatenate([np.arange(len(pixels)), rows[patch]])
+    return SurfacePlaces(told_by, np.concatenate([place, between]))
 
 
 def _find_patches(pixels: PixelEvidence) -> tuple[Int[np.ndarray, "k"], ...]:

@@ -12,9 +12,11 @@ from driv3r.fusion.consistency import PixelEvidence
 from driv3r.fusion.frames import FrameWindow, FusionConfig
 from driv3r.fusion.lidar import observe_sweep
 from driv3r.fusion.normals import find_normals, list_around
+from driv3r.fusion.resampling import SurfacePlaces
 from driv3r.fusion.tiles import Arrays, TileCache
 from driv3r.fusion.voxels import VoxelGrid
 from driv3r.kernels.view_consistency import count_views
+from driv3r.kernels.voxel_sums import join_sums, sum_observations
 from driv3r.store.morton import TILE_M
 from driv3r.store.schema import list_static_arrays
 from driv3r.types import FINE, StaticMap, place_surface
@@ -111,21 +113,25 @@ class StaticFusion:
         return tiles
 
 
-def sum_pixels(static: PixelEvidence, config: FusionConfig) -> VoxelSums:
+def sum_pixels(
+    static: PixelEvidence, config: FusionConfig, places: SurfacePlaces | None = None
+) -> VoxelSums:
     """The sums of a frame's still pixels; points out of the grid's range raise GeometryError.
 
     Weight is the inverse variance of a pixel's place in integers, 1 to 16: full from a quarter of
-    a voxel down.
+    a voxel down. `places` are those of the surface that the pixels tell of, else their own.
     """
-    relative = config.voxel_m / 4 / np.maximum(static.error_m, config.voxel_m / 4)
-    weight = np.maximum(np.rint(FULL_WEIGHT * relative**2), 1).astype(np.int64)
-    place = find_offsets(static.point_world, config.voxel_m)
-    towards = np.rint(-127 * static.ray_world).astype(np.int64)
-    means = np.concatenate([static.rgb.T, place.T, towards.T]) * weight
-    total = np.concatenate([np.ones_like(weight)[None], weight[None], means])
-    index = np.full(len(weight), static.frame, np.int32)
-    key = VoxelGrid(config.voxel_m).pack(static.point_world)
-    return add_up([VoxelSums(key, total, index, index)])
+    if places is None:
+        places = SurfacePlaces(np.arange(len(static)), static.point_world)
+    key = VoxelGrid(config.voxel_m).pack(places.point_world)
+    order, start = _group(key)
+    total = np.zeros((ROWS, len(start)), np.int64)
+    sum_observations(
+        order, start, places.point_world, places.pixel, static.ray_world, static.error_m,
+        static.rgb, config.voxel_m, FINE, FULL_WEIGHT, total,
+    )  # fmt: skip
+    index = np.full(len(start), static.frame, np.int32)
+    return VoxelSums(key[order[start]], total, index, index)
 
 
 def find_offsets(
@@ -142,18 +148,24 @@ def add_up(parts: Sequence[VoxelSums]) -> VoxelSums:
         none = np.zeros(0, np.int32)
         return VoxelSums(np.zeros(0, np.int64), np.zeros((ROWS, 0), np.int64), none, none)
     key = np.concatenate([part.key for part in parts])
-    order = np.argsort(key, kind="stable")  # fast on runs that are already sorted
-    key = key[order]
-    start = np.flatnonzero(np.diff(key, prepend=key[:1] - 1))
-    total = np.concatenate([part.total for part in parts], axis=1)[:, order]
-    first = np.concatenate([part.first for part in parts])[order]
-    last = np.concatenate([part.last for part in parts])[order]
-    return VoxelSums(
-        key[start],
-        np.add.reduceat(total, start, axis=1),
-        np.minimum.reduceat(first, start),
-        np.maximum.reduceat(last, start),
+    order, start = _group(key)
+    total = np.concatenate([part.total for part in parts], axis=1)
+    first, last = (np.concatenate([getattr(p, end) for p in parts]) for end in ("first", "last"))
+    joined = VoxelSums(
+        key[order[start]],
+        np.zeros((ROWS, len(start)), np.int64),
+        np.empty(len(start), np.int32),
+        np.empty(len(start), np.int32),
     )
+    join_sums(order, start, total, first, last, joined.total, joined.first, joined.last)
+    return joined
+
+
+def _group(key: Int64[np.ndarray, "n"]) -> tuple[np.ndarray, np.ndarray]:
+    """The order of ascending keys, and where in it each key begins."""
+    order = np.argsort(key, kind="stable")  # fast on runs that are already sorted
+    ordered = key[order]
+    return order, np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
 
 
 def join_maps(voxel_m: float, parts: Sequence[StaticMap]) -> StaticMap:

@@ -7,12 +7,15 @@ arrays: numba counts references to each at every call, which takes ten times as 
 import numpy as np
 from numba import njit
 
+NEAREST_M = 0.1
+
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def find_pixels(points, cam_T_world, K, width, height, depth_m, pixel, z_m):
+def find_pixels(points, hull, cam_T_world, K, width, height, depth_m, pixel, z_m):
     """Write the `pixel` [p n] that each world point falls into, and its depth `z_m` [p n].
 
-    -1 where it lies in none, or in one that has no depth.
+    -1 where it lies in none, or in one that has no depth. The convex hull of `hull` [m 3] holds all
+    points: a view that has the whole of it behind it or to one side of its image sees none.
     """
     for view in range(cam_T_world.shape[0]):
         T = cam_T_world[view]
@@ -23,11 +26,26 @@ def find_pixels(points, cam_T_world, K, width, height, depth_m, pixel, z_m):
             K[view, 1, 1],
             K[view, 1, 2],
         )
+        behind = left = right = above = below = hull.shape[0] > 0
+        for n in range(hull.shape[0]):
+            a, b, c = hull[n, 0], hull[n, 1], hull[n, 2]
+            x = T[0, 0] * a + T[0, 1] * b + T[0, 2] * c + T[0, 3]
+            y = T[1, 0] * a + T[1, 1] * b + T[1, 2] * c + T[1, 3]
+            z = T[2, 0] * a + T[2, 1] * b + T[2, 2] * c + T[2, 3]
+            across, down = fx * x + skew * y + cx * z, fy * y + cy * z
+            behind &= z < NEAREST_M
+            left &= across < 0.0
+            right &= across > width * z
+            above &= down < 0.0
+            below &= down > height * z
+        if behind or left or right or above or below:
+            pixel[view, :] = -1
+            continue
         for n in range(points.shape[0]):
             pixel[view, n] = -1
             a, b, c = points[n, 0], points[n, 1], points[n, 2]
             z = T[2, 0] * a + T[2, 1] * b + T[2, 2] * c + T[2, 3]
-            if z <= 0.1:
+            if z <= NEAREST_M:
                 continue
             x = (T[0, 0] * a + T[0, 1] * b + T[0, 2] * c + T[0, 3]) / z
             y = (T[1, 0] * a + T[1, 1] * b + T[1, 2] * c + T[1, 3]) / z

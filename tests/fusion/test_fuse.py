@@ -94,7 +94,7 @@ def test_order_and_split_of_frames_change_no_byte_of_the_map():
     def sums(index):
         pixels = gather_evidence(frames, index, CONFIG)
         standing = pixels.take(find_static(pixels, CONFIG))
-        return sum_pixels(fill_between(standing, CONFIG), CONFIG)
+        return sum_pixels(standing, CONFIG, fill_between(standing, CONFIG))
 
     whole = StaticFusion(CONFIG)
     for index in range(6):
