@@ -1,7 +1,7 @@
 """Tracks as rigid objects: heading, whole box, accumulated shape, a state at every frame."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
@@ -11,8 +11,12 @@ from driv3r.fusion.moving.detections import Detection
 from driv3r.fusion.moving.kalman import Gaussian
 from driv3r.fusion.moving.tracker import smooth_track
 from driv3r.geometry.sampling import spread_rows
+from driv3r.geometry.transforms import invert
 from driv3r.types import MovingObjects
 
+LEAST_FRAMES = 2  # in which a part is seen within the whole
+PART_SLACK_M, PART_SHARE = 0.3, 0.8  # of a box's sides; of a part's frames
+EXACT_M = 0.2  # of a detection's depth, from which on its own sides are taken
 TURNS_ABOVE_MPS = 1.0  # slower velocities tell no heading
 VEHICLE_M = np.array([4.3, 1.8, 1.4])  # the least whole size of what is wider than a person
 TRUCK_M = np.array([8.5, 2.4, 2.8])
@@ -41,34 +45,58 @@ def make_objects(
 ) -> MovingObjects:
     """Tracks as objects in the given order, with a state at every frame of their span.
 
-    `time_us` is that of the log's frames.
+    `time_us` is that of the log's frames. What goes along within another's box is a part of it,
+    and no object.
     """
-    return _gather([_make_object(track, time_us, config) for track in tracks], time_us)
+    objects = [_make_object(track, time_us, config) for track in tracks]
+    by_size = sorted(objects, key=lambda o: float(np.prod(o.size_m)), reverse=True)
+    parts = {
+        id(small)
+        for i, small in enumerate(by_size)
+        if any(_holds(large, small) for large in by_size[:i])
+    }
+    return _gather([each for each in objects if id(each) not in parts], time_us)
+
+
+def _holds(large: _Object, small: _Object) -> bool:
+    """Whether one object's middle lies within another's box in nearly all of its frames."""
+    row = {frame: i for i, frame in enumerate(large.frames)}
+    both = [(row[frame], i) for i, frame in enumerate(small.frames) if frame in row]
+    if len(both) < LEAST_FRAMES:
+        return False
+    rows, own = np.array(both).T
+    object_T_world = invert(large.world_T_object[rows])
+    world = small.world_T_object[own, :3, 3]
+    place = np.einsum("nij,nj->ni", object_T_world[:, :3, :3], world) + object_T_world[:, :3, 3]
+    inside = (np.abs(place) <= large.size_m / 2 + PART_SLACK_M).all(-1)
+    return int(inside.sum()) >= PART_SHARE * len(small.frames)
 
 
 def _make_object(
     track: list[Detection], time_us: Int64[np.ndarray, "t"], config: FusionConfig
 ) -> _Object:
-    frames = list(range(track[0].frame, track[-1].frame + 1))
-    states = smooth_track(track, [int(time_us[f]) * 1e-6 for f in frames], config)
     at_seen = smooth_track(track, [d.time_us * 1e-6 for d in track], config)
-    forward = _find_headings(states)
-    forward_seen = _find_headings(at_seen)
+    axes_seen = [_axes(ahead) for ahead in _find_headings(at_seen)]
     # Each frame's points around that frame's own measured middle: depth errs for all of them alike.
     parts = [
-        (d.points_world - d.center_world) @ _axes(ahead)
-        for d, ahead in zip(track, forward_seen, strict=True)
+        (d.points_world - d.center_world) @ rotation
+        for d, rotation in zip(track, axes_seen, strict=True)
     ]
-    low, high = _measure_extent(parts, track, forward_seen)
-    middle = (low + high) / 2
-    axes = [_axes(ahead) for ahead in forward]
+    away = np.array([d.ray_world @ rotation for d, rotation in zip(track, axes_seen, strict=True)])
+    error_m = np.sqrt([d.ray_world @ d.covariance @ d.ray_world for d in track])
+    size_m, middles = complete_boxes(parts, away, error_m)
+    whole = [
+        replace(d, center_world=d.center_world + rotation @ middle)
+        for d, rotation, middle in zip(track, axes_seen, middles, strict=True)
+    ]
+    frames = list(range(track[0].frame, track[-1].frame + 1))
+    states = smooth_track(whole, [int(time_us[f]) * 1e-6 for f in frames], config)
     world_T_object = np.tile(np.eye(4), (len(frames), 1, 1))
-    for i, (state, rotation) in enumerate(zip(states, axes, strict=True)):
-        world_T_object[i, :3, :3] = rotation
-        world_T_object[i, :3, 3] = state.place + rotation @ middle
-    points = np.concatenate(parts) - middle
+    for i, (state, ahead) in enumerate(zip(states, _find_headings(states), strict=True)):
+        world_T_object[i, :3, :3], world_T_object[i, :3, 3] = _axes(ahead), state.place
+    points = np.concatenate([part - middle for part, middle in zip(parts, middles, strict=True)])
     rgb = np.concatenate([d.points_rgb for d in track])
-    inside = (np.abs(points) <= (high - low) / 2 + 0.2).all(-1)
+    inside = (np.abs(points) <= size_m / 2 + 0.2).all(-1)
     points, rgb = points[inside], rgb[inside]
     kept = spread_rows(len(points), config.max_points)
     seen = {d.frame for d in track}
@@ -77,7 +105,7 @@ def _make_object(
         [frame in seen for frame in frames],
         world_T_object,
         states,
-        high - low,
+        size_m,
         points[kept].astype(np.float32),
         rgb[kept],
     )
@@ -100,30 +128,39 @@ def _axes(forward: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
     return np.stack([forward, np.cross(up, forward), up], axis=-1)
 
 
-def _measure_extent(
-    parts: list[np.ndarray],
-    track: Sequence[Detection],
-    forward: Sequence[Float[np.ndarray, "3"]],
-) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
-    """Low and high corner of the whole object around the detections' middle, in its own axes.
+def complete_boxes(
+    parts: Sequence[Float[np.ndarray, "_ 3"]],
+    away: Float[np.ndarray, "k 3"],
+    error_m: Float[np.ndarray, "k"],
+) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "k 3"]]:
+    """The size of the whole object, and the middle of its box in each of k detections.
 
-    The median over frames of the seen extent, grown to the least size of its kind on the side that
-    is turned away from the cameras.
+    `parts` are points in the object's axes around each detection's middle, `away` the direction
+    from the camera, `error_m` the standard deviation of depth. What is lacking of the size lies on
+    the side that is turned away: in each detection by itself where its depth is exact, else as in
+    the median of all.
     """
     ends = np.array([np.percentile(part, [5, 95], axis=0) for part in parts])
-    low, high = np.median(ends[:, 0], axis=0), np.median(ends[:, 1], axis=0)
-    seen_m = high - low
-    least_m = _least_size(seen_m)
-    away = np.mean(
-        [d.ray_world @ _axes(ahead) for d, ahead in zip(track, forward, strict=True)], axis=0
-    )
-    missing = np.maximum(least_m - seen_m, 0.0)
-    missing[2] = 0.0
-    share = np.clip(0.5 + away / max(float(np.abs(away[:2]).max()), 1e-6) / 2, 0.0, 1.0)
-    low, high = low - missing * (1 - share), high + missing * share
+    low, high = np.median(ends, axis=0)
+    size_m = high - low
+    size_m[:2] = np.maximum(size_m, _least_size(size_m))[:2]
     # Errors of depth make things long along the ray; nothing on a road is larger than this.
-    middle_m, half_m = (low + high) / 2, np.minimum(high - low, LARGEST_M) / 2
-    return middle_m - half_m, middle_m + half_m
+    size_m = np.minimum(size_m, LARGEST_M)
+    usual = _middle(np.stack([low, high])[None], size_m, away.mean(0)[None])
+    trust = np.minimum(EXACT_M / np.maximum(error_m, 1e-6), 1.0)[:, None] ** 2
+    middles = usual + trust * (_middle(ends, size_m, away) - usual)
+    middles[:, 2] = usual[:, 2]
+    return size_m, middles
+
+
+def _middle(
+    ends: Float[np.ndarray, "k 2 3"], size_m: Float[np.ndarray, "3"], away: Float[np.ndarray, "k 3"]
+) -> Float[np.ndarray, "k 3"]:
+    """Middles of boxes of a size whose side towards the camera is that of the seen ends."""
+    share = away / np.maximum(np.abs(away[:, :2]).max(1, keepdims=True), 1e-6)
+    share[:, 2] = 0.0
+    lacking_m = size_m - (ends[:, 1] - ends[:, 0])
+    return ends.mean(1) + lacking_m * np.clip(share, -1.0, 1.0) / 2
 
 
 def _least_size(seen_m: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
