@@ -11,29 +11,31 @@ PAGE = TOP / "docs" / "datasets" / "index.md"
 INTRO = """\
 # Datasets
 
-This page is made from the readers' cards by `python tools/list_datasets.py`; `driv3r datasets` prints the same, with the
-readers of installed packages. Another dataset: [how to add one](../how-to/dataset.md). Licences are the datasets' own, and
-none comes with driv3r.
+This page is made from the readers' cards by `python tools/list_datasets.py`; `driv3r datasets`
+prints the same, with the readers of installed packages. Another dataset: [how to add
+one](../how-to/dataset.md). Licences are the datasets' own, and none comes with driv3r.
 
 ```
 driv3r datasets                                           # what can be read
 driv3r datasets show nuscenes                             # how to get it, how its folder looks
-driv3r datasets check nuscenes --root /data/nuscenes      # what is there, what is missing, what looks wrong
+driv3r datasets check nuscenes --root /data/nuscenes      # what is there, and what looks wrong
 driv3r datasets check nuscenes --root /data/nuscenes --quick --split val --json check.json
 ```
 
-`check` reads each scene's tables, counts images, sweeps and boxes, opens the files (with `--quick` those of first and last
-frames) and counts repairs by kind. Of up to 10 frames a scene, a metre or more apart, it compares the sensors: the road in
-LiDAR (a plane by RANSAC within 10 m) with `ground_z_m`, the ends of near things in LiDAR with edges of the images (against
-places 16 to 32 pixels beside them), boxes with the points in them. It ends with 0 where all scenes are usable, 1 where some
-are not, 2 where none is.
+`check` reads each scene's tables, counts images, sweeps and boxes, opens the files (with
+`--quick` those of first and last frames) and counts repairs by kind. Of up to 10 frames a scene,
+a metre or more apart, it compares the sensors: the road in LiDAR (a plane by RANSAC within 10 m)
+with `ground_z_m`, the ends of near things in LiDAR with edges of the images (against places 16 to
+32 pixels beside them), boxes with the points in them. It ends with 0 where all scenes are usable,
+1 where some are not, 2 where none is.
 
 """
 PROTOCOLS_INTRO = """\
 ## Depth protocols
 
-Which LiDAR points are the truth that depth is scored against, by `--protocol`: a dataset's own unless told. Each
-also exists as `<name>-unfiltered`, with hidden points left in as published figures have it.
+Which LiDAR points are the truth that depth is scored against, by `--protocol`: a dataset's own
+unless told. Each also exists as `<name>-unfiltered`, with hidden points left in as published
+figures have it.
 
 """
 

@@ -110,7 +110,8 @@ def datasets_check(
     reader = open_dataset(
         name, root, sweeps=sweeps, follow_links=follow_links, split_file=split_file, rig=rig
     )
-    splits = (split,) if split else tuple(dict.fromkeys(known))
+    known = ("all",) if scene else tuple(dict.fromkeys(known))
+    splits = (split,) if split else known
     with ProgressBar(f"check {name}", unit="scenes") as bar:
         checked = check_dataset(
             reader, splits, scene or (), limit, quick,

@@ -108,17 +108,17 @@ def find_rims(
 
 
 def rate_edges(
-    rims: Rims, edges: Float[np.ndarray, "h w"], shifts_px: Sequence[float] = (0.0,)
+    rims: Rims, edges: Float[np.ndarray, "h w"], shifts_px: Int[np.ndarray, "s"] = SHIFTS_PX
 ) -> Float[np.ndarray, "s n"]:
     """The image's edges under the rims, all of them shifted sideways; NaN outside of the image."""
     height, width = edges.shape
-    column = np.floor(rims.uv[:, 0] + np.array(shifts_px, float)[:, None]).astype(int)
+    column = np.floor(rims.uv[:, 0] + shifts_px[:, None]).astype(int)
     row = np.broadcast_to(np.floor(rims.uv[:, 1]).astype(int), column.shape)
     seen = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     return np.where(seen, edges[row.clip(0, height - 1), column.clip(0, width - 1)], np.nan)
 
 
-def summarise(rated: Sequence[tuple[Rims, Float[np.ndarray, "s n"]]]) -> Agreement:
+def summarise(rated: Sequence[tuple[Rims, Float[np.ndarray, "s _"]]]) -> Agreement:
     """The agreement over images, each with its rims and what `rate_edges` says at SHIFTS_PX."""
     ends = [
         np.nanmean(strength[:, rims.end == end], axis=1)

@@ -6,7 +6,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 NEAREST_M, FARTHEST_M = 3.0, 10.0  # from the ego origin: not the own car, not the next hill
-CELL_M, LEAST_CELLS = 1.0, 30  # the lowest return of each square is the road's or below a thing's
+CELL_M, LEAST_CELLS, LEAST_SHARE = (
+    1.0,
+    30,
+    0.4,
+)  # the lowest return of each square is the road's or below a thing's
 STEEPEST = 0.18  # slope of a road, about 10 degrees
 SLACK_M = 0.15  # of returns around the road's plane
 DRAWS = 300
@@ -26,7 +30,7 @@ class Road:
 
 
 def measure_road(points_ego: Float[np.ndarray, "n 3"]) -> Road | None:
-    """The plane of most of the lowest returns around the car; None where there are too few.
+    """The plane of most of the lowest returns around the car; None where they are few.
 
     RANSAC (Fischler and Bolles, 1981) over the lowest return of each square metre, then least
     squares; at last the median of all returns about it, as the lowest ones lie below a road by
@@ -45,6 +49,8 @@ def measure_road(points_ego: Float[np.ndarray, "n 3"]) -> Road | None:
         near = _near(plane, lowest)
         plane = np.linalg.lstsq(_design(lowest[near]), lowest[near, 2], rcond=None)[0]
     held = _near(plane, lowest)
+    if held.mean() < LEAST_SHARE:  # of anything some points lie in one plane
+        return None
     offsets_m = points[:, 2] - _design(points) @ plane
     offset_m = float(np.median(offsets_m[np.abs(offsets_m) < SLACK_M]))
     slope_deg = float(np.degrees(np.arctan(np.hypot(plane[0], plane[1]))))

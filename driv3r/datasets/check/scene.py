@@ -32,7 +32,8 @@ def check_scene(
         return SceneCheck(scene_id, f"{type(error).__name__}: {error}")
     except Exception as error:  # the other scenes are still to be told of
         return SceneCheck(
-            scene_id, f"unexpected {type(error).__name__}: {error} (a fault of the reader)"
+            scene_id,
+            f"unexpected {type(error).__name__}: {error} (a fault of the reader or of driv3r)",
         )
 
 

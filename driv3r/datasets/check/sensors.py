@@ -8,7 +8,6 @@ from jaxtyping import Float
 
 from driv3r.datasets.check.boxes import BoxContent, count_points
 from driv3r.datasets.check.edges import (
-    SHIFTS_PX,
     Agreement,
     Rims,
     find_rims,
@@ -37,7 +36,7 @@ class SensorComparison:
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         self._roads: list[Road] = []
-        self._rated: list[tuple[Rims, Float[np.ndarray, "s n"]]] = []
+        self._rated: list[tuple[Rims, Float[np.ndarray, "s _"]]] = []
         self._images: dict[int, list[np.ndarray]] = {}
         self._content: BoxContent | None = None
         self._place_m: np.ndarray | None = None
@@ -78,7 +77,7 @@ class SensorComparison:
         for camera, view in zip(self.rig.cameras, frame.views, strict=True):
             if view is not None and is_upright(camera.ego_T_cam):
                 rims = find_rims(camera, view.world_T_cam, points_world, height_m, step_rad)
-                strength = rate_edges(rims, measure_edges(view.image), SHIFTS_PX.tolist())
+                strength = rate_edges(rims, measure_edges(view.image))
                 self._rated.append((rims, strength))
 
     def measured(self) -> dict[str, Any]:

@@ -45,7 +45,7 @@ samples/CAM_FRONT/*.jpg           and five more cameras: keyframes
 samples/LIDAR_TOP/*.pcd.bin
 sweeps/CAM_FRONT/*.jpg            frames between, for --sweeps
 sweeps/LIDAR_TOP/*.pcd.bin""",
-        ground="on the road below the middle of the rear axle (nuScenes' documentation)",
+        ground="on the road below the middle of the rear axle, by the heights of its calibrations",
     )
 
     def __init__(self, root: Path, sweeps: bool = False, follow_links: bool = False) -> None:
