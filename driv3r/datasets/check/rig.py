@@ -1,7 +1,7 @@
 """What looks wrong about the rig of a scene, by the checks of rig files."""
 
 from driv3r.datasets.folder.rig_check import Finding, check_rig
-from driv3r.datasets.folder.rig_file import RigCamera, RigFile
+from driv3r.datasets.folder.rig_file import LENSES, RigCamera, RigFile
 from driv3r.types import Camera, Rig
 
 
@@ -16,6 +16,6 @@ def check_calibration(rig: Rig) -> list[Finding]:
 def _as_of_file(camera: Camera) -> RigCamera:
     K = camera.K.copy()
     K[:2, 2] -= 0.5
-    plain = "opencv" if camera.distortion else "pinhole"
-    lens = plain if camera.lens == "brown_conrady" else "opencv_fisheye"
+    names = [name for name, (model, _) in LENSES.items() if model == camera.lens]
+    lens = names[-1] if camera.distortion else names[0]
     return RigCamera(camera.name, camera.size_hw, K, camera.ego_T_cam, lens, camera.distortion)
