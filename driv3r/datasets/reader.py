@@ -44,6 +44,8 @@ class Reader(Protocol):
     """A dataset's scenes by split, and each scene by its id.
 
     A class attribute `card` (datasets.cards.DatasetCard) tells of the dataset, and may be left out.
+    Frames and boxes are read from another thread than `read` was called in, one at a time: what can
+    be used in one thread only, such as an SQLite connection, must allow for that.
     """
 
     def scenes(self, split: str) -> tuple[str, ...]:
