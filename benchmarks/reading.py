@@ -2,11 +2,14 @@
 
     python benchmarks/reading.py [--dataset nuscenes --root data/nuscenes --split val]
     python benchmarks/reading.py --written 900 1600 --frames 12
+    python benchmarks/reading.py --dataset pandaset --root data/pandaset --split 002 --reduced
 
 Prints for one log, on one thread and with one reading thread beside it: milliseconds a frame of
 decoding and of resizing, beside plain cv2.imdecode and cv2.resize, and beside decoding at a part
 of the size (libjpeg's scaled DCT); then the share of time that `driv3r process` waits for frames
 as it predicts, with frames read ahead and without. `--written` makes a log of JPEGs of a size.
+`--reduced` processes the split twice instead, decoding in full and at half size, and prints what
+depth it makes: Abs Rel and delta1 at metric scale, and with each view's median scaled.
 """
 
 import argparse
@@ -22,7 +25,8 @@ import cv2
 import numpy as np
 import yaml
 
-from driv3r.datasets import open_dataset
+from driv3r import process
+from driv3r.datasets import open_dataset, reader
 from driv3r.datasets.preprocess import WorkRig, prepare_images, prepare_rig
 from driv3r.datasets.reader import Datum, LazyFrames
 from driv3r.inference.registry import System, load_system
@@ -132,6 +136,34 @@ def tell_waiting(scene: Scene, work: WorkRig, system: System, settings: Settings
         print(f"{way + ':':<28}{share:7.1%} of {frame_s:.2f} s a frame waited")
 
 
+def read_reduced(path: Path, size_hw: tuple[int, int]) -> np.ndarray:
+    """As `read_image`, of every pixel that decoding at half size gives made four.
+
+    Area averaging then gives what it would give of the smaller image.
+    """
+    data = np.fromfile(path, np.uint8)
+    half = cv2.imdecode(data, cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION)
+    full = half.repeat(2, axis=0).repeat(2, axis=1)[: size_hw[0], : size_hw[1], ::-1]
+    return np.ascontiguousarray(full)
+
+
+def tell_quality(options: argparse.Namespace, folder: Path) -> None:
+    """Figures of depth with images decoded in full and at half size."""
+    for name, read in (("in full", None), ("at half size", read_reduced)):
+        with patch.object(reader, "read_image", read or reader.read_image):
+            run = process(
+                options.dataset, options.root, options.split, folder / name.replace(" ", "-"),
+                inline=True, device=options.device,
+            )  # fmt: skip
+        figures = {
+            f"{s.metric} ({s.scaling})": f"{s.value:.4f}"
+            for s in run.scores
+            if s.camera == "all" and s.metric in ("abs_rel", "delta1")
+            and s.scaling in ("metric", "per_view") and s.subject == "driv3r-s"
+        }  # fmt: skip
+        print(f"decoded {name}: {figures}")
+
+
 def main() -> None:
     """Time one log."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -141,15 +173,19 @@ def main() -> None:
     parser.add_argument("--written", type=int, nargs=2, metavar=("H", "W"))
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--reduced", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        if options.reduced:
+            tell_quality(options, Path(folder))
+            return
         name, root, split = options.dataset, options.root, options.split
         if options.written:
             root = write_log(Path(folder) / "log", tuple(options.written), options.frames)
             name, split = "folder", "all"
         settings = make_settings(dataset=name, root=root, split=split, device=options.device)
-        reader = open_dataset(name, root)
-        scene = reader.read(reader.scenes(split)[0])
+        dataset = open_dataset(name, root)
+        scene = dataset.read(dataset.scenes(split)[0])
         few = slice(0, options.frames)
         frames: Any = scene.frames[few]
         scene = replace(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from driv3r.cli.screen import ProgressBar, screen
+from driv3r.errors import ConfigError
 
 if TYPE_CHECKING:
     from driv3r.datasets.cards import DatasetCard
@@ -105,6 +106,8 @@ def datasets_check(
     from driv3r.datasets.cards import card_of
     from driv3r.datasets.check import check_dataset
 
+    if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
+        raise ConfigError(f"can not write {json_file}: name a file in a folder that is there")
     card = card_of(choose_reader(name))
     known = (*card.splits, "all") if card else ("all",)
     reader = open_dataset(
@@ -123,7 +126,7 @@ def datasets_check(
     _show_notes(name, checked)
     screen.print(f"{checked.usable} of {len(checked.scenes)} scenes are usable", soft_wrap=True)
     if json_file is not None:
-        json_file.write_text(json.dumps(checked.to_json(), indent=1))
+        json_file.write_text(json.dumps(checked.to_json(), indent=1, allow_nan=False))
     if checked.status:
         raise SystemExit(checked.status)
 
