@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from driv3r import __version__
-from driv3r.cli import export, info, joint_map, models, training, view, world
+from driv3r.cli import datasets, export, info, joint_map, models, training, view, world
 from driv3r.cli.rig import app as rig_app
 from driv3r.cli.screen import ProgressBar, complaints, screen, show_run, stop_if_failed
 from driv3r.errors import ConfigError, Driv3rError
@@ -199,6 +199,7 @@ for command in (
     training.train,
 ):
     app.command()(command)
+app.add_typer(datasets.app, name="datasets")
 app.add_typer(rig_app, name="rig")
 app.add_typer(models.app, name="models")
 app.add_typer(world.app, name="world")

@@ -24,11 +24,13 @@ class ProgressBar:
     """One bar over the frames of all logs and stages, with frames a second and the time left.
 
     Where the output is no terminal, a plain line now and then. `total_stages` is how often a frame
-    is worked on.
+    is worked on. `unit` is what is counted, where that is no frames.
     """
 
-    def __init__(self, what: str, total_stages: int = 1, quiet: bool = False) -> None:
-        self.what, self.stages, self.quiet = what, total_stages, quiet
+    def __init__(
+        self, what: str, total_stages: int = 1, quiet: bool = False, unit: str = "frames"
+    ) -> None:
+        self.what, self.stages, self.quiet, self.unit = what, total_stages, quiet, unit
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -40,7 +42,7 @@ class ProgressBar:
         )
         self.progress = Progress(*columns, console=screen)
         self.totals: dict[str, int] = {}
-        self.done: dict[tuple[str, str], int] = {}
+        self.done: dict[tuple[str, str], float] = {}
         self.since = self.said = time.monotonic()
         self.task: TaskID | None = None
 
@@ -51,14 +53,14 @@ class ProgressBar:
         if self.task is not None:
             self.progress.stop()
 
-    def update(self, log: str, stage: str, done: int, total: int) -> None:
+    def update(self, log: str, stage: str, done: float, total: int) -> None:
         """Take one log's progress in a stage; the first one shows the bar."""
         self.totals[log] = total
         if done:
             self.done[log, stage] = done
         work, whole = sum(self.done.values()), self.stages * sum(self.totals.values())
         frames_a_second = work / self.stages / max(time.monotonic() - self.since, 1e-9)
-        speed = f"{frames_a_second:.2f} frames/s" if work else ""
+        speed = f"{frames_a_second:.2f} {self.unit}/s" if work else ""
         if self.quiet:
             return
         if screen.is_terminal:

@@ -1,6 +1,8 @@
 """What a dataset is, for whoever wants to use it: `driv3r datasets` prints these."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -19,3 +21,9 @@ class DatasetCard:
     layout: str
     ground: str  # where the ego origin lies over the road, and who says so
     extra: str = ""
+
+
+def card_of(make: Callable[..., Any]) -> DatasetCard | None:
+    """The card of a reader's class; None where a package's reader carries none."""
+    card = getattr(make, "card", None)
+    return card if isinstance(card, DatasetCard) else None

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
+from driv3r.datasets.cards import DatasetCard
 from driv3r.datasets.images import read_file
 from driv3r.datasets.reader import (
     Datum,
@@ -45,6 +46,22 @@ class DdadReader:
     road, so that `ground_z_m` is 0; other DGP datasets are taken to do the same, as no file tells.
     `split_file` chooses among several scene tables, by its path or by its name in `root`.
     """
+
+    card: ClassVar[DatasetCard] = DatasetCard(
+        title="DDAD and other datasets in the DGP layout",
+        sensors="6 cameras 1936x1216, LiDAR (4 Luminar H2 as one cloud, 250 m); 10 Hz",
+        splits=("train", "val", "test", "train_overfit"),
+        licence="CC BY-NC-SA 4.0 (no commercial use)",
+        source="train and val as one tar of 257 GB: https://github.com/TRI-ML/DDAD",
+        layout="""\
+ddad.json                         scenes by split; of several such files choose with --split-file
+000000/                           a scene
+  scene_*.json
+  calibration/*.json
+  rgb/CAMERA_01/*.png             and five more cameras
+  point_cloud/LIDAR/*.npz""",
+        ground="on the road below the middle of the rear axle (DDAD's README)",
+    )
 
     def __init__(
         self,

@@ -41,7 +41,12 @@ FOCAL_SHARES = (0.05, 100.0)  # of the larger side of an image: 169 to 0.6 degre
 
 @runtime_checkable
 class Reader(Protocol):
-    """A dataset's scenes by split, and each scene by its id."""
+    """A dataset's scenes by split, and each scene by its id.
+
+    A class attribute `card` (datasets.cards.DatasetCard) tells of the dataset, and may be left out.
+    Frames and boxes are read from another thread than `read` was called in, one at a time: what can
+    be used in one thread only, such as an SQLite connection, must allow for that.
+    """
 
     def scenes(self, split: str) -> tuple[str, ...]:
         """Scene ids of a split; ConfigError names the known splits when it is unknown."""
@@ -141,6 +146,10 @@ class LazyFrames(Sequence[Frame]):
 
     def __len__(self) -> int:
         return len(self._records)
+
+    def sources(self, index: int) -> FrameSources:
+        """What the tables say of a frame: no file is opened."""
+        return self._records[index]
 
     @overload
     def __getitem__(self, index: int) -> Frame: ...

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from driv3r.datasets.preprocess import WorkRig, prepare_images, prepare_shutters
+from driv3r.datasets.read_ahead import read_ahead
 from driv3r.errors import DatasetError
 from driv3r.store.schema import FrameRecord
 from driv3r.types import Boxes, Frame, Images, Prediction, Repair, Rig, RollingShutter, Scene
@@ -29,14 +30,17 @@ def replay(
     scene: Scene, work: WorkRig, read_frame: Callable[[int], FrameRecord]
 ) -> Iterator[StoredFrame]:
     """All frames in order, as stored: what is fused and scored is what a reader will find."""
-    for index in range(len(scene.frames)):
+
+    def read(index: int) -> tuple[Frame, Boxes | None, Images, Sequence[RollingShutter | None]]:
         frame, boxes = scene.frames[index], None
         try:
             boxes = None if scene.boxes is None else scene.boxes(index)
         except DatasetError as error:
             repair = Repair("boxes", f"left out of scoring: {error}")
             frame = replace(frame, repairs=(*frame.repairs, repair))
-        images, shutters = prepare_images(frame, work), prepare_shutters(frame, work)
+        return frame, boxes, prepare_images(frame, work), prepare_shutters(frame, work)
+
+    for index, (frame, boxes, images, shutters) in read_ahead(read, range(len(scene.frames))):
         yield StoredFrame(index, frame, images, read_frame(index), work.rig, shutters, boxes)
 
 

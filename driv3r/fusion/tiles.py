@@ -1,4 +1,4 @@
-"""Arrays by tile, of which only some are held in memory."""
+"""Arrays by tile (or by frame), of which only some are held in memory."""
 
 import shutil
 import tempfile

@@ -50,8 +50,9 @@ class Model:
                 raise ConfigError(f"a frame at {time_us} us follows one at {last_us} us: sort them")
             dt_s = 0.0 if last_us is None else (time_us - last_us) * 1e-6
             frame, last_us = make_frame(rig, time_us, images), time_us
-            prediction = predictor.step(StreamFrame(prepare_images(frame, work), dt_s))
-            yield refiner.refine(frame, prediction, dt_s, None)[0]
+            fitted = prepare_images(frame, work)
+            prediction = predictor.step(StreamFrame(fitted, dt_s))
+            yield refiner.refine(refiner.prepare(frame, fitted), prediction, dt_s, None)[0]
 
     def infer(self, images: Images, rig: Rig) -> Prediction:
         """Predict a single surround frame without history; it has no ego motion."""

@@ -7,7 +7,7 @@ import numpy as np
 from driv3r.datasets.preprocess import WorkRig, prepare_images, resize_work
 from driv3r.tracking.depth_refinement import TrackRefiner
 from driv3r.tracking.odometry import RigOdometry
-from driv3r.types import EgoPoses, Frame, Prediction, Refine, Transform
+from driv3r.types import EgoPoses, Frame, Images, Prediction, Refine, Transform
 
 FINE_PIXELS = 256 * 448  # features need finer images than most networks
 MULTIPLE = 32
@@ -27,20 +27,36 @@ class FrameRefiner:
     """
 
     def __init__(self, work: WorkRig, refine: Refine, ego_poses: EgoPoses):
-        self.work = resize_work(work, choose_fine_size(work.rig.cameras[0].size_hw))
+        self._size_hw = work.rig.cameras[0].size_hw
+        self.work = resize_work(work, choose_fine_size(self._size_hw))
         self.refiner = TrackRefiner(self.work.rig) if refine == "tracks" else None
         self.odometry = RigOdometry(self.work.rig) if ego_poses == "odometry" else None
 
+    @property
+    def is_used(self) -> bool:
+        """Whether finer images are looked at."""
+        return self.refiner is not None or self.odometry is not None
+
+    def prepare(self, frame: Frame, images: Images) -> Images:
+        """The finer images of a frame, whose `images` the network sees; none where none are used.
+
+        It may run in another thread, as it knows nothing of other frames.
+        """
+        if not self.is_used:
+            return ()
+        same = self.work.rig.cameras[0].size_hw == self._size_hw
+        return images if same else prepare_images(frame, self.work)
+
     def refine(
-        self, frame: Frame, prediction: Prediction, dt_s: float, known: Transform | None
+        self, images: Images, prediction: Prediction, dt_s: float, known: Transform | None
     ) -> tuple[Prediction, Transform | None]:
         """The refined prediction, and prev_T_curr: odometry's where it succeeds.
 
-        `known` is the dataset's own prev_T_curr, where that is used.
+        `images` are those of `prepare`; `known` is the dataset's own prev_T_curr, where that is
+        used.
         """
-        if self.refiner is None and self.odometry is None:
+        if not self.is_used:
             return prediction, prediction.prev_T_curr
-        images = prepare_images(frame, self.work)
         if self.refiner is not None:
             prediction = self.refiner.step(images, prediction, dt_s, known)
         found = None

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from driv3r.datasets.preprocess import WorkRig, prepare_ignored, prepare_images
+from driv3r.datasets.read_ahead import read_ahead
 from driv3r.errors import DatasetError
 from driv3r.evaluation.stored_frames import describe_repair, find_gaps
 from driv3r.geometry.ego_path import EgoPath, camera_times_us, chain_ego_poses, given_ego_poses
@@ -34,15 +35,20 @@ def predict_frames(
     """Predict and write every frame that is not yet written, in order of time."""
     refiner, path = FrameRefiner(work, settings.refine, settings.ego_poses), EgoPath()
     ignored = prepare_ignored(scene.ignored, work)
-    for index in range(_resume(writer, predictor, refiner, path), len(scene.frames)):
-        since = time.monotonic()
+
+    def read(index: int) -> tuple[Frame, Images, Images]:
         frame = scene.frames[index]
-        images, dt_s = prepare_images(frame, work), path.dt_s(frame.time_us)
+        images = prepare_images(frame, work)
+        return frame, images, refiner.prepare(frame, images)
+
+    start, since = _resume(writer, predictor, refiner, path), time.monotonic()
+    for index, (frame, images, fine) in read_ahead(read, range(start, len(scene.frames))):
+        dt_s = path.dt_s(frame.time_us)
         cameras, known = (
             _given_poses(frame, work, path) if settings.ego_poses == "given" else (None, None)
         )
         prediction = predictor.step(StreamFrame(images, dt_s, cameras))
-        prediction, prev_T_curr = refiner.refine(frame, prediction, dt_s, known)
+        prediction, prev_T_curr = refiner.refine(fine, prediction, dt_s, known)
         prediction = mask_prediction(prediction, ignored)
         place = _estimate_ego_pose(frame, work, path, settings.ego_poses, prev_T_curr)
         record = FrameRecord(
@@ -63,6 +69,7 @@ def predict_frames(
         if (index + 1) % SAVE_STATE_EVERY == 0:
             _save(writer, predictor, refiner, path, index)
         on_progress(index + 1, len(scene.frames))
+        since = time.monotonic()
 
 
 def mask_prediction(

@@ -21,6 +21,7 @@ from driv3r.evaluation.records import LogResult
 from driv3r.evaluation.stored_frames import replay
 from driv3r.fusion import FrameWindow, FusedFrame, FusionConfig, fuse
 from driv3r.fusion.sweeps import PlacedSweep, clean_sweep
+from driv3r.fusion.tiles import TileCache
 from driv3r.geometry.transforms import invert
 from driv3r.inference.registry import System, load_system
 from driv3r.pipelines.job import Job
@@ -33,6 +34,7 @@ from driv3r.store.schema import FrameRecord, LogHeader
 from driv3r.store.writer import LogWriter
 from driv3r.types import Frame, FusionSource, Scene
 
+KEPT_BYTES = 2**28  # of working images in memory: 130 frames of six; others go to temporary files
 StageReport = Callable[[str, int, int], None]
 ReadFrame = Callable[[int], FrameRecord]
 
@@ -95,12 +97,15 @@ class LogWorker:
         frames = len(scene.frames)
         stage = _stage(report, "score")
         with _timed(seconds, "score"):
-            evaluate(scene, work, writer.read_frame, scorer, painter, lambda n: stage(n, frames))
+            kept = TileCache(KEPT_BYTES)
+            evaluate(
+                scene, work, writer.read_frame, scorer, painter, lambda n: stage(n, frames), kept
+            )
         fusing = _stage(report, "fuse")
         with _timed(seconds, "fuse"):
             fused = fuse_log(
                 scene, work, writer.read_frame, lambda n: fusing(n, frames),
-                settings.threads, settings.fuse,
+                settings.threads, settings.fuse, kept,
             )  # fmt: skip
         with _timed(seconds, "score the fusion"):
             parts = scorer.finish(fused)
@@ -194,16 +199,24 @@ def fuse_log(
     report: Callable[[int], None],
     threads: int = 1,
     source: FusionSource = "cameras",
+    kept: TileCache | None = None,
 ) -> Reconstruction:
-    """The 4D fusion of a log's written predictions."""
+    """The 4D fusion of a log's written predictions.
+
+    `kept` has working images by frame and camera's name, which need not be read again then.
+    """
+    cameras = work.rig.cameras
 
     def read(index: int) -> FusedFrame:
-        record, frame = read_frame(index), scene.frames[index]
+        record, time_us = read_frame(index), int(scene.time_us[index])
+        if source == "cameras" and kept is not None and index in kept:
+            shown = kept[index]
+            images = [shown.get(camera.name) for camera in cameras]
+            return FusedFrame.of_record(index, time_us, cameras, record, images)
+        frame = scene.frames[index]
         sweep = None if source == "cameras" else place_sweep(record, frame)
         images = prepare_images(frame, work)
-        return FusedFrame.of_record(
-            index, frame.time_us, work.rig.cameras, record, images, sweep
-        )  # fmt: skip
+        return FusedFrame.of_record(index, time_us, cameras, record, images, sweep)
 
     frames = FrameWindow(scene.time_us, read)
     return fuse(frames, FusionConfig(source=source), report, threads)
@@ -226,11 +239,14 @@ def evaluate(
     scorer: LogScorer,
     painter: LogImageWriter,
     report: Callable[[int], None],
+    kept: TileCache,
 ) -> None:
-    """One pass over the written predictions: score and paint each."""
+    """One pass over the written predictions: score and paint each, keep its images for fusion."""
     for stored in replay(scene, work, read_frame):
         scorer.add(stored)
         painter.add(stored, scorer)
+        given = zip(work.rig.cameras, stored.images, strict=True)
+        kept[stored.index] = {camera.name: image for camera, image in given if image is not None}
         report(stored.index + 1)
 
 

@@ -2,21 +2,23 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.spatial import KDTree
 
 from driv3r.datasets import open_dataset
+from driv3r.datasets.check.edges import (
+    SHIFTS_PX,
+    Rims,
+    find_rims,
+    measure_edges,
+    rate_edges,
+    summarise,
+)
 from driv3r.datasets.pandaset import CAMERAS, PandaSetReader
-from driv3r.geometry.cameras import project
+from driv3r.geometry.lidar import measure_spacing
 from driv3r.geometry.transforms import angle_rad, apply, from_rotvec, invert
-from driv3r.types import Camera, Frame, Scene, Transform
-
-HEAD_M = 1.5  # the spinning LiDAR above its poses' origin, about
-STEP = np.radians(0.2)  # between its shots
-SHIFTS = {"own": 0, "-8 px": -8, "+8 px": 8, "-16 px": -16, "+16 px": 16}
+from driv3r.types import Frame, Scene
 
 
 @pytest.fixture(scope="module")
@@ -91,75 +93,40 @@ def test_real_cars_lie_in_their_cuboids(real: Path, drive: Scene) -> None:
     assert max(counts["swapped"], counts["turned back"]) < 0.7 * counts["right"]
 
 
-def measure_edges(image: np.ndarray) -> np.ndarray:
-    """How steeply an image changes sideways, as a multiple of its mean, 8 at most."""
-    grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 1.5)
-    steep = np.abs(cv2.Sobel(grey, cv2.CV_32F, 1, 0))
-    return np.minimum(steep / steep.mean(), 8)
-
-
-def find_rims(points_lidar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points where what is near ends sideways: their numbers, and the side (-1 left, 1 right)."""
-    points_head = points_lidar - [0, 0, HEAD_M]
-    flat_m = np.linalg.norm(points_head[:, :2], axis=1)
-    azimuth = np.arctan2(points_head[:, 0], points_head[:, 1])
-    elevation = np.arctan2(points_head[:, 2], flat_m)
-    tree = KDTree(np.stack([azimuth, 6 * elevation], axis=1))  # 6: keep to the same beam
-    a, b = tree.query_pairs(1.5 * STEP, output_type="ndarray").T
-    near, far = np.where(flat_m[a] < flat_m[b], [a, b], [b, a])
-    jumps = (flat_m[far] > 1.3 * flat_m[near] + 1) & (flat_m[near] < 30)
-    beside = np.abs(azimuth[far] - azimuth[near]) > 0.5 * STEP
-    near, far = near[jumps & beside], far[jumps & beside]
-    return near, np.sign(azimuth[far] - azimuth[near])
-
-
-def rate(
-    camera: Camera,
-    world_T_cam: Transform,
-    rims_world: np.ndarray,
-    side: np.ndarray,
-    edges: np.ndarray,
-    shift_px: int = 0,
-) -> float:
-    """Mean strength of the image's edges under the rims, all of them shifted sideways."""
-    uv, _, inside = project(camera, apply(invert(world_T_cam), rims_world))
-    half_px = STEP / 2 * camera.K[0, 0]  # a surface ends between the last shot on it and the next
-    column = np.floor(uv[inside, 0] + side[inside] * half_px + shift_px).astype(int)
-    row = np.floor(uv[inside, 1]).astype(int)
-    seen = (column >= 0) & (column < camera.size_hw[1])
-    return float(edges[row[seen], column[seen]].mean())
-
-
 def test_real_depth_edges_are_image_edges(drive: Scene) -> None:
     """Each view at its own pose; not so some pixels aside, nor at the poses of a moment off.
 
     The recording itself is up to 6 pixels out in its left cameras, so that 8 pixels to one side
     alone can not be told.
     """
-    rates: dict[str, list[float]] = {name: [] for name in (*SHIFTS, "driving", "before", "after")}
+    rated: dict[str, list[tuple[Rims, np.ndarray]]] = {"own": [], "before": [], "after": []}
     for i in range(2, 39, 4):
         before, frame, after = drive.frames[i - 1 : i + 2]
         assert frame.sweep is not None
-        near, side = find_rims(frame.sweep.points_lidar)
-        rims_world = points_world_of(frame)[near]
+        step_rad, _ = measure_spacing(frame.sweep.points_lidar)
+        points_world = points_world_of(frame)
+        height_m = apply(invert(frame.world_T_ego), points_world)[:, 2]
         for v, camera in enumerate(drive.rig.cameras):
             view = frame.views[v]
             assert view is not None
             edges = measure_edges(view.image)
-            for name, shift_px in SHIFTS.items():
-                given = rate(camera, view.world_T_cam, rims_world, side, edges, shift_px)
-                rates[name].append(given)
-            if i < 20:  # the car all but stands
-                continue
-            for name, other in (("driving", frame), ("before", before), ("after", after)):
-                view = other.views[v]
-                assert view is not None
-                rates[name].append(rate(camera, view.world_T_cam, rims_world, side, edges))
-    mean = {name: np.mean(values) for name, values in rates.items()}
-    assert mean["own"] > 1.5, mean
-    assert mean["own"] > 1.02 * (mean["-8 px"] + mean["+8 px"]) / 2, mean
-    assert mean["own"] > 1.08 * max(mean["-16 px"], mean["+16 px"]), mean
-    assert mean["driving"] > 1.05 * max(mean["before"], mean["after"]), mean
+            for name, other in (("own", frame), ("before", before), ("after", after)):
+                placed = other.views[v]
+                assert placed is not None
+                where = placed.world_T_cam
+                rims = find_rims(camera, where, points_world, height_m, step_rad)
+                rated[name].append((rims, rate_edges(rims, edges)))
+    told = summarise(rated["own"])
+    assert told.is_told
+    assert told.agrees
+    assert told.ends > 300
+    assert told.own > 1.4 * told.beside, told
+    assert abs(told.best_px) <= 4, told
+    moved = [  # of the second half: the car all but stands before
+        np.nanmean(np.concatenate([s[np.abs(SHIFTS_PX) <= 2].ravel() for _, s in rated[name][30:]]))
+        for name in ("own", "before", "after")
+    ]
+    assert moved[0] > 1.3 * max(moved[1:]), moved
 
 
 def test_the_original_pickles_are_read(real: Path) -> None:

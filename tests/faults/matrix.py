@@ -2,6 +2,7 @@
 
 from tests.faults import (
     matrix_commands,
+    matrix_datasets,
     matrix_ddad,
     matrix_makers,
     matrix_nuscenes,
@@ -33,6 +34,7 @@ COMMAND_FAULTS: tuple[CommandFault, ...] = (
     *matrix_stages.FAULTS,
     *matrix_runs.RUNS,
     *matrix_makers.MAKERS,
+    *matrix_datasets.DATASETS,
 )
 ELSEWHERE: tuple[Elsewhere, ...] = matrix_stages.TESTED_ELSEWHERE
 ROWS: tuple[Row, ...] = (*READER_FAULTS, *COMMAND_FAULTS, *ELSEWHERE)

@@ -14,7 +14,7 @@ from driv3r.datasets.reader import Root
 from driv3r.errors import DatasetError
 from driv3r.types import Repair
 
-IMAGES = (".jpg", ".jpeg", ".png")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".avif")
 FIRST_INTERVAL_US = 100_000  # of a camera with one exposure, which has no interval
 
 

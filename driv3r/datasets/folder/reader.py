@@ -7,10 +7,12 @@ or a folder of them.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+from driv3r.datasets.cards import DatasetCard
 from driv3r.datasets.folder.exposures import (
     Exposure,
     find_videos,
@@ -39,6 +41,22 @@ class FolderReader:
 
     `rig` is the rig file of all logs; without one each has its own rig.yaml, or the root has.
     """
+
+    card: ClassVar[DatasetCard] = DatasetCard(
+        title="Images or videos of one's own rig",
+        sensors="any cameras; poses and a LiDAR where there are any",
+        splits=("all",),
+        licence="your own",
+        source="one's own recordings, described by a rig.yaml (docs/how-to/own-rig.md)",
+        layout="""\
+rig.yaml                          the cameras and where they are
+images/front/<time>.jpg           a folder a camera; or images/front.mp4 (driv3r[video])
+poses.csv                         if known
+lidar/<time>.ply                  or .pcd, .npy, .bin, .las and .laz (driv3r[las])
+masks/front.png                   if wanted
+or folders of this kind, one a log""",
+        ground="as rig.yaml has it: ground_z_m",
+    )
 
     def __init__(
         self,

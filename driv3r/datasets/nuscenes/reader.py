@@ -4,12 +4,13 @@ import json
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import numpy as np
 from jaxtyping import Float
 
 from driv3r.datasets.boxes import with_velocities
+from driv3r.datasets.cards import DatasetCard
 from driv3r.datasets.images import read_file
 from driv3r.datasets.nuscenes.boxes import Annotations, has_annotations
 from driv3r.datasets.nuscenes.log import Log
@@ -30,6 +31,22 @@ class NuScenesReader:
     Its ego origin is the middle of the rear axle put down onto the road, so that `ground_z_m` is 0.
     T4 datasets are read too: lens distortion, and LiDARs and version folders of other names.
     """
+
+    card: ClassVar[DatasetCard] = DatasetCard(
+        title="nuScenes",
+        sensors="6 cameras 1600x900, 32-beam LiDAR, boxes; keyframes 2 Hz, with --sweeps 12 Hz",
+        splits=("train", "val", "test", "mini_train", "mini_val"),
+        licence="CC BY-NC-SA 4.0 with the nuScenes terms of use (no commercial use)",
+        source="https://www.nuscenes.org/nuscenes#download after registration: metadata and any of "
+        "the file blobs, mini 4 GB; `driv3r world make` generates a small world in its layout",
+        layout="""\
+v1.0-trainval/                    or v1.0-mini, v1.0-test: the JSON tables
+samples/CAM_FRONT/*.jpg           and five more cameras: keyframes
+samples/LIDAR_TOP/*.pcd.bin
+sweeps/CAM_FRONT/*.jpg            frames between, for --sweeps
+sweeps/LIDAR_TOP/*.pcd.bin""",
+        ground="on the road below the middle of the rear axle, by the heights of its calibrations",
+    )
 
     def __init__(self, root: Path, sweeps: bool = False, follow_links: bool = False) -> None:
         self._root, self._sweeps = Root(root.resolve(), follow_links), sweeps

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from driv3r.datasets.boxes import with_velocities
+from driv3r.datasets.cards import DatasetCard
 from driv3r.datasets.pandaset.tables import read_table, take_floats
 from driv3r.datasets.reader import (
     Datum,
@@ -76,6 +77,25 @@ class PandaSetReader:
     PandaSet names no ego frame: ours is the LiDAR poses' own, turned to look along x and put down
     onto the road, so that `ground_z_m` is 0.
     """
+
+    card: ClassVar[DatasetCard] = DatasetCard(
+        title="PandaSet",
+        sensors="6 cameras 1920x1080, Pandar64 (PandarGT's points are left out), boxes; 10 Hz",
+        splits=("all",),
+        licence="CC BY 4.0 with the PandaSet terms of use",
+        source="pandaset.org is gone; the whole as pandaset.zip (44.5 GB): "
+        "https://huggingface.co/datasets/georghess/pandaset",
+        layout="""\
+002/                              a sequence
+  camera/front_camera/            and five more
+    00.jpg, 01.jpg, ...
+    intrinsics.json, poses.json, timestamps.json
+  lidar/
+    00.pkl.gz, 01.pkl.gz, ...     pickled tables, read by a restricted reader
+    poses.json, timestamps.json
+  annotations/cuboids/00.pkl.gz   boxes, where wanted""",
+        ground="on the road, 0.33 m below the LiDAR poses' origin (measured by its points)",
+    )
 
     def __init__(self, root: Path, sweeps: bool = False, follow_links: bool = False) -> None:
         self._root = Root(root.resolve(), follow_links)
