@@ -56,6 +56,14 @@ def read_image(path: Path, size_hw: tuple[int, int]) -> UInt8[np.ndarray, "h w 3
     return image.astype(np.uint8, copy=False)
 
 
+def read_size(path: Path) -> tuple[int, int]:
+    """(h, w) of an image, by its header alone; DatasetError where that can not be told."""
+    size_hw = _read_size(read_file(path))
+    if size_hw is None:
+        raise DatasetError(f"neither JPEG nor PNG of a size that its header tells: {path}")
+    return size_hw
+
+
 def _read_size(data: bytes) -> tuple[int, int] | None:
     """(h, w) by a file's header; None where that can not be told."""
     if data.startswith(PNG_START):
