@@ -48,8 +48,8 @@ def read_tracklets(path: Path) -> dict[int, list[Box]]:
 
 
 def _add(boxes: dict[int, list[Box]], index: int, item: ElementTree.Element, where: str) -> None:
-    height, width, length = (_number(item, side, 0, LARGEST_M, where) for side in "hwl")
-    first = _number(item, "first_frame", 0, 1e9, where)
+    height, width, length = (_number(item, side, 0.0, LARGEST_M, where) for side in "hwl")
+    first = _number(item, "first_frame", 0.0, 1e9, where)
     label = (item.findtext("objectType") or "unknown").strip()
     for i, each in enumerate(item.findall("poses/item")):
         at = f"{where} pose {i}"
