@@ -70,10 +70,10 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def write_image(path: Path, number: int, grey: bool) -> None:
+def write_image(path: Path, number: int, grey: bool, size_hw: tuple[int, int] = SIZE_HW) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(number)
-    image = rng.integers(0, 256, (*SIZE_HW, 3), np.uint8)
+    image = rng.integers(0, 256, (*size_hw, 3), np.uint8)
     cv2.imwrite(str(path), image[..., 0] if grey else image)
 
 

@@ -19,12 +19,17 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 MOST_SECONDS = 1e6  # of one sequence, from its start; milliseconds taken for seconds are more
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text, stripped; DatasetError where the file is missing or no text."""
+def read_text(path: Path) -> str:
+    """The text of a file; DatasetError where the file is missing or no text."""
     try:
-        return [line.strip() for line in read_file(path).decode().splitlines()]
+        return read_file(path).decode()
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is no text ({error}); fetch the file again") from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text, stripped; DatasetError where the file is missing or no text."""
+    return [line.strip() for line in read_text(path).splitlines()]
 
 
 def parse_numbers(text: str, count: int, where: str) -> Float[np.ndarray, "n"]:

@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from driv3r.datasets.reader import Reader
 from driv3r.datasets.scenes import GENERATED
 from driv3r.errors import ConfigError
+from driv3r.geometry.cameras import is_pinhole
 from driv3r.geometry.transforms import apply, from_rotvec, invert
 from driv3r.simulator.export.layouts.kitti_tracklets import Tracklets
 from driv3r.types import Camera, Frame, Rig, Scene, Transform
@@ -95,7 +96,7 @@ class _Placed:
     @classmethod
     def of_scene(cls, scene: Scene) -> "_Placed":
         rig = scene.rig
-        bent = [camera.name for camera in rig.cameras if camera.distortion]
+        bent = [camera.name for camera in rig.cameras if not is_pinhole(camera)]
         if bent or rig.ego_T_lidar is None:
             fault = f"lenses that bend ({', '.join(bent)})" if bent else "no LiDAR"
             raise ConfigError(
