@@ -96,8 +96,10 @@ def write_times(path: Path, late_us: int) -> None:
     write(path, "".join(f"{time:%Y-%m-%d %H:%M:%S.%f}072\n" for time in at))
 
 
-def write_drive(root: Path, cameras: tuple[int, ...] = (0, 1, 2, 3)) -> Path:
-    """A drive of 9.6 m/s."""
+def write_drive(
+    root: Path, cameras: tuple[int, ...] = (0, 1, 2, 3), standing: int | None = STANDING
+) -> Path:
+    """A drive of 9.6 m/s, of which one frame may have no pose."""
     write_calibration(root / "calibration")
     for camera in cameras:
         fisheye = camera > 1
@@ -110,6 +112,6 @@ def write_drive(root: Path, cameras: tuple[int, ...] = (0, 1, 2, 3)) -> Path:
     write_times(scans / "timestamps.txt", LIDAR_LATE_US)
     for i in range(MOMENTS):
         write_points(scans / "data" / f"{i:010d}.bin", POINTS_VELO)
-    poses = [f"{i} {numbers(world_T_pose(i)[:3])}\n" for i in range(MOMENTS) if i != STANDING]
+    poses = [f"{i} {numbers(world_T_pose(i)[:3])}\n" for i in range(MOMENTS) if i != standing]
     write(root / "data_poses" / DRIVE / "poses.txt", "".join(poses))
     return root

@@ -37,15 +37,21 @@ def make_oxts_poses(packets: Float[np.ndarray, "n 6"]) -> Float[np.ndarray, "n 4
 def read_oxts(times_us: Sequence[int], paths: Sequence[Path], repairs: list[Repair]) -> PosePath:
     """world_T_imu at increasing times, with one more pose at each end, as the car was driving.
 
-    Broken packets, and those whose time does not grow, are left out and counted. Raises
-    DatasetError where none is usable.
+    Broken packets, and those of a time that there is already, are left out and counted. Raises
+    DatasetError where times run backwards or no packet is usable.
     """
+    back = np.flatnonzero(np.diff(np.array(times_us, np.int64)) < 0)
+    if len(back):
+        raise DatasetError(
+            f"OXTS times run backwards: {times_us[back[0]]} us is followed by "
+            f"{times_us[back[0] + 1]} us of {paths[back[0] + 1]}; repair its timestamps.txt"
+        )
     packets: dict[int, Float[np.ndarray, "6"]] = {}
     faults = []
     for time_us, path in zip(times_us, paths, strict=True):
         try:
-            if packets and time_us <= max(packets):
-                raise DatasetError(f"its time {time_us} us is not after the one before: {path}")
+            if time_us in packets:
+                raise DatasetError(f"its time {time_us} us is that of the one before: {path}")
             packets[time_us] = _read_packet(path)
         except DatasetError as error:
             faults.append(str(error))
