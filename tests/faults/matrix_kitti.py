@@ -144,7 +144,7 @@ FAULTS = (
     row("duplicated", "a calibration's key", velo(text.repeat("T:")), "error",
         "calib_velo_to_cam.txt line 4 has T twice"),
     row("duplicated", "a packet's time", times("oxts", text.set_line(AT, late(0))), "repair",
-        "oxts: 1 of 5 packets left out, the first: its time ...is that of the one before"),
+        "oxts: 1 of 5 packets left out, the first: its time ...is not after the one before"),
     row("duplicated", "a sweep's time", times("velodyne_points", text.set_line(AT, late(2))),
         "error", "frames of scene 2011_09_26_drive_0001_sync run backwards in time"),
     row("unsorted", "the sweeps' times", times("velodyne_points", text.reverse), "error",

@@ -17,6 +17,7 @@ EARTH_M = 6_378_137.0  # the radius that the kit takes
 PACKET = 30  # values; latitude, longitude (degrees), altitude (m), roll, pitch, yaw (rad) are first
 LIMITS = (85.0, 180.0, 10_000.0, 2 * np.pi, 2 * np.pi, 2 * np.pi)
 NAMES = ("latitude", "longitude", "altitude", "roll", "pitch", "yaw")
+BACKWARD_SHARE = 0.05  # of the packets, whose times may run backwards
 STEP_LIMIT_US = 1_000_000  # of a pose that goes on from the last two
 
 
@@ -37,22 +38,24 @@ def make_oxts_poses(packets: Float[np.ndarray, "n 6"]) -> Float[np.ndarray, "n 4
 def read_oxts(times_us: Sequence[int], paths: Sequence[Path], repairs: list[Repair]) -> PosePath:
     """world_T_imu at increasing times, with one more pose at each end, as the car was driving.
 
-    Broken packets, and those of a time that there is already, are left out and counted. Raises
+    Broken packets, and single ones whose time does not grow, are left out and counted. Raises
     DatasetError where times run backwards or no packet is usable.
     """
-    back = np.flatnonzero(np.diff(np.array(times_us, np.int64)) < 0)
-    if len(back):
+    reached_us = np.maximum.accumulate(np.array(times_us, np.int64))
+    back = np.flatnonzero(np.array(times_us[1:], np.int64) < reached_us[:-1]) + 1
+    if len(back) > BACKWARD_SHARE * len(times_us):
         raise DatasetError(
-            f"OXTS times run backwards: {times_us[back[0]]} us is followed by "
-            f"{times_us[back[0] + 1]} us of {paths[back[0] + 1]}; repair its timestamps.txt"
+            f"OXTS times run backwards: {reached_us[back[0] - 1]} us is followed by "
+            f"{times_us[back[0]]} us of {paths[back[0]]}; repair its timestamps.txt"
         )
     packets: dict[int, Float[np.ndarray, "6"]] = {}
-    faults = []
+    faults, last_us = [], -1
     for time_us, path in zip(times_us, paths, strict=True):
         try:
-            if time_us in packets:
-                raise DatasetError(f"its time {time_us} us is that of the one before: {path}")
+            if time_us <= last_us:
+                raise DatasetError(f"its time {time_us} us is not after the one before: {path}")
             packets[time_us] = _read_packet(path)
+            last_us = time_us
         except DatasetError as error:
             faults.append(str(error))
     if faults:

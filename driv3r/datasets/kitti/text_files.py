@@ -28,8 +28,8 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text, stripped; DatasetError where the file is missing or no text."""
-    return [line.strip() for line in read_text(path).splitlines()]
+    """The lines of a text up to the last that is not empty, stripped; errors as `read_text`."""
+    return [line.strip() for line in read_text(path).rstrip().splitlines()]
 
 
 def parse_numbers(text: str, count: int, where: str) -> Float[np.ndarray, "n"]:
