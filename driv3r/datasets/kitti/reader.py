@@ -24,16 +24,25 @@ class KittiReader:
         title="KITTI raw, KITTI odometry",
         sensors="2 colour and 2 grey cameras (rectified, about 1242 x 375, 10 Hz), Velodyne "
         "HDL-64E, OXTS RT3003; boxes of the drives that have tracklets",
-        splits=("all", *EIGEN, *SEQUENCES),
+        splits=(*EIGEN, *SEQUENCES),
         licence="CC BY-NC-SA 3.0",
         source="https://www.cvlibs.net/datasets/kitti/raw_data.php (synced+rectified data, "
         "calibration, tracklets) and /eval_odometry.php",
-        layout="2011_09_26/calib_{cam_to_cam,velo_to_cam,imu_to_velo}.txt\n"
-        "2011_09_26/2011_09_26_drive_0001_sync/image_0{0,1,2,3}/{timestamps.txt,data/*.png}\n"
-        "2011_09_26/2011_09_26_drive_0001_sync/{velodyne_points,oxts}/{timestamps.txt,data/*}\n"
-        "2011_09_26/2011_09_26_drive_0001_sync/tracklet_labels.xml\n"
-        "or sequences/00/{calib.txt,times.txt,image_{0,1,2,3}/*.png,velodyne/*.bin}\n"
-        "   poses/00.txt",
+        layout="""\
+2011_09_26/                       a day of KITTI raw
+  calib_cam_to_cam.txt, calib_velo_to_cam.txt, calib_imu_to_velo.txt
+  2011_09_26_drive_0001_sync/     a drive
+    image_02/timestamps.txt       and image_03; image_00 and image_01 where only they are there
+    image_02/data/*.png
+    velodyne_points/timestamps.txt, velodyne_points/data/*.bin
+    oxts/timestamps.txt, oxts/data/*.txt
+    tracklet_labels.xml           boxes, where there are any
+or KITTI odometry:
+sequences/00/                     a sequence
+  calib.txt, times.txt
+  image_2/*.png                   and image_3; image_0 and image_1 where only they are there
+  velodyne/*.bin
+poses/00.txt                      of sequences 00 to 10""",
         ground="raw: 0.93 m below the IMU; odometry: 1.65 m below the cameras (KITTI's sensor "
         "setup, https://www.cvlibs.net/datasets/kitti/setup.php)",
     )

@@ -53,16 +53,22 @@ class Kitti360Reader:
         title="KITTI-360",
         sensors="2 rectified cameras ahead (1408 x 376), 2 fisheyes aside (1400 x 1400, 180 "
         "degrees), 10 Hz, Velodyne HDL-64E, OXTS; boxes are not read",
-        splits=("all", *SPLITS),
+        splits=tuple(SPLITS),
         licence="CC BY-NC-SA 3.0",
         source="https://www.cvlibs.net/datasets/kitti-360/download.php (perspective images, "
         "fisheye images, raw Velodyne scans, calibrations, vehicle poses)",
-        layout="calibration/{perspective.txt,image_0{2,3}.yaml}\n"
-        "calibration/{calib_cam_to_pose.txt,calib_cam_to_velo.txt}\n"
-        "data_2d_raw/2013_05_28_drive_0000_sync/image_0{0,1}/{timestamps.txt,data_rect/*.png}\n"
-        "data_2d_raw/2013_05_28_drive_0000_sync/image_0{2,3}/{timestamps.txt,data_rgb/*.png}\n"
-        "data_3d_raw/2013_05_28_drive_0000_sync/velodyne_points/{timestamps.txt,data/*.bin}\n"
-        "data_poses/2013_05_28_drive_0000_sync/poses.txt",
+        layout="""\
+calibration/
+  perspective.txt, image_02.yaml, image_03.yaml
+  calib_cam_to_pose.txt, calib_cam_to_velo.txt
+data_2d_raw/2013_05_28_drive_0000_sync/
+  image_00/timestamps.txt         and image_01
+  image_00/data_rect/*.png
+  image_02/timestamps.txt         and image_03
+  image_02/data_rgb/*.png
+data_3d_raw/2013_05_28_drive_0000_sync/velodyne_points/
+  timestamps.txt, data/*.bin
+data_poses/2013_05_28_drive_0000_sync/poses.txt""",
         ground="1.55 m below the cameras that look ahead (the authors' figure of the car), and so "
         "0.90 m below the IMU",
     )
