@@ -137,6 +137,8 @@ def test_splits(root: Path, drive: Scene) -> None:
     assert reader.scenes("eigen_train") == (tiny.DRIVE,)
     with pytest.raises(DatasetError, match="nothing of split 'eigen_test'.*--split all"):
         reader.scenes("eigen_test")
+    with pytest.raises(DatasetError, match="nothing of split 'train' .00, 01, 02, .*"):
+        reader.scenes("train")  # the other layout's
     with pytest.raises(ConfigError, match="unknown split 'val'; known are all, eigen_train"):
         reader.scenes("val")
     with pytest.raises(DatasetError, match="no drive '2011'"):

@@ -16,7 +16,7 @@ from driv3r.datasets.kitti.calibration import (
     choose_cameras,
     split_projection,
 )
-from driv3r.datasets.kitti.splits import SEQUENCES, choose_scenes
+from driv3r.datasets.kitti.splits import EIGEN, SEQUENCES, choose_scenes
 from driv3r.datasets.kitti.streams import (
     IMAGES,
     POINTS,
@@ -59,7 +59,7 @@ class Sequences:
 
     def scenes(self, split: str) -> tuple[str, ...]:
         """Sequences of train (00 to 10, with poses), test, all, or the one that is named."""
-        return choose_scenes(split, self._held, SEQUENCES, str(self._root.path))
+        return choose_scenes(split, self._held, EIGEN | SEQUENCES, str(self._root.path))
 
     def read(self, scene_id: str) -> Scene:
         """One sequence by its number."""

@@ -12,7 +12,7 @@ import numpy as np
 from driv3r.datasets.boxes import with_velocities
 from driv3r.datasets.kitti.calibration import choose_cameras, read_rig
 from driv3r.datasets.kitti.oxts import read_oxts
-from driv3r.datasets.kitti.splits import EIGEN, choose_scenes
+from driv3r.datasets.kitti.splits import EIGEN, SEQUENCES, choose_scenes
 from driv3r.datasets.kitti.streams import (
     IMAGES,
     PACKETS,
@@ -57,7 +57,7 @@ class RawDrives:
 
     def scenes(self, split: str) -> tuple[str, ...]:
         """Drives of eigen_train, eigen_test, all, or the one that is named."""
-        return choose_scenes(split, self._drives, EIGEN, str(self._root.path))
+        return choose_scenes(split, self._drives, EIGEN | SEQUENCES, str(self._root.path))
 
     def read(self, scene_id: str) -> Scene:
         """One drive by its name."""
