@@ -8,6 +8,8 @@ from pathlib import Path
 
 from driv3r.datasets.ddad import DdadReader
 from driv3r.datasets.folder import FolderReader
+from driv3r.datasets.kitti import KittiReader
+from driv3r.datasets.kitti360 import Kitti360Reader
 from driv3r.datasets.nuscenes import NuScenesReader
 from driv3r.datasets.pandaset import PandaSetReader
 from driv3r.datasets.reader import Reader
@@ -17,6 +19,8 @@ READERS: dict[str, Callable[..., Reader]] = {
     "nuscenes": NuScenesReader,
     "ddad": DdadReader,
     "pandaset": PandaSetReader,
+    "kitti": KittiReader,
+    "kitti360": Kitti360Reader,
     "folder": FolderReader,
 }
 

@@ -67,6 +67,14 @@ def decode_image(data: bytes, size_hw: tuple[int, int], where: str) -> UInt8[np.
     return image.astype(np.uint8, copy=False)
 
 
+def read_size(path: Path) -> tuple[int, int]:
+    """(h, w) of an image, by its header alone; DatasetError where that can not be told."""
+    header = read_header(read_file(path))
+    if header is None or header.size_hw is None:
+        raise DatasetError(f"no image, or of a size that its header does not tell: {path}")
+    return header.size_hw
+
+
 def _check_complete(data: bytes, header: ImageHeader, where: str) -> None:
     if not header.whole:
         raise DatasetError(f"the image is cut short after {len(data)} bytes: {where}")

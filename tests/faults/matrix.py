@@ -4,6 +4,8 @@ from tests.faults import (
     matrix_commands,
     matrix_datasets,
     matrix_ddad,
+    matrix_kitti,
+    matrix_kitti360,
     matrix_makers,
     matrix_nuscenes,
     matrix_pandaset,
@@ -28,6 +30,10 @@ READER_FAULTS: tuple[ReaderFault, ...] = (
     *matrix_ddad.FAULTS,
     *matrix_pandaset.FAULTS,
     *matrix_pandaset.BOX_FAULTS,
+    *matrix_kitti.FAULTS,
+    *matrix_kitti.BOX_FAULTS,
+    *matrix_kitti.SEQUENCE_FAULTS,
+    *matrix_kitti360.FAULTS,
 )
 COMMAND_FAULTS: tuple[CommandFault, ...] = (
     *matrix_commands.PROCESS,

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from driv3r.datasets import open_dataset
-from driv3r.datasets.pandaset import PandaSetReader
 from driv3r.types import Scene, Sweep, View
-from tests.datasets import tiny_ddad, tiny_nuscenes, tiny_pandaset
+from tests.datasets import tiny_ddad, tiny_kitti, tiny_kitti360, tiny_nuscenes, tiny_pandaset
 
 NUSCENES, SWEEPS, DDAD = "nuScenes", "nuScenes with sweeps", "DDAD (DGP)"
 PANDASET, BOXES = "PandaSet", "PandaSet's boxes"
+KITTI, KITTI_BOXES, KITTI_ODOMETRY = "KITTI", "KITTI's tracklets", "KITTI odometry"
+KITTI360 = "KITTI-360"
 SMALL_HW = (54, 96)  # PandaSet's images are 1080 x 1920: the tests take a twentieth of it
 PANDASET_MOMENTS = 7  # so many that one wrong pose does not move a camera on the car
 SMALL_LENS = {"fx": 46.5, "fy": 46.5, "cx": 47.5, "cy": 26.5}
@@ -39,12 +40,24 @@ def _write_pandaset(root: Path) -> Path:
     return tiny_pandaset.write(root, PANDASET_MOMENTS, SMALL_HW, SMALL_LENS)
 
 
+def _write_sequence(root: Path) -> Path:
+    return tiny_kitti.write_sequence(root, (2, 3))
+
+
+def _write_kitti360(root: Path) -> Path:
+    return tiny_kitti360.write_drive(root, standing=None)
+
+
 SUBJECTS = (
     Subject(NUSCENES, "nuscenes", tiny_nuscenes.write, tiny_nuscenes.SCENES[0]),
     Subject(SWEEPS, "nuscenes", tiny_nuscenes.write, tiny_nuscenes.SCENES[0], sweeps=True),
     Subject(DDAD, "ddad", _write_ddad, "000007"),
     Subject(PANDASET, "pandaset", _write_pandaset, "002"),
     Subject(BOXES, "pandaset", _write_pandaset, "002", boxes=True),
+    Subject(KITTI, "kitti", tiny_kitti.write_raw, tiny_kitti.DRIVE),
+    Subject(KITTI_BOXES, "kitti", tiny_kitti.write_raw, tiny_kitti.DRIVE, boxes=True),
+    Subject(KITTI_ODOMETRY, "kitti", _write_sequence, tiny_kitti.SEQUENCE),
+    Subject(KITTI360, "kitti360", _write_kitti360, tiny_kitti360.DRIVE),
 )
 
 
@@ -72,9 +85,10 @@ def read_everything(subject: Subject, root: Path) -> Reading:
         if frame.sweep is not None:
             given[i, "lidar"] = frame.sweep
         if subject.boxes:
-            assert isinstance(reader, PandaSetReader)
-            boxes = reader.read_cuboids(subject.scene, i)
-            assert np.isfinite(boxes.center_world).all()
+            assert scene.boxes is not None
+            boxes = scene.boxes(i)
+            assert boxes is not None
+            assert np.isfinite(boxes.world_T_box).all()
     return Reading(scene, given, tuple(f"{each.where}: {each.reason}" for each in repairs))
 
 

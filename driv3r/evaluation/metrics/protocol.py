@@ -91,6 +91,7 @@ _AS_PUBLISHED = (
     DepthProtocol("nuscenes", 0.1, 80.0, keyframes_only=True),
     DepthProtocol("ddad", 0.0, 200.0),
     DepthProtocol("kitti", 0.0, 80.0, crop="garg"),
+    DepthProtocol("kitti360", 0.0, 80.0),  # KITTI's range; its crop is of KITTI's images
     DepthProtocol("pandaset", 0.1, 80.0),
     DepthProtocol("folder", 0.1, 80.0),  # of one's own rig: as nuScenes' range
 )

@@ -1,0 +1,13 @@
+"""Generated worlds in other datasets' layouts: each writes what its reader reads back."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from driv3r.datasets.reader import Reader
+from driv3r.simulator.export.layouts import kitti
+
+Report = Callable[[int, int], None]  # of how many are done, and of how many
+
+LAYOUTS: dict[str, Callable[[Reader, str, Path, Report], None]] = {
+    "kitti": kitti.write_logs,
+}
