@@ -10,7 +10,7 @@ from driv3r.datasets.ddad import DdadReader
 from driv3r.datasets.folder import FolderReader
 from driv3r.datasets.kitti import KittiReader
 from driv3r.datasets.kitti360 import Kitti360Reader
-from driv3r.datasets.nuscenes import NuScenesReader
+from driv3r.datasets.nuscenes import LyftReader, NuScenesReader, T4Reader, TruckScenesReader
 from driv3r.datasets.pandaset import PandaSetReader
 from driv3r.datasets.reader import Reader
 from driv3r.errors import ConfigError, DatasetError
@@ -21,6 +21,9 @@ READERS: dict[str, Callable[..., Reader]] = {
     "pandaset": PandaSetReader,
     "kitti": KittiReader,
     "kitti360": Kitti360Reader,
+    "truckscenes": TruckScenesReader,
+    "lyft": LyftReader,
+    "t4": T4Reader,
     "folder": FolderReader,
 }
 

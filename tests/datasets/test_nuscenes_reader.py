@@ -18,7 +18,7 @@ from tiny_nuscenes import read
 from driv3r.datasets import open_dataset
 from driv3r.datasets.nuscenes import official_splits
 from driv3r.datasets.nuscenes.log import match_nearest
-from driv3r.datasets.nuscenes.tables import Tables
+from driv3r.datasets.nuscenes.tables import Tables, Version
 from driv3r.geometry.cameras import project
 from driv3r.geometry.transforms import apply, invert
 
@@ -276,7 +276,7 @@ def test_the_real_sample_projects_as_the_devkit_does(recordings: Path) -> None:
     assert frame.repairs == ()
     assert frame.sweep is not None
     assert frame.sweep.points_lidar.shape == (34688, 3)
-    nusc = open_devkit(root, Tables(root, "v1.0-test"))
+    nusc = open_devkit(root, Tables(root, Version("v1.0-test", "v1.0-test")))
     data = nusc.sample[0]["data"]
     points_world = apply(frame.sweep.world_T_lidar, frame.sweep.points_lidar.astype(np.float64))
     for camera, view in zip(scene.rig.cameras, frame.views, strict=True):

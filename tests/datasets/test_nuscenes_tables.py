@@ -167,4 +167,4 @@ def test_a_root_without_tables_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="folder"):
         open_dataset("nuscenes", tmp_path / "none")
     with pytest.raises(ConfigError, match="nuscenes, ddad"):
-        open_dataset("kitti", tmp_path)
+        open_dataset("kity", tmp_path)

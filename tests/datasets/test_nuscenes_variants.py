@@ -11,7 +11,7 @@ import tiny_nuscenes as tiny
 from tiny_nuscenes import read
 
 from driv3r.datasets import open_dataset
-from driv3r.datasets.nuscenes.reader import read_points
+from driv3r.datasets.nuscenes.layouts import read_points
 from driv3r.errors import DatasetError
 from driv3r.geometry.cameras import project
 from driv3r.simulator.rendering.lidar import make_beams

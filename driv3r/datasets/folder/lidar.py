@@ -12,6 +12,7 @@ from driv3r.datasets.folder.rig_file import Recording
 from driv3r.datasets.folder.times import time_of_name
 from driv3r.datasets.images import read_file
 from driv3r.errors import ConfigError, DatasetError
+from driv3r.kernels.lzf import decompress
 
 PLY_TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2",
@@ -151,10 +152,10 @@ def _read_pcd(path: Path, recording: Recording) -> np.ndarray:
     if missing:
         raise DatasetError(f"{path} is no PCD: its header lacks {', '.join(sorted(missing))}")
     form = told["DATA"][0]
-    if form not in ("ascii", "binary"):
+    if form not in ("ascii", "binary", "binary_compressed"):
         raise DatasetError(
-            f"{path} is a PCD of DATA {form}, expected ascii or binary; convert it: "
-            "pcl_convert_pcd_ascii_binary IN OUT 1"
+            f"{path} is a PCD of DATA {form}, expected ascii, binary or binary_compressed; convert "
+            "it: pcl_convert_pcd_ascii_binary IN OUT 1"
         )
     counts = map(int, told.get("COUNT", ["1"] * len(told["FIELDS"])))
     fields: list[Any] = []
@@ -165,8 +166,30 @@ def _read_pcd(path: Path, recording: Recording) -> np.ndarray:
         fields += [
             (f"{label}_{k}" if n > 1 else label, f"<{PCD_KINDS[kind]}{size}") for k in range(n)
         ]
-    count = int(told["POINTS"][0])
-    return _take_xyz(_parse_rows(body, np.dtype(fields), count, form == "ascii", path), path)
+    count, dtype = int(told["POINTS"][0]), np.dtype(fields)
+    if form == "binary_compressed":
+        return _take_xyz(_parse_compressed(body, dtype, count, path), path)
+    return _take_xyz(_parse_rows(body, dtype, count, form == "ascii", path), path)
+
+
+def _parse_compressed(body: bytes, dtype: np.dtype, count: int, path: Path) -> np.ndarray:
+    """Points of a PCD's LZF, in which each field's values follow one another."""
+    lengths = np.frombuffer(body[:8], "<u4").tolist()
+    expected = count * dtype.itemsize
+    if len(lengths) != 2 or lengths[1] != expected or len(body) < 8 + lengths[0]:
+        raise DatasetError(
+            f"{path} tells {lengths} bytes of compressed points and of points, expected "
+            f"{len(body) - 8} and {expected}: it is cut short or damaged"
+        )
+    plain = np.empty(expected, np.uint8)
+    if decompress(np.frombuffer(body, np.uint8)[8 : 8 + lengths[0]], plain) != expected:
+        raise DatasetError(f"{path}: its compressed points are damaged")
+    table, at = np.empty(count, dtype), 0
+    for name in dtype.names or ():
+        end = at + count * dtype[name].itemsize
+        table[name] = plain[at:end].view(dtype[name])
+        at = end
+    return table
 
 
 READERS: dict[str, Callable[[Path, Recording], np.ndarray]] = {

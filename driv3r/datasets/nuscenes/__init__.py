@@ -1,5 +1,6 @@
-"""nuScenes v1.0 folders: `NuScenesReader` and the official splits."""
+"""Datasets in nuScenes' schema: nuScenes itself with its official splits, and its kin."""
 
+from driv3r.datasets.nuscenes.kin import LyftReader, T4Reader, TruckScenesReader
 from driv3r.datasets.nuscenes.reader import NuScenesReader, official_splits
 
-__all__ = ["NuScenesReader", "official_splits"]
+__all__ = ["LyftReader", "NuScenesReader", "T4Reader", "TruckScenesReader", "official_splits"]

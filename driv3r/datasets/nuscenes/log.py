@@ -1,11 +1,13 @@
 """One nuScenes scene's table rows as frames: keyframes alone, or all exposures of a camera."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from driv3r.datasets.nuscenes.layouts import NUSCENES, Layout
 from driv3r.datasets.nuscenes.tables import Tables
 from driv3r.datasets.reader import (
     Datum,
@@ -21,16 +23,8 @@ from driv3r.errors import DatasetError
 from driv3r.geometry.transforms import interpolate, invert
 from driv3r.types import Camera, Repair, Rig, Transform
 
-CAMERAS = (
-    "CAM_FRONT",
-    "CAM_FRONT_RIGHT",
-    "CAM_BACK_RIGHT",
-    "CAM_BACK",
-    "CAM_BACK_LEFT",
-    "CAM_FRONT_LEFT",
-)
-LIDARS = ("LIDAR_TOP", "LIDAR_CONCAT")  # the first that there is, of several
 LIDAR_NEAR_US = 30_000
+OTHERS_NEAR_US = 60_000  # of another LiDAR's sweep: turns of 10 Hz LiDARs that are not in step
 CAMERA_PERIOD_US = 83_333  # 12 Hz, for a scene too short to show its own
 GROUND_Z_M = 0.0  # the ego origin lies on the road
 CALIBRATION = ("sensor_token", "rotation", "translation", "camera_intrinsic", "camera_distortion")
@@ -46,23 +40,27 @@ class Log:
     rig: Rig
     calibration_of: dict[str, Row]
     lidar: str | None
+    others: tuple[str, ...]
     repairs: tuple[Repair, ...]
 
     @classmethod
-    def of_samples(cls, root: Root, tables: Tables, samples: list[Row]) -> "Log":
+    def of_samples(
+        cls, root: Root, tables: Tables, samples: list[Row], layout: Layout = NUSCENES
+    ) -> "Log":
         """The log of a scene's samples; DatasetError where no camera has a row in any."""
         first_row: dict[str, Row] = {}
         for sample in samples:
             for channel, token in sample["data"].items():
                 first_row.setdefault(channel, tables.get("sample_data", token))
         found = _of_modality(first_row, "camera")
-        names = [name for name in CAMERAS if name in found] + sorted(set(found) - set(CAMERAS))
+        names = [name for name in layout.cameras if name in found]
+        names += sorted(set(found) - set(names))
         if not names:
             raise DatasetError(f"no camera in sample {samples[0]['token']!r} of {root.path}")
-        lidar, repairs = _choose_lidar(_of_modality(first_row, "lidar"))
+        lidar, others, repairs = _choose_lidars(_of_modality(first_row, "lidar"), layout)
         calibration_of = {
             name: tables.get("calibrated_sensor", first_row[name]["calibrated_sensor_token"])
-            for name in (*names, lidar)
+            for name in (*names, lidar, *others)
             if name is not None
         }
         cameras = tuple(_make_camera(name, calibration_of[name], first_row[name]) for name in names)
@@ -70,7 +68,7 @@ class Log:
         if place is not None:
             check_place(str(lidar), place)
         rig = Rig(cameras, place, GROUND_Z_M)
-        return cls(root, tables, samples, rig, calibration_of, lidar, repairs)
+        return cls(root, tables, samples, rig, calibration_of, lidar, others, repairs)
 
     def keyframe_records(self) -> list[FrameSources]:
         """A frame for every sample."""
@@ -89,7 +87,9 @@ class Log:
         Keyframes have their own sample's data of every sensor, however far off in time, so that
         they are scored as without sweeps; between them each sensor gives its nearest other datum.
         """
-        chains = {name: self._chain(name) for name in self.calibration_of}
+        chains = {
+            name: self._chain(name) for name in self.calibration_of if name not in self.others
+        }
         reference = chains[self.rig.cameras[0].name]
         times_us = _times(reference)
         spacing_us = int(np.median(np.diff(times_us))) if len(times_us) > 1 else CAMERA_PERIOD_US
@@ -115,6 +115,22 @@ class Log:
             named = (False, "") if sample is None else (True, sample["token"])
             records.append(FrameSources(row["timestamp"], world_T_ego[i], cameras, lidar, *named))
         return records
+
+    def find_others(self, records: Sequence[FrameSources]) -> dict[Path, list[Datum]]:
+        """By a sweep's file, those of the other LiDARs nearest in time, placed in its frame."""
+        sweeps = [record.lidar for record in records if isinstance(record.lidar, Datum)]
+        at_us = np.array([sweep.time_us for sweep in sweeps], np.int64)
+        found: dict[Path, list[Datum]] = {sweep.path: [] for sweep in sweeps if self.others}
+        for name in self.others:
+            chain = self._chain(name)
+            for sweep, row in zip(
+                sweeps, match_nearest(at_us, _times(chain), OTHERS_NEAR_US), strict=True
+            ):
+                other = None if row is None else self._take(chain[row], name)
+                if isinstance(other, Datum):
+                    placed = invert(sweep.world_T_sensor) @ other.world_T_sensor
+                    found[sweep.path].append(replace(other, world_T_sensor=placed))
+        return found
 
     def find_gaps(self, records: Sequence[FrameSources]) -> list[Repair]:
         """What the frames that `all_records` gives lack as a whole."""
@@ -195,7 +211,7 @@ class Log:
         ego_pose = self.tables.find("ego_pose", row["ego_pose_token"], named_by)
         token = row["calibrated_sensor_token"]
         calibration = self.tables.find("calibrated_sensor", token, named_by)
-        path = self.root.resolve_inside(row["filename"])
+        path = self.root.resolve_inside(self.tables.prefix + row["filename"])
         first = self.calibration_of[channel]
         if any(calibration.get(key) != first.get(key) for key in CALIBRATION):
             reason = f"calibrated_sensor {token!r} differs from the rig's {first['token']!r}"
@@ -233,16 +249,22 @@ def _of_modality(first_row: dict[str, Row], modality: str) -> list[str]:
     return sorted(name for name, row in first_row.items() if row["sensor_modality"] == modality)
 
 
-def _choose_lidar(found: list[str]) -> tuple[str | None, tuple[Repair, ...]]:
-    """The channel whose sweeps are read, and what is to be said of the choice."""
+def _choose_lidars(
+    found: list[str], layout: Layout
+) -> tuple[str | None, tuple[str, ...], tuple[Repair, ...]]:
+    """The channel of the sweeps, others to add to them, and what is to be said of the choice."""
     if not found:
-        return None, (Repair("lidar", "no sample has a row of modality lidar: no sweep is read"),)
-    known = [name for name in LIDARS if name in found]
+        none = Repair("lidar", "no sample has a row of modality lidar: no sweep is read")
+        return None, (), (none,)
+    known = [name for name in layout.lidars if name in found]
     chosen = (known or found)[0]
+    if layout.all_lidars and known:
+        return chosen, tuple(dict.fromkeys((*known, *found)))[1:], ()
     if known or len(found) == 1:
-        return chosen, ()
-    reason = f"one of {len(found)} LiDARs, none of them named {' or '.join(LIDARS)}; the others "
-    return chosen, (Repair(chosen, f"{reason}({', '.join(found[1:])}) are not read"),)
+        return chosen, (), ()
+    names = " or ".join(layout.lidars)
+    reason = f"one of {len(found)} LiDARs, none of them named {names}; the others "
+    return chosen, (), (Repair(chosen, f"{reason}({', '.join(found[1:])}) are not read"),)
 
 
 def _times(rows: list[Row]) -> Int[np.ndarray, "n"]:

@@ -3,6 +3,7 @@
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +36,44 @@ FIELDS: dict[str, dict[str, type]] = {
         "width": int,
     },
 }
+LEAST_US = 1e14  # 1973: seconds and milliseconds of today are less
 OFFICIAL = ("v1.0-trainval", "v1.0-mini", "v1.0-test")
 
 
-def find_versions(root: Path) -> list[str]:
+@dataclass(frozen=True)
+class Version:
+    """A folder of tables, relative to the root; `prefix` goes before the files that they name.
+
+    `scene` names its only scene, where its folder does and not the table.
+    """
+
+    name: str
+    folder: str
+    prefix: str = ""
+    scene: str = ""
+
+
+def find_versions(root: Path) -> list[Version]:
     """The table folders below a root, sorted.
 
     An official one counts as soon as it holds any of the needed tables, so that a missing one is
     told; another `v1.0-*` (a copy, a download's part) only where it holds them all.
     """
-    return sorted(
+    names = sorted(
         folder.name
         for folder in root.glob("v1.0-*")
-        if (any if folder.name in OFFICIAL else all)(
-            os.path.isfile(folder / f"{table}.json") for table in FIELDS
-        )
+        if (any(_tables_in(folder)) if folder.name in OFFICIAL else holds_tables(folder))
     )
+    return [Version(name, name) for name in names]
+
+
+def holds_tables(folder: Path) -> bool:
+    """Whether a folder has all the tables that are needed."""
+    return all(_tables_in(folder))
+
+
+def _tables_in(folder: Path) -> list[bool]:
+    return [os.path.isfile(folder / f"{table}.json") for table in FIELDS]
 
 
 class Tables:
@@ -60,8 +83,8 @@ class Tables:
     is no JSON or lacks fields, UnsafePathError where a scene's name can name no folder.
     """
 
-    def __init__(self, root: Path, version: str) -> None:
-        self.folder = root / version
+    def __init__(self, root: Path, version: Version) -> None:
+        self.folder, self.prefix = root / version.folder, version.prefix
         self.repairs: list[Repair] = []
         self._loaded: dict[str, list[Row]] = {}
         self._dropped: dict[str, str] = {}
@@ -77,6 +100,8 @@ class Tables:
         self._link_by_time(
             "sample_data", lambda row: (scene_of[row["sample_token"]], row["channel"])
         )
+        if version.scene and len(self._loaded["scene"]) == 1:
+            self._loaded["scene"][0]["name"] = version.scene
         self.scene_named = {row["name"]: row for row in self._loaded["scene"]}
         if len(self.scene_named) < len(self._loaded["scene"]):
             twice, _ = Counter(row["name"] for row in self._loaded["scene"]).most_common(1)[0]
@@ -95,6 +120,7 @@ class Tables:
         if not isinstance(rows, list):
             raise DatasetError(f"{path} holds {type(rows).__name__}, expected a list of rows")
         for number, row in enumerate(rows):
+            _settle_numbers(row)
             _check_row(row, FIELDS[table_name], f"{path} row {number}")
         rows = self._without_repeats(table_name, rows)
         if table_name == "sample_data":
@@ -241,6 +267,18 @@ class Tables:
                 raise DatasetError(f"sample_data {row['token']!r} precedes itself")
             seen.add(row["token"])
         return self.walk("sample_data", row["token"], "its own chain")
+
+
+def _settle_numbers(row: Any) -> None:
+    """What Lyft's tables write otherwise: times with a fraction of a microsecond, sizes of null."""
+    if not isinstance(row, dict):
+        return
+    time_us = row.get("timestamp")
+    if isinstance(time_us, float) and LEAST_US <= time_us < 2**63:
+        row["timestamp"] = round(time_us)
+    for side in ("height", "width"):
+        if row.get(side, 0) is None:
+            row[side] = 0
 
 
 def _check_row(row: Any, fields: dict[str, type], where: str) -> None:
