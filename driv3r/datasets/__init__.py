@@ -13,6 +13,7 @@ from driv3r.datasets.kitti360 import Kitti360Reader
 from driv3r.datasets.nuscenes import LyftReader, NuScenesReader, T4Reader, TruckScenesReader
 from driv3r.datasets.pandaset import PandaSetReader
 from driv3r.datasets.reader import Reader
+from driv3r.datasets.waymo import WaymoReader
 from driv3r.errors import ConfigError, DatasetError
 
 READERS: dict[str, Callable[..., Reader]] = {
@@ -25,6 +26,7 @@ READERS: dict[str, Callable[..., Reader]] = {
     "lyft": LyftReader,
     "t4": T4Reader,
     "folder": FolderReader,
+    "waymo": WaymoReader,
 }
 
 

@@ -93,6 +93,7 @@ _AS_PUBLISHED = (
     DepthProtocol("kitti", 0.0, 80.0, crop="garg"),
     DepthProtocol("kitti360", 0.0, 80.0),  # KITTI's range; its crop is of KITTI's images
     DepthProtocol("pandaset", 0.1, 80.0),
+    DepthProtocol("waymo", 0.0, 75.0),
     DepthProtocol("folder", 0.1, 80.0),  # of one's own rig: as nuScenes' range
 )
 PROTOCOLS: dict[str, DepthProtocol] = {

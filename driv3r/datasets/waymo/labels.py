@@ -1,0 +1,46 @@
+"""Laser labels as boxes in the world of their log."""
+
+import numpy as np
+
+from driv3r.datasets.waymo.segment import LABELS, SegmentFrame
+from driv3r.errors import DatasetError
+from driv3r.geometry.transforms import from_rotvec
+from driv3r.types import Boxes, Repair
+
+LARGEST_M = 100.0  # of a box; a train's carriage is shorter
+REACH_M = 1000.0  # of a box from the car
+
+
+def make_boxes(frame: SegmentFrame, origin_world: tuple[float, float, float], where: str) -> Boxes:
+    """A frame's boxes, upright in its vehicle frame, with Waymo's own speeds.
+
+    Speeds are of the world's axes (waymo-open-dataset issue 39). Raises DatasetError where the
+    frame has no pose, or boxes are no possible ones.
+    """
+    labels = frame.labels
+    if labels is None or isinstance(frame.world_T_vehicle, Repair):
+        raise DatasetError(f"{where}: its boxes lie at a pose of the car that is broken")
+    if len(set(labels.id)) < len(labels.id):
+        raise DatasetError(f"{where} labels an object twice; fetch the file again")
+    center, size = labels.box[:, :3], labels.box[:, 3:6]
+    for expected, wrong in {
+        "finite numbers": ~np.isfinite(labels.box).all(axis=1),
+        f"a side of 0 to {LARGEST_M:g} m": ((size < 0) | (size > LARGEST_M)).any(axis=1),
+        f"a place within {REACH_M:g} m of the car": (np.abs(center) > REACH_M).any(axis=1),
+    }.items():
+        if wrong.any():
+            raise DatasetError(
+                f"{where}: {wrong.sum()} of {len(wrong)} boxes have not {expected} (the first: "
+                f"{labels.box[wrong.argmax()].tolist()}); give metres and radians"
+            )
+    turn_rad = np.zeros_like(center)
+    turn_rad[:, 2] = labels.box[:, 6]
+    world_T_box = frame.world_T_vehicle @ from_rotvec(turn_rad, center)
+    world_T_box[:, :3, 3] -= origin_world
+    return Boxes(
+        labels.id,
+        tuple(LABELS.get(number, LABELS[0]) for number in labels.type),
+        world_T_box,
+        size.astype(np.float64),
+        labels.speed_world_mps.astype(np.float64),
+    )

@@ -1,0 +1,170 @@
+"""Waymo Perception folders: segments of v1 TFRecord and of v2 Parquet files, by context name."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from driv3r.datasets.boxes import with_velocities
+from driv3r.datasets.cards import DatasetCard
+from driv3r.datasets.images import decode_image
+from driv3r.datasets.reader import PART, Datum, FrameSources, ReadPoints, Root
+from driv3r.datasets.scenes import check_scene_ids, make_scene
+from driv3r.datasets.waymo import parquet_segment, record_segment
+from driv3r.datasets.waymo.labels import make_boxes
+from driv3r.datasets.waymo.log import make_records, make_rig
+from driv3r.datasets.waymo.range_images import merge_returns
+from driv3r.datasets.waymo.segment import Segment, SegmentFrame
+from driv3r.errors import ConfigError, DatasetError
+from driv3r.types import Boxes, Repair, Rig, Scene
+
+RECORDS, COMPONENT = ".tfrecord", ".parquet"
+BEFORE, AFTER = "segment-", "_with_camera_labels"  # around the context name in v1's file names
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Where a segment lies: below which folder of the root ("" for the root), and v1's file."""
+
+    split: str
+    file: str  # "" for v2
+
+
+class WaymoReader:
+    """Segments of a Waymo Perception folder. Every frame is a keyframe: `sweeps` adds nothing.
+
+    The ego frame is Waymo's vehicle frame, whose origin is the middle of the rear axle put down
+    onto the road, so that `ground_z_m` is 0. A sweep holds both returns of all LiDARs in the frame
+    of TOP, at the frame's pose.
+    """
+
+    card: ClassVar[DatasetCard] = DatasetCard(
+        title="Waymo Open Dataset, Perception",
+        sensors="5 cameras with rolling shutter, 5 LiDARs, boxes; 10 Hz",
+        splits=("training", "validation", "testing"),
+        licence="Waymo Dataset License Agreement for Non-Commercial Use",
+        source="https://waymo.com/open: sign in, accept the licence, then gsutil from the bucket "
+        "waymo_open_dataset_v_1_4_3 (v1) or waymo_open_dataset_v_2_0_1 (v2)",
+        layout="v1: training/segment-*.tfrecord\n"
+        "v2: training/{vehicle_pose,camera_image,camera_calibration,lidar,lidar_calibration,"
+        "lidar_pose,lidar_box}/*.parquet",
+        ground="origin below the rear axle's middle, on the road (waymo-open-dataset issues 165 "
+        "and 597)",
+        extra="waymo",
+    )
+
+    def __init__(self, root: Path, sweeps: bool = False, follow_links: bool = False) -> None:
+        self._root = Root(root.resolve(), follow_links)
+        self._found: dict[str, _Found] = {}
+        for scene_id, found in _find_segments(self._root.path):
+            if scene_id in self._found:
+                raise DatasetError(
+                    f"{root} holds the segment {scene_id} twice, as {self._found[scene_id]} and "
+                    f"{found}; give the folder of one"
+                )
+            self._found[scene_id] = found
+        if not self._found:
+            raise DatasetError(
+                f"{root} holds no Waymo segment: expected *{RECORDS} files (v1), or folders such "
+                f"as {parquet_segment.FRAMES} of *{COMPONENT} files (v2), in it or in "
+                "training/, validation/, testing/"
+            )
+        check_scene_ids(self._found, str(root))
+
+    def scenes(self, split: str) -> tuple[str, ...]:
+        """Segments in the folder of a split's name, or `all`; ConfigError where there is none."""
+        held = sorted({found.split for found in self._found.values()} - {""})
+        if split != "all" and split not in held:
+            raise ConfigError(
+                f"unknown split {split!r}; {self._root.path} has {', '.join(['all', *held])}"
+            )
+        return tuple(name for name, found in self._found.items() if split in ("all", found.split))
+
+    def read(self, scene_id: str) -> Scene:
+        """One segment by its context name; its tables are read now, its images and range images
+        when frames are indexed.
+
+        Raises DatasetError on an unknown segment or files that do not hold together,
+        UnsafePathError on files outside, ConfigError where a package is not installed.
+        """
+        if scene_id not in self._found:
+            raise DatasetError(
+                f"no segment {scene_id!r} in {self._root.path}; list them with the split all"
+            )
+        segment = self._read_segment(scene_id)
+        repairs = list(segment.repairs)
+        rig, numbers = make_rig(segment, repairs)
+        records = make_records(segment, rig, numbers, repairs)
+        scene = make_scene(
+            self._root.path,
+            scene_id,
+            rig,
+            records,
+            _make_read_points(segment, rig),
+            repairs,
+            read_camera=lambda datum, camera: decode_image(
+                segment.read_image(datum), _name_part(datum), camera.size_hw
+            ),
+        )
+        if not any(frame.labels is not None and frame.labels.id for frame in segment.frames):
+            return scene
+        read = partial(_read_boxes, segment.frames, records, scene.origin_world, scene_id)
+        return replace(scene, boxes=with_velocities(read, range(len(records)), scene.time_us))
+
+    def _read_segment(self, scene_id: str) -> Segment:
+        found = self._found[scene_id]
+        if found.file:
+            return record_segment.read_segment(self._root.resolve_inside(found.file))
+        return parquet_segment.read_segment(partial(self._find_component, found.split, scene_id))
+
+    def _find_component(self, split: str, scene_id: str, component: str) -> Path | None:
+        """The segment's file of a component, None where that has no folder."""
+        folder = Path(split) / component
+        if not os.path.isdir(self._root.path / folder):
+            return None
+        return self._root.resolve_inside((folder / f"{scene_id}{COMPONENT}").as_posix())
+
+
+def _find_segments(root: Path) -> Iterator[tuple[str, _Found]]:
+    """Every segment of the root and of the folders in it, in order of name."""
+    folders = sorted(path for path in root.iterdir() if os.path.isdir(path))
+    for folder in (root, *folders):
+        split = "" if folder == root else folder.name
+        for path in sorted(folder.glob(f"*{RECORDS}")):
+            name = path.name.removesuffix(RECORDS).removeprefix(BEFORE).removesuffix(AFTER)
+            yield name, _Found(split, (Path(split) / path.name).as_posix())
+        for path in sorted((folder / parquet_segment.FRAMES).glob(f"*{COMPONENT}")):
+            yield path.name.removesuffix(COMPONENT), _Found(split, "")
+
+
+def _name_part(datum: Datum) -> Path:
+    return datum.path.with_name(f"{datum.path.name}{PART}{datum.part}")
+
+
+def _make_read_points(segment: Segment, rig: Rig) -> ReadPoints:
+    poses = {frame.part: frame.world_T_vehicle for frame in segment.frames}
+
+    def read_points(datum: Datum) -> Float[np.ndarray, "n 3"]:
+        world_T_vehicle = poses[datum.part]
+        assert rig.ego_T_lidar is not None
+        assert not isinstance(world_T_vehicle, Repair)
+        returns = segment.read_returns(datum)
+        return merge_returns(returns, segment.lasers, world_T_vehicle, rig.ego_T_lidar)
+
+    return read_points
+
+
+def _read_boxes(
+    frames: Sequence[SegmentFrame],
+    records: Sequence[FrameSources],
+    origin_world: tuple[float, float, float],
+    scene_id: str,
+    frame: int,
+) -> Boxes:
+    where = f"frame {frame} of segment {scene_id} ({records[frame].sample})"
+    return make_boxes(frames[frame], origin_world, where)
