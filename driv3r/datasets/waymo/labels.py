@@ -1,5 +1,7 @@
 """Laser labels as boxes in the world of their log."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from driv3r.datasets.waymo.segment import LABELS, SegmentFrame
@@ -44,3 +46,13 @@ def make_boxes(frame: SegmentFrame, origin_world: tuple[float, float, float], wh
         size.astype(np.float64),
         labels.speed_world_mps.astype(np.float64),
     )
+
+
+def level(boxes: Boxes | None) -> Boxes | None:
+    """Upward speeds of 0 where only the others are known: older files tell none."""
+    if boxes is None:
+        return None
+    velocity_mps = boxes.velocity_world_mps.copy()
+    flat = np.isfinite(velocity_mps[:, :2]).all(axis=1) & np.isnan(velocity_mps[:, 2])
+    velocity_mps[flat, 2] = 0.0
+    return replace(boxes, velocity_world_mps=velocity_mps)

@@ -145,8 +145,8 @@ def _take_camera(
     shutter = None
     if setup.shutter_direction in READ and np.isfinite(_timing(exposure)).all():
         shutter = make_shutter(exposure, setup)
-        doubts[camera.name] += shutter is None
-    doubts += Counter()  # without zeros
+        if shutter is None:
+            doubts[camera.name] += 1
     world_T_cam = exposure.world_T_vehicle @ camera.ego_T_cam
     time_us = round(exposure.time_s * 1e6)
     return Datum(segment.images, time_us, world_T_cam, exposure.part, shutter)

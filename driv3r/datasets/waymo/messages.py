@@ -1,8 +1,9 @@
 """The protobuf messages of v1 records, described when they are first needed.
 
 Field numbers and types are those of Waymo's dataset.proto and label.proto (its enums are int32
-here); what is not read is left out. A matrix's numbers are packed, so that on the wire they are bytes: the
-32-bit floats themselves. Waymo's own generated classes come in a package that pins TensorFlow.
+here); what is not read is left out. A matrix's numbers are packed, so that on the wire they are
+bytes: the 32-bit floats themselves. Waymo's own generated classes come in a package that pins
+TensorFlow.
 """
 
 from functools import cache

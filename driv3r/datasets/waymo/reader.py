@@ -16,7 +16,7 @@ from driv3r.datasets.images import decode_image
 from driv3r.datasets.reader import PART, Datum, FrameSources, ReadPoints, Root
 from driv3r.datasets.scenes import check_scene_ids, make_scene
 from driv3r.datasets.waymo import parquet_segment, record_segment
-from driv3r.datasets.waymo.labels import make_boxes
+from driv3r.datasets.waymo.labels import level, make_boxes
 from driv3r.datasets.waymo.log import make_records, make_rig
 from driv3r.datasets.waymo.range_images import merge_returns
 from driv3r.datasets.waymo.segment import Segment, SegmentFrame
@@ -114,7 +114,8 @@ class WaymoReader:
         if not any(frame.labels is not None and frame.labels.id for frame in segment.frames):
             return scene
         read = partial(_read_boxes, segment.frames, records, scene.origin_world, scene_id)
-        return replace(scene, boxes=with_velocities(read, range(len(records)), scene.time_us))
+        boxes = with_velocities(read, range(len(records)), scene.time_us)
+        return replace(scene, boxes=lambda frame: level(boxes(frame)))
 
     def _read_segment(self, scene_id: str) -> Segment:
         found = self._found[scene_id]

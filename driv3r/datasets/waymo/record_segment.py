@@ -217,7 +217,7 @@ def _inflate(data: bytes, where: str) -> Any:
         raise DatasetError(f"{where}: the range image can not be inflated: {error}") from error
     if not inflater.eof:
         raise DatasetError(
-            f"{where}: the range image can not be inflated: its {len(data)} bytes end too early, or "
-            f"take more than {MOST_BYTES} bytes"
+            f"{where}: the range image can not be inflated: its {len(data)} bytes end too early, "
+            f"or take more than {MOST_BYTES} bytes"
         )
     return parse_message("MatrixFloat", plain, where)

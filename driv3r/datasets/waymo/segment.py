@@ -62,7 +62,7 @@ class LaserSetup:
 
 @dataclass(frozen=True, eq=False)
 class Exposure:
-    """One image: when and where, how the car moved, and how its lines were read (s; None: not told).
+    """One image: when and where, how the car moved, how its lines were read (NaN: not told).
 
     `velocity_world_mps` is the vehicle origin's; `turn_vehicle_radps` is in the vehicle's frame.
     """
@@ -155,8 +155,8 @@ def parse_transform(values: Any, where: str) -> Transform:
         return make_rigid(matrix, where)
     except DatasetError as error:
         raise DatasetError(
-            f"{where} has no rotation: {matrix[:3, :3].tolist()}, expected R^T R to be the identity "
-            "and det R 1; fetch the file again"
+            f"{where} has no rotation: {matrix[:3, :3].tolist()}, expected R^T R to be the "
+            "identity and det R 1; fetch the file again"
         ) from error
 
 
@@ -170,8 +170,8 @@ def shape_returns(
     told = tuple(int(side) for side in shape)
     if len(told) != 3 or min(told) < 1 or int(np.prod(told)) != len(values):
         raise DatasetError(
-            f"{where}: {len(values)} numbers of a range image of shape {told}, expected three sides "
-            "and as many numbers as they say; fetch the file again"
+            f"{where}: {len(values)} numbers of a range image of shape {told}, expected three "
+            "sides and as many numbers as they say; fetch the file again"
         )
     height, width, _ = told
     if poses is not None and len(poses) != height * width * 6:
