@@ -168,22 +168,19 @@ def make_shutter(exposure: Exposure, setup: CameraSetup) -> RollingShutter | Non
     in the vehicle's frame (dataset.proto has it in the world, the model that Waymo projects with
     does not: waymo-open-dataset issue 462); the camera adds turn x its place on the car.
     """
-    read = READ[setup.shutter_direction]
     read_s = exposure.readout_done_s - exposure.trigger_s - exposure.shutter_s
     edge_s = exposure.trigger_s + 0.5 * exposure.shutter_s - exposure.time_s
     possible = 0 < read_s < LONGEST_READ_S and exposure.shutter_s >= 0
     if not possible or abs(edge_s) > LONGEST_READ_S:
         return None
-    lines = setup.size_hw[0] if read in ("down", "up") else setup.size_hw[1]
-    half_line_s = 0.5 * read_s / lines
     vehicle_T_cam = setup.vehicle_T_camera @ CAMERA_T_CAM
     turn = exposure.turn_vehicle_radps
     velocity_vehicle = exposure.world_T_vehicle[:3, :3].T @ exposure.velocity_world_mps
     velocity_vehicle = velocity_vehicle + np.cross(turn, vehicle_T_cam[:3, 3])
     return RollingShutter(
-        round((edge_s + half_line_s) * 1e6),
-        round((edge_s + read_s - half_line_s) * 1e6),
-        read,
+        round(edge_s * 1e6),
+        round((edge_s + read_s) * 1e6),
+        READ[setup.shutter_direction],
         vehicle_T_cam[:3, :3].T @ velocity_vehicle,
         vehicle_T_cam[:3, :3].T @ turn,
     )

@@ -81,7 +81,7 @@ class _Returns:
                 for name in (f"{RETURNS}{k}.values", f"{RETURNS}{k}.shape")
             )
             if values is not None:
-                told = () if shape is None else shape
+                told = [] if shape is None else shape.tolist()
                 out.append(shape_returns(laser, values, told, poses, f"{where}, return {k}"))
         return out
 
