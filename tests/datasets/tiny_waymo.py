@@ -347,9 +347,7 @@ def image_row(frame: int, camera: int) -> dict[str, Any]:
     pose = world_T_vehicle(image_us(frame, camera))
     values: dict[str, Any] = {"image": jpeg(frame, camera), "pose__transform": pose.ravel()}
     for kind, vector in (("linear", linear), ("angular", turn)):
-        values |= {
-            f"velocity__{kind}_velocity__{a}": v for a, v in zip("xyz", vector, strict=True)
-        }
+        values |= {f"velocity__{kind}_velocity__{a}": v for a, v in zip("xyz", vector, strict=True)}
     values |= {"pose_timestamp": pose_s, "rolling_shutter_params__shutter": shutter_s}
     values["rolling_shutter_params__camera_trigger_time"] = trigger_s
     values["rolling_shutter_params__camera_readout_done_time"] = done_s
@@ -436,8 +434,7 @@ def components() -> dict[str, list[dict[str, Any]]]:
         for i, laser in returns
     ]
     out["lidar_pose"] = [
-        key(i, laser_name=TOP) | image_of("LiDARPoseComponent", {1: pixel_poses(i)})
-        for i in frames
+        key(i, laser_name=TOP) | image_of("LiDARPoseComponent", {1: pixel_poses(i)}) for i in frames
     ]
     out["lidar_camera_projection"] = [
         key(i, laser_name=TOP) | image_of("LiDARCameraProjectionComponent", {1: projections(i)})

@@ -93,7 +93,7 @@ def read_segment(find: Find) -> Segment:
     """
     images = Component(_need(find, "camera_image"))
     poses = Component(_need(find, FRAMES))
-    times = _read_poses(poses)
+    times = read_poses(poses)
     exposures = _read_exposures(images)
     strange = exposures.keys() - times.keys()
     repairs = []
@@ -138,7 +138,7 @@ def _need(find: Find, component: str) -> Path:
     return path
 
 
-def _read_poses(file: Component) -> dict[int, Transform | Repair]:
+def read_poses(file: Component) -> dict[int, Transform | Repair]:
     """world_T_vehicle by frame time; DatasetError on a time that has two."""
     out: dict[int, Transform | Repair] = {}
     for number, row in enumerate(file.read([TIME, POSE])):
