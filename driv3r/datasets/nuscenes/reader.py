@@ -34,6 +34,11 @@ sweeps/LIDAR_TOP/*.pcd.bin""",
         ground="on the road below the middle of the rear axle, by the heights of its calibrations",
     )
 
+    @property
+    def root(self) -> Path:
+        """The top folder, which paths of views are relative to."""
+        return self._root.path
+
     def scenes(self, split: str) -> tuple[str, ...]:
         """Scene names of an official split that the tables hold; `all` for every one they hold.
 

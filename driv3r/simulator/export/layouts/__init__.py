@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from driv3r.datasets.reader import Reader
-from driv3r.simulator.export.layouts import kitti
+from driv3r.simulator.export.layouts import kitti, waymo
 
 Report = Callable[[int, int], None]  # of how many are done, and of how many
 
 LAYOUTS: dict[str, Callable[[Reader, str, Path, Report], None]] = {
     "kitti": kitti.write_logs,
+    "waymo": waymo.write_logs,
 }
