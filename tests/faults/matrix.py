@@ -12,6 +12,7 @@ from tests.faults import (
     matrix_runs,
     matrix_stages,
     matrix_sweeps,
+    matrix_waymo,
 )
 from tests.faults import matrix_nuscenes_values as values
 from tests.faults.rows import CommandFault, Elsewhere, ReaderFault, Row
@@ -34,6 +35,7 @@ READER_FAULTS: tuple[ReaderFault, ...] = (
     *matrix_kitti.BOX_FAULTS,
     *matrix_kitti.SEQUENCE_FAULTS,
     *matrix_kitti360.FAULTS,
+    *matrix_waymo.FAULTS,
 )
 COMMAND_FAULTS: tuple[CommandFault, ...] = (
     *matrix_commands.PROCESS,

@@ -8,12 +8,20 @@ import numpy as np
 
 from driv3r.datasets import open_dataset
 from driv3r.types import Scene, Sweep, View
-from tests.datasets import tiny_ddad, tiny_kitti, tiny_kitti360, tiny_nuscenes, tiny_pandaset
+from tests.datasets import (
+    tiny_ddad,
+    tiny_kitti,
+    tiny_kitti360,
+    tiny_nuscenes,
+    tiny_pandaset,
+    tiny_waymo,
+)
 
 NUSCENES, SWEEPS, DDAD = "nuScenes", "nuScenes with sweeps", "DDAD (DGP)"
 PANDASET, BOXES = "PandaSet", "PandaSet's boxes"
 KITTI, KITTI_BOXES, KITTI_ODOMETRY = "KITTI", "KITTI's tracklets", "KITTI odometry"
 KITTI360 = "KITTI-360"
+WAYMO_V1, WAYMO_V2 = "Waymo v1 (TFRecord)", "Waymo v2 (Parquet)"
 SMALL_HW = (54, 96)  # PandaSet's images are 1080 x 1920: the tests take a twentieth of it
 PANDASET_MOMENTS = 7  # so many that one wrong pose does not move a camera on the car
 SMALL_LENS = {"fx": 46.5, "fy": 46.5, "cx": 47.5, "cy": 26.5}
@@ -58,6 +66,8 @@ SUBJECTS = (
     Subject(KITTI_BOXES, "kitti", tiny_kitti.write_raw, tiny_kitti.DRIVE, boxes=True),
     Subject(KITTI_ODOMETRY, "kitti", _write_sequence, tiny_kitti.SEQUENCE),
     Subject(KITTI360, "kitti360", _write_kitti360, tiny_kitti360.DRIVE),
+    Subject(WAYMO_V1, "waymo", tiny_waymo.write_v1, tiny_waymo.SEGMENT),
+    Subject(WAYMO_V2, "waymo", tiny_waymo.write_v2, tiny_waymo.SEGMENT),
 )
 
 
@@ -89,6 +99,8 @@ def read_everything(subject: Subject, root: Path) -> Reading:
             boxes = scene.boxes(i)
             assert boxes is not None
             assert np.isfinite(boxes.world_T_box).all()
+        elif scene.boxes is not None and subject.dataset == "waymo":
+            scene.boxes(i)
     return Reading(scene, given, tuple(f"{each.where}: {each.reason}" for each in repairs))
 
 

@@ -16,12 +16,12 @@ REACH_M = 1000.0  # of a box from the car
 def make_boxes(frame: SegmentFrame, origin_world: tuple[float, float, float], where: str) -> Boxes:
     """A frame's boxes, upright in its vehicle frame, with Waymo's own speeds.
 
-    Speeds are of the world's axes (waymo-open-dataset issue 39). Raises DatasetError where the
-    frame has no pose, or boxes are no possible ones.
+    The frame must have labels and a pose. Speeds are of the world's axes (waymo-open-dataset issue
+    39). Raises DatasetError where boxes are no possible ones.
     """
     labels = frame.labels
-    if labels is None or isinstance(frame.world_T_vehicle, Repair):
-        raise DatasetError(f"{where}: its boxes lie at a pose of the car that is broken")
+    assert labels is not None
+    assert not isinstance(frame.world_T_vehicle, Repair)
     if len(set(labels.id)) < len(labels.id):
         raise DatasetError(f"{where} labels an object twice; fetch the file again")
     center, size = labels.box[:, :3], labels.box[:, 3:6]

@@ -113,8 +113,13 @@ class WaymoReader:
         )
         if not any(frame.labels is not None and frame.labels.id for frame in segment.frames):
             return scene
+        placed = [
+            i
+            for i, frame in enumerate(segment.frames)
+            if not isinstance(frame.world_T_vehicle, Repair)
+        ]
         read = partial(_read_boxes, segment.frames, records, scene.origin_world, scene_id)
-        boxes = with_velocities(read, range(len(records)), scene.time_us)
+        boxes = with_velocities(read, placed, scene.time_us)
         return replace(scene, boxes=lambda frame: level(boxes(frame)))
 
     def _read_segment(self, scene_id: str) -> Segment:
