@@ -22,8 +22,9 @@ from driv3r.simulator.scene.world import make_world
 from driv3r.types import Camera, Rig
 
 FIRST_TRAIN_SEED = 1_000_000  # evaluated worlds are made from seeds below it
-NOT_OF_CLIPS = tuple(
-    f"export/{name}.py" for name in ("marker", "nuscenes_tables", "nuscenes_writer", "preview")
+NOT_OF_CLIPS = (
+    *(f"export/{name}.py" for name in ("marker", "nuscenes_tables", "nuscenes_writer", "preview")),
+    "export/layouts",
 )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # the writer imports this module
     from driv3r.simulator.export.nuscenes_writer import WorldConfig
 
 BEGUN = "driv3r-world.partial.json"
-NOT_OF_WORLDS = ("export/clips.py", "export/marker.py", "export/preview.py")
+NOT_OF_WORLDS = ("export/clips.py", "export/marker.py", "export/preview.py", "export/layouts")
 FOLDERS = ("samples", "sweeps", "maps", "v1.0-*")
 REMEDY = "give another --root, or delete the folder first"
 REPLACEABLE = f"{REMEDY} (--replace does)"
