@@ -9,7 +9,7 @@ import pytest
 from driv3r.datasets import READERS, open_dataset
 from driv3r.datasets.cards import DatasetCard, card_of
 from driv3r.errors import ConfigError, DatasetError
-from tests.datasets import tiny_ddad, tiny_folder, tiny_nuscenes, tiny_pandaset
+from tests.datasets import tiny_ddad, tiny_folder, tiny_nuscenes, tiny_pandaset, tiny_waymo
 
 TOP = Path(__file__).parents[2]
 PAGE = TOP / "docs" / "datasets" / "index.md"
@@ -46,10 +46,11 @@ def test_a_package_may_leave_its_card_out() -> None:
     assert card_of(Odd) is None
 
 
-@pytest.mark.parametrize("name", ["nuscenes", "ddad", "pandaset", "folder"])
+@pytest.mark.parametrize("name", ["nuscenes", "ddad", "pandaset", "folder", "waymo"])
 def test_cards_name_the_splits_that_readers_know(name: str, tmp_path: Path) -> None:
     """An unknown split is a ConfigError; one that is known and not here a DatasetError."""
-    write = tiny_folder.write if name == "folder" else TINY[name].write
+    more = {"folder": tiny_folder.write, "waymo": tiny_waymo.write_v1}
+    write = more[name] if name in more else TINY[name].write
     reader = open_dataset(name, write(tmp_path / "root"))
     card = card_of(READERS[name])
     assert isinstance(card, DatasetCard)

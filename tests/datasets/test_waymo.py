@@ -158,7 +158,9 @@ def test_boxes_have_ids_types_places_and_speeds(scene: Scene) -> None:
 def test_splits_are_folders(roots: dict[str, Path], tmp_path: Path) -> None:
     reader = open_dataset("waymo", roots["v1"])
     assert reader.scenes("all") == reader.scenes("training") == (tiny.SEGMENT,)
-    with pytest.raises(ConfigError, match=r"unknown split 'validation'.*has all, training"):
+    with pytest.raises(ConfigError, match="unknown split 'val'; known are all, training, valid"):
+        reader.scenes("val")
+    with pytest.raises(DatasetError, match="has no segment in validation/; it has 1 in training"):
         reader.scenes("validation")
     with pytest.raises(DatasetError, match="no segment 'x'"):
         reader.read("x")

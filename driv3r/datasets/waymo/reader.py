@@ -23,6 +23,7 @@ from driv3r.datasets.waymo.segment import Segment, SegmentFrame
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.types import Boxes, Repair, Rig, Scene
 
+SPLITS = ("training", "validation", "testing")
 RECORDS, COMPONENT = ".tfrecord", ".parquet"
 BEFORE, AFTER = "segment-", "_with_camera_labels"  # around the context name in v1's file names
 
@@ -45,16 +46,23 @@ class WaymoReader:
 
     card: ClassVar[DatasetCard] = DatasetCard(
         title="Waymo Open Dataset, Perception",
-        sensors="5 cameras with rolling shutter, 5 LiDARs, boxes; 10 Hz",
-        splits=("training", "validation", "testing"),
+        sensors="5 cameras 1920x1280 and 1920x886 with rolling shutter, 5 LiDARs as one cloud, "
+        "boxes; 10 Hz",
+        splits=SPLITS,
         licence="Waymo Dataset License Agreement for Non-Commercial Use",
-        source="https://waymo.com/open: sign in, accept the licence, then gsutil from the bucket "
-        "waymo_open_dataset_v_1_4_3 (v1) or waymo_open_dataset_v_2_0_1 (v2)",
-        layout="v1: training/segment-*.tfrecord\n"
-        "v2: training/{vehicle_pose,camera_image,camera_calibration,lidar,lidar_calibration,"
-        "lidar_pose,lidar_box}/*.parquet",
-        ground="origin below the rear axle's middle, on the road (waymo-open-dataset issues 165 "
-        "and 597)",
+        source="https://waymo.com/open/download after accepting the licence: buckets "
+        "waymo_open_dataset_v_1_4_3 (TFRecord, 1 GB a segment) or waymo_open_dataset_v_2_0_1 "
+        "(Parquet)",
+        layout="""\
+training/                         and validation, testing
+  segment-*.tfrecord              v1: a file a segment
+  vehicle_pose/*.parquet          v2: a file a segment of each component
+  camera_image/*.parquet
+  camera_calibration/*.parquet
+  lidar/*.parquet                 and lidar_calibration, lidar_pose, where wanted
+  lidar_box/*.parquet             boxes, where wanted""",
+        ground="on the road below the middle of the rear axle (Waymo's answers to issues 165 and "
+        "597)",
         extra="waymo",
     )
 
@@ -77,13 +85,23 @@ class WaymoReader:
         check_scene_ids(self._found, str(root))
 
     def scenes(self, split: str) -> tuple[str, ...]:
-        """Segments in the folder of a split's name, or `all`; ConfigError where there is none."""
+        """Segments in the folder of a split's name, or `all`.
+
+        Raises ConfigError on a name that is no split's, DatasetError where there is no such folder.
+        """
         held = sorted({found.split for found in self._found.values()} - {""})
-        if split != "all" and split not in held:
+        if split not in ("all", *SPLITS, *held):
             raise ConfigError(
-                f"unknown split {split!r}; {self._root.path} has {', '.join(['all', *held])}"
+                f"unknown split {split!r}; known are all, "
+                f"{', '.join(dict.fromkeys((*SPLITS, *held)))}"
             )
-        return tuple(name for name, found in self._found.items() if split in ("all", found.split))
+        names = tuple(name for name, found in self._found.items() if split in ("all", found.split))
+        if not names:
+            raise DatasetError(
+                f"{self._root.path} has no segment in {split}/; it has {len(self._found)} in "
+                f"{', '.join(held) or 'itself'}. Take them with --split all"
+            )
+        return names
 
     def read(self, scene_id: str) -> Scene:
         """One segment by its context name; its tables are read now, its images and range images
@@ -108,7 +126,7 @@ class WaymoReader:
             _make_read_points(segment, rig),
             repairs,
             read_camera=lambda datum, camera: decode_image(
-                segment.read_image(datum), _name_part(datum), camera.size_hw
+                segment.read_image(datum), camera.size_hw, f"{datum.path}{PART}{datum.part}"
             ),
         )
         if not any(frame.labels is not None and frame.labels.id for frame in segment.frames):
@@ -146,10 +164,6 @@ def _find_segments(root: Path) -> Iterator[tuple[str, _Found]]:
             yield name, _Found(split, (Path(split) / path.name).as_posix())
         for path in sorted((folder / parquet_segment.FRAMES).glob(f"*{COMPONENT}")):
             yield path.name.removesuffix(COMPONENT), _Found(split, "")
-
-
-def _name_part(datum: Datum) -> Path:
-    return datum.path.with_name(f"{datum.path.name}{PART}{datum.part}")
 
 
 def _make_read_points(segment: Segment, rig: Rig) -> ReadPoints:
