@@ -406,6 +406,10 @@ def _plain(value: Any) -> Any:
 def _type(name: str) -> pa.DataType | None:
     if name.endswith("world_from_vehicle.transform"):
         return pa.list_(pa.float32(), 16)
+    if name.endswith(".transform"):
+        return pa.list_(pa.float64(), 16)
+    if name.endswith(".shape"):
+        return pa.list_(pa.int32(), 3)
     if name.endswith(".values") and "range_image" in name:
         return pa.list_(pa.float32())
     if name.endswith(("camera_name", "laser_name", "].type")):
