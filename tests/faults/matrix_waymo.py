@@ -114,6 +114,15 @@ def scale_extrinsics(frame: Any) -> None:
             calibration.extrinsic.transform[i] *= 1000
 
 
+def without_returns(frame: Any) -> None:
+    """Every pixel tells that nothing came back."""
+    for laser in frame.lasers:
+        height, width = tiny.HEIGHT[laser.name], tiny.WIDTH[laser.name]
+        empty = tiny.matrix(tiny.with_channels(np.full((height, width), -1, np.float32)))
+        laser.ri_return1.range_image_compressed = empty
+        laser.ri_return2.range_image_compressed = empty
+
+
 def twice(frame: Any) -> None:
     frame.images.add().CopyFrom(frame.images[1])
 
@@ -132,6 +141,8 @@ V1 = (
     row_1("missing", "a LiDAR's calibration",
           frames(lambda frame: frame.context.laser_calibrations.pop(0), every=True), "repair",
           "sweep left out: the LiDAR FRONT has a range image and no calibration", **never(LIDAR)),
+    row_1("missing", "all returns of a frame", frames(without_returns), "repair",
+          "lidar: sweep left out: no finite point among 0", **BLIND),
     row_1("missing", "all records", to_file(records, harms.put(b"")), "error",
           "holds no frame: it has no bytes"),
     row_1("truncated", "a file of records", to_file(records, harms.cut(0.9)), "error",
@@ -188,6 +199,9 @@ V1 = (
     row_1("out of range", "a readout that ends before it begins",
           frames(image(put("camera_readout_done_time", 5.0))), "repair",
           "SIDE_LEFT: 1 of 3 images tell an impossible rolling shutter"),
+    row_1("out of range", "an image of another size",
+          frames(image(put("image", harms.image_of((10, 10))))), "repair",
+          "SIDE_LEFT: view left out: the image is (10, 10) (h, w), the tables say", **LOST),
     row_1("out of range", "a focal length of 0", frames(
           put("context.camera_calibrations.0.intrinsic.0", 0.0), every=True), "error",
           "camera FRONT has no usable K"),
