@@ -79,11 +79,22 @@ def test_all_logs_of_the_split_are_there(
     assert logs[2] == [(i + 1, frames) for i in range(frames)]
 
 
+def test_generated_logs_stay_generated(tmp_path: Path) -> None:
+    root = tiny.write(tmp_path / "nuscenes")
+    (root / "driv3r-world.json").write_text("{}")
+    source = open_dataset("nuscenes", root)
+    LAYOUTS["waymo"](source, "val", tmp_path / "waymo", lambda *_: None)
+    assert open_dataset("waymo", tmp_path / "waymo").read(tiny.SCENES[0]).generated
+    with pytest.raises(ConfigError, match="is there already"):
+        LAYOUTS["waymo"](source, "val", tmp_path / "waymo", lambda *_: None)
+
+
 def test_times_poses_and_images_are_the_same(
     logs: tuple[Path, Path, list[tuple[int, int]]], pair: tuple[Scene, Scene]
 ) -> None:
     first, second = pair
     assert second.repairs == ()
+    assert not second.generated
     np.testing.assert_array_equal(first.time_us, second.time_us)
     names = {"CAM_FRONT": "FRONT", "CAM_BACK": "REAR"}
     cameras = {camera.name: i for i, camera in enumerate(second.rig.cameras)}

@@ -6,6 +6,7 @@ byte, times to the microsecond, poses as they are, points to half a digit of a 3
 world (1.6e-5 m within 512 m).
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +19,9 @@ from scipy.spatial.transform import Rotation
 from driv3r.datasets.images import read_file
 from driv3r.datasets.nuscenes import NuScenesReader
 from driv3r.datasets.reader import Reader
+from driv3r.datasets.scenes import GENERATED
 from driv3r.datasets.waymo.log import CAMERA_T_CAM, HALF_TURN_US
-from driv3r.datasets.waymo.parquet_segment import SHUTTER, VELOCITY
+from driv3r.datasets.waymo.parquet_segment import FRAMES, SHUTTER, VELOCITY
 from driv3r.datasets.waymo.range_images import to_points
 from driv3r.datasets.waymo.segment import TOP_LASER, LaserReturn, LaserSetup
 from driv3r.errors import ConfigError, DatasetError
@@ -47,8 +49,8 @@ def write_logs(source: Reader, split: str, root: Path, report: Callable[[int, in
     """Write all logs of a split below `root`, in training/, validation/ or testing/.
 
     `report` is told of the frames written and of all. Raises ConfigError where `source` is no
-    nuScenes folder or pyarrow is not installed, DatasetError on a rig that Waymo's format can not
-    hold.
+    nuScenes folder, a log is there already, or pyarrow is not installed, DatasetError on a rig that
+    Waymo's format can not hold.
     """
     if not isinstance(source, NuScenesReader):
         raise ConfigError(
@@ -64,6 +66,8 @@ def write_logs(source: Reader, split: str, root: Path, report: Callable[[int, in
             done += 1
             report(done, total)
         log.write(folder)
+    if scenes and all(scene.generated for scene in scenes):
+        (root / GENERATED).write_text(json.dumps({"generated": True, "layout": "waymo"}) + "\n")
 
 
 class _Log:
@@ -101,6 +105,9 @@ class _Log:
 
     def write(self, folder: Path) -> None:
         """A file a component; none of what the log does not have."""
+        poses = folder / FRAMES / f"{self._scene.id}.parquet"
+        if poses.exists():
+            raise ConfigError(f"{poses} is there already; give another root, or delete it")
         for component, rows in self._rows.items():
             if rows:
                 _write_component(folder / component / f"{self._scene.id}.parquet", rows)
