@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from driv3r.evaluation.metrics.objects import kind_of
 from driv3r.evaluation.metrics.tracking import TrackedFrame, clear_mot, hota, identity_f1
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "tracking" / "trackeval.json"
@@ -44,3 +45,16 @@ def test_perfect_tracks_score_one_and_none_score_nothing():
     assert hota(perfect) == pytest.approx(1)
     empty = [TrackedFrame(ids[:0], ids[:0], np.zeros((0, 0)))]
     assert np.isnan([clear_mot(empty).mota, identity_f1(empty), hota(empty)]).all()
+
+
+@pytest.mark.parametrize(
+    ("label", "kind"),
+    [
+        ("human.pedestrian.adult", "pedestrian"), ("TYPE_PEDESTRIAN", "pedestrian"),
+        ("vehicle.bicycle", "cyclist"), ("TYPE_CYCLIST", "cyclist"), ("Cyclist", "cyclist"),
+        ("Motorcycle", "cyclist"), ("BICYCLIST", "cyclist"), ("TYPE_VEHICLE", "vehicle"),
+        ("vehicle.truck", "vehicle"), ("Car", "vehicle"),
+    ],
+)  # fmt: skip
+def test_labels_of_all_datasets_have_a_kind(label, kind):
+    assert kind_of(label) == kind

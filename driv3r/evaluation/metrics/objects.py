@@ -18,7 +18,7 @@ MATCH = 0.5  # as near as 2 m
 NEAR_STANDING_M = 1.0
 FOUND_SHARE = 0.5  # of an object's scored frames in which it has to be matched to be found
 BANDS_M = ((0, 20), (20, 40))
-KINDS = {"pedestrian": ("pedestrian", "human"), "cyclist": ("cycle", "rider")}  # else vehicle
+KINDS = {"pedestrian": ("pedestrian", "human"), "cyclist": ("cycl", "rider")}  # else vehicle
 CARD = {
     "protocol": PROTOCOL,
     "truth": f"annotated boxes faster than {MOVES_MPS} m/s, with a LiDAR point in them, within "
@@ -81,7 +81,7 @@ class ObjectScorer:
             _Truth(
                 frame,
                 boxes.instance,
-                tuple(map(_kind_of, boxes.label)),
+                tuple(map(kind_of, boxes.label)),
                 center_ego,
                 (ego_T_world @ boxes.world_T_box)[:, :3, 0],
                 boxes.velocity_world_mps @ ego_T_world[:3, :3].T,
@@ -220,7 +220,8 @@ class _Tally:
         }
 
 
-def _kind_of(label: str) -> str:
+def kind_of(label: str) -> str:
+    """pedestrian, cyclist or vehicle, of any dataset's label."""
     label = label.lower()
     return next((k for k, words in KINDS.items() if any(w in label for w in words)), "vehicle")
 
