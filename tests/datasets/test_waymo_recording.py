@@ -10,10 +10,10 @@ import pytest
 
 from driv3r.datasets import open_dataset
 from driv3r.datasets.reader import Datum
-from driv3r.datasets.waymo import messages
+from driv3r.datasets.waymo.messages import FIELDS, make_messages
 from driv3r.datasets.waymo.parquet import Component
 from driv3r.datasets.waymo.parquet_segment import read_poses
-from driv3r.datasets.waymo.record_segment import parse_message, read_segment
+from driv3r.datasets.waymo.record_segment import read_segment
 from driv3r.datasets.waymo.segment import CAMERA_NAMES, Exposure, Segment
 from driv3r.datasets.waymo.tfrecord import list_records
 from driv3r.errors import DatasetError
@@ -108,16 +108,13 @@ def test_the_real_frame_is_whole(scene: Scene) -> None:
 
 def read_rectangles(real: Path) -> list[Any]:
     """projected_lidar_labels: Waymo's rectangles around its boxes' corners in each image."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(messages.FIELDS, "CameraLabels", "1 name int32, 2 labels Label*")
-        more = messages.FIELDS["Frame"] + ", 9 projected_lidar_labels CameraLabels*"
-        patch.setitem(messages.FIELDS, "Frame", more)
-        messages.load_messages.cache_clear()
-        ((_, data),) = list_records(next((real / "v1").glob("*.tfrecord")))
-        assert isinstance(data, bytes)
-        told = parse_message("Frame", data, "frame").projected_lidar_labels
-    messages.load_messages.cache_clear()
-    return list(told)
+    more = {
+        "CameraLabels": "1 name int32, 2 labels Label*",
+        "Frame": f"{FIELDS['Frame']}, 9 projected_lidar_labels CameraLabels*",
+    }
+    ((_, data),) = list_records(next((real / "v1").glob("*.tfrecord")))
+    frame = make_messages(FIELDS | more)["Frame"].FromString(data)
+    return list(frame.projected_lidar_labels)
 
 
 def test_the_real_projections_are_ours(real: Path, scene: Scene) -> None:

@@ -6,6 +6,7 @@ bytes: the 32-bit floats themselves. Waymo's own generated classes come in a pac
 TensorFlow.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -39,7 +40,15 @@ FIELDS = {  # number, name, type; * for repeated
 
 @cache
 def load_messages() -> dict[str, Any]:
-    """Message classes by name; ConfigError tells what to install where protobuf is not there."""
+    """Message classes of FIELDS by name; ConfigError where protobuf is not installed."""
+    return make_messages(FIELDS)
+
+
+def make_messages(messages: Mapping[str, str]) -> dict[str, Any]:
+    """Message classes by name, of fields as FIELDS has them.
+
+    Raises ConfigError, which tells what to install, where protobuf is not there.
+    """
     try:
         from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
     except ImportError as error:
@@ -50,7 +59,7 @@ def load_messages() -> dict[str, Any]:
         name="driv3r/waymo.proto", package=PACKAGE, syntax="proto2"
     )
     kinds = descriptor_pb2.FieldDescriptorProto
-    for name, fields in FIELDS.items():
+    for name, fields in messages.items():
         message = file.message_type.add(name=name)
         for number, field_name, kind in (each.split() for each in fields.split(", ")):
             plain = kind.rstrip("*")
@@ -59,7 +68,7 @@ def load_messages() -> dict[str, Any]:
                 name=field_name,
                 label=kinds.LABEL_OPTIONAL if kind == plain else kinds.LABEL_REPEATED,
             )
-            if plain in FIELDS:
+            if plain in messages:
                 field.type, field.type_name = kinds.TYPE_MESSAGE, f".{PACKAGE}.{plain}"
             else:
                 field.type = getattr(kinds, f"TYPE_{plain.upper()}")
@@ -67,5 +76,5 @@ def load_messages() -> dict[str, Any]:
     pool.AddSerializedFile(file.SerializeToString())
     return {
         name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
-        for name in FIELDS
+        for name in messages
     }
