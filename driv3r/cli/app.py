@@ -91,9 +91,7 @@ def start_logging(verbose: bool, file: Path | None) -> None:
 
 @app.command()
 def process(
-    dataset: Annotated[
-        str | None, typer.Option(help="Reader: nuscenes, ddad, pandaset or folder.")
-    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="A name of `driv3r datasets`.")] = None,
     split: Annotated[
         str | None, typer.Option(help="A split, or 'all'. Default: val; of a folder, all.")
     ] = None,
@@ -208,7 +206,7 @@ app.add_typer(world.app, name="world")
 @app.command()
 def score(
     path: Annotated[Path, typer.Argument(help="A log's .zarr, or a folder of them.")],
-    dataset: Annotated[str, typer.Option(help="Reader: nuscenes, ddad, pandaset or folder.")],
+    dataset: Annotated[str, typer.Option(help="A name of `driv3r datasets`.")],
     root: Annotated[Path | None, typer.Option(help="The dataset's folder.")] = None,
     rig: RigOption = None,
     protocol: Annotated[str | None, typer.Option(help="Default: the dataset's own.")] = None,

@@ -10,7 +10,7 @@ from driv3r.settings import Settings
 
 
 def info(
-    dataset: Annotated[str | None, typer.Option(help="Reader: nuscenes, ddad, ...")] = None,
+    dataset: Annotated[str | None, typer.Option(help="A name of `driv3r datasets`.")] = None,
     root: Annotated[Path | None, typer.Option(help="The dataset's folder.")] = None,
     split: Annotated[str, typer.Option(help="A split of it, or 'all'.")] = Settings.split,
     model: Annotated[str, typer.Option(help="A name of `driv3r models`.")] = Settings.model,

@@ -36,7 +36,7 @@ def train(
 
 
 def adapt(
-    dataset: Annotated[str, typer.Option(help="Reader: nuscenes, ddad or pandaset.")],
+    dataset: Annotated[str, typer.Option(help="A name of `driv3r datasets`.")],
     root: Annotated[Path, typer.Option(help="Its folder.")],
     split: Annotated[str, typer.Option(help="A split of the dataset, or a scene's name.")],
     out: Annotated[Path, typer.Option(help="Weights to write.")] = Path("runs/adapted.safetensors"),

@@ -24,6 +24,9 @@ class DatasetCard:
 
 
 def card_of(make: Callable[..., Any]) -> DatasetCard | None:
-    """The card of a reader's class; None where a package's reader carries none."""
-    card = getattr(make, "card", None)
+    """The card of a reader's class; None where a package's reader carries none.
+
+    An inherited one is none: it tells another dataset's licence.
+    """
+    card = vars(make).get("card")
     return card if isinstance(card, DatasetCard) else None

@@ -8,6 +8,7 @@ import pytest
 
 from driv3r.datasets import READERS, open_dataset
 from driv3r.datasets.cards import DatasetCard, card_of
+from driv3r.datasets.nuscenes import NuScenesReader
 from driv3r.errors import ConfigError, DatasetError
 from tests.datasets import tiny_ddad, tiny_folder, tiny_nuscenes, tiny_pandaset, tiny_waymo
 
@@ -44,6 +45,14 @@ def test_a_package_may_leave_its_card_out() -> None:
 
     assert card_of(Plain) is None
     assert card_of(Odd) is None
+
+
+def test_a_reader_does_not_inherit_another_datasets_licence() -> None:
+    class Street(NuScenesReader):
+        pass
+
+    assert card_of(NuScenesReader) is not None
+    assert card_of(Street) is None
 
 
 @pytest.mark.parametrize("name", ["nuscenes", "ddad", "pandaset", "folder", "waymo"])
