@@ -1,7 +1,6 @@
 """What a worker leaves as it found it, and what it says where the disk or it itself fails."""
 
 import errno
-from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -11,7 +10,6 @@ import torch
 from run_settings import settings_for
 from threadpoolctl import threadpool_info
 
-from driv3r.datasets.images import read_image
 from driv3r.evaluation.rescore import rescore
 from driv3r.pipelines.job import Job
 from driv3r.pipelines.process import process
@@ -59,20 +57,16 @@ def test_a_full_disk_fails_its_log_in_a_line(tiny_world, tmp_path, monkeypatch, 
 def test_fusion_takes_the_images_that_scoring_made(
     tiny_world, finished, tmp_path, monkeypatch, kept_bytes
 ):
-    """Each image is decoded to predict and to score; the first frame's also to see if it is one."""
-    opened: Counter[Path] = Counter()
+    """No image is decoded or resized a third time, and the map is the same."""
 
-    def counted(path: Path, size_hw: tuple[int, int]) -> np.ndarray:
-        opened[path] += 1
-        return read_image(path, size_hw)
+    def refuse(*_: object) -> None:
+        raise AssertionError("fusion reads a frame again")
 
-    monkeypatch.setattr("driv3r.datasets.reader.read_image", counted)
+    monkeypatch.setattr("driv3r.pipelines.worker.prepare_images", refuse)
     monkeypatch.setattr("driv3r.pipelines.worker.KEPT_BYTES", kept_bytes)
-    worker = LogWorker(settings_for(tiny_world))
-    job = Job(worker.settings, "scene-0003", tmp_path)
-    assert worker.run(job, lambda *event: None).state == "done"
-    assert sorted(opened.values()) == [2] * 12 + [3] * 6
-    made, before = (LogStore.open(folder / "scene-0003.zarr") for folder in (tmp_path, finished[1]))
+    run = process(settings_for(tiny_world), tmp_path, inline=True, limit=1)
+    assert [log.state for log in run.logs] == ["done"]
+    made, before = (LogStore.open(out / "scene-0003.zarr") for out in (tmp_path, finished[1]))
     for name, value in vars(before.static()).items():
         np.testing.assert_array_equal(vars(made.static())[name], value)
     assert made.static().rgb.max() > 50  # not the black of a missing image
