@@ -41,9 +41,9 @@ LIDAR = "up_lidar"  # whose frame points are put into: rays of both start within
 FOCAL = ("fx_px", "fy_px", "cx_px", "cy_px")
 SIZE = ("height_px", "width_px")
 SWEEP_PERIOD_US, EXPOSURE_PERIOD_US = 100_000, 50_000  # of logs too short to show their own
-TIMES_NS = (10**17, 10**19)  # of a name that is nanoseconds: microseconds are below
+TIMES_NS = (10**17, 9 * 10**18)  # of a name that is nanoseconds: microseconds are below
 NEAR_US = 50_000  # of a sensor's time to the car's nearest pose; they are 3 ms apart
-LEAST_UPRIGHT = 0.5  # of the car's z axis along the world's: no road is 60 degrees steep
+LEAST_UPRIGHT = 0.9  # of the car's z along the world's; on Pittsburgh's steepest street 0.94
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,23 +57,19 @@ class EgoPath:
     def of_table(cls, path: Path) -> tuple["EgoPath", list[Repair]]:
         """The path of city_SE3_egovehicle.feather, and what is to be said of rows left out.
 
-        Raises DatasetError where times are no nanoseconds or no row has a pose.
+        Raises DatasetError where no row is usable.
         """
         table = read_table(path, PLACE, ("timestamp_ns",))
         places, times_ns = stack(table, PLACE), table["timestamp_ns"]
-        for time_ns in (times_ns.min(initial=TIMES_NS[1]), times_ns.max(initial=0)):
-            if len(times_ns) and not TIMES_NS[0] <= time_ns < TIMES_NS[1]:
-                raise DatasetError(
-                    f"{path}: timestamp_ns {time_ns} is no time in nanoseconds; fetch it again"
-                )
         with np.errstate(over="ignore", invalid="ignore"):
             length = np.linalg.norm(places[:, :4], axis=1)
         usable = np.isfinite(places).all(axis=1) & (np.abs(length - 1) <= UNIT_SLACK)
         usable &= (np.abs(places[:, 4:]) <= FARTHEST_M).all(axis=1)
+        usable &= (times_ns >= TIMES_NS[0]) & (times_ns < TIMES_NS[1])
         poses = np.zeros((len(places), 4, 4))
         poses[usable] = from_quaternion(places[usable, :4], places[usable, 4:])
         usable &= poses[:, 2, 2] >= LEAST_UPRIGHT
-        expected = "finite, of unit quaternions qw, qx, qy, qz, and upright"
+        expected = "finite, upright, of unit quaternions qw, qx, qy, qz, at nanoseconds"
         if not usable.any():
             raise DatasetError(f"none of {len(places)} poses of {path} is {expected}; repair it")
         lost = int(np.sum(~usable))
@@ -141,28 +137,38 @@ class Log:
         given = (cameras, places[LIDAR], data, times_us, tuple(files[LIDAR]))
         return cls(*given, ego_path, tuple(repairs))
 
-    def records(self, rig: Rig, between: bool) -> list[FrameSources]:
-        """A frame for every sweep, and with `between` one for each other exposure, in order."""
+    def records(self, rig: Rig, between: bool) -> tuple[list[FrameSources], list[Repair]]:
+        """A frame for every sweep, and with `between` one for each other exposure, in order.
+
+        Those of which no sensor's time has a pose near are left out, and counted in a Repair.
+        """
         at_us = self.times_us[LIDAR]
         within_us = _spacing(at_us, SWEEP_PERIOD_US) // 2
         names = [camera.name for camera in self.cameras]
         taken = {name: match_nearest(at_us, self.times_us[name], within_us) for name in names}
-        records = []
+        records, lost = [], 0
         for i, (lidar, sweep_ns) in enumerate(zip(self.data[LIDAR], self.sweeps_ns, strict=True)):
             cameras = tuple(
                 self._exposure(name, taken[name][i], f"within {within_us} us of sweep {sweep_ns}")
                 for name in names
             )
+            if not any(isinstance(datum, Datum) for datum in (lidar, *cameras)):
+                lost += 1
+                continue
             time_us, world_T_ego = place_ego(rig, cameras, lidar)
             records.append(FrameSources(time_us, world_T_ego, cameras, lidar, True, str(sweep_ns)))
+        total = len(self.sweeps_ns)
         if between:
-            records += self._records_between(names, taken)
-        return sorted(records, key=lambda record: record.time_us)
+            others, number = self._records_between(names, taken)
+            records, lost, total = records + others, lost + number - len(others), total + number
+        reason = f"{lost} of {total} have no pose of the car near, left out"
+        records.sort(key=lambda record: record.time_us)
+        return records, [Repair("frames", reason)] if lost else []
 
     def _records_between(
         self, names: Sequence[str], taken: Mapping[str, list[int | None]]
-    ) -> list[FrameSources]:
-        """Frames of the first camera's exposures that no sweep takes, each with the nearest."""
+    ) -> tuple[list[FrameSources], int]:
+        """Frames of the first camera's exposures that no sweep takes, and how many those are."""
         free = {
             name: [j for j in range(len(self.data[name])) if j not in set(taken[name])]
             for name in names
@@ -187,7 +193,7 @@ class Log:
             )
             if world_T_ego is not None:
                 records.append(FrameSources(time_us, world_T_ego, cameras, None, False))
-        return records
+        return records, len(at_us)
 
     def _exposure(self, name: str, number: int | None, where: str) -> Datum | Repair:
         return Repair(name, f"no exposure {where}") if number is None else self.data[name][number]

@@ -95,7 +95,7 @@ class Argoverse2Reader:
         split = self._split_of[scene_id]
         log = Log.of_folder(self._root, f"{split}/{scene_id}")
         rig = Rig(log.cameras, log.ego_T_lidar, GROUND_Z_M)
-        records = log.records(rig, self._sweeps)
+        records, lost = log.records(rig, self._sweeps)
         path = self._root.resolve_inside(f"{split}/{scene_id}/annotations.feather")
         annotated = path.is_file()
         gaps = [] if annotated or split == "test" else [Repair(path.name, "missing: no boxes")]
@@ -105,7 +105,7 @@ class Argoverse2Reader:
             rig,
             records,
             partial(read_points, log.ego_T_lidar),
-            [*log.repairs, *gaps],
+            [*log.repairs, *lost, *gaps],
         )
         if not annotated:
             return scene

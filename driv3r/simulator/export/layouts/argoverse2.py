@@ -117,7 +117,7 @@ class _Log:
         points = apply(axle_T_lidar, frame.sweep.points_lidar.astype(np.float64))
         self._write_points(frame.sweep.time_us, points)
         if boxes is not None:
-            self.annotations += self._annotate(frame.sweep, boxes)
+            self.annotations.extend(self._annotate(frame.sweep, boxes))
 
     def _note_pose(self, time_us: int, world_T_ego: Transform) -> None:
         self.world_T_axle.setdefault(time_us * NS, world_T_ego @ self.ego_T_axle)
