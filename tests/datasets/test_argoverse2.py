@@ -1,7 +1,9 @@
 """The Argoverse 2 reader against a small log with a known rig, and variants of it."""
 
+import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -12,10 +14,13 @@ from driv3r.datasets import open_dataset
 from driv3r.datasets.argoverse2 import GROUND_Z_M, Argoverse2Reader
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.evaluation.metrics.protocol import choose_protocol
+from driv3r.geometry.cameras import project
 from driv3r.geometry.transforms import apply, invert
 from driv3r.types import Scene, Sweep
 from tests.datasets import tiny_argoverse2 as tiny
 from tests.datasets.tiny_argoverse2 import LOG, START_NS, SWEEP_NS, SWEEPS
+
+Golden = Callable[[str], Path]
 
 
 @pytest.fixture
@@ -122,6 +127,34 @@ def test_boxes_lie_in_the_world_with_velocities(root: Path) -> None:
     assert boxes is not None
     own = apply(invert(boxes.world_T_box[0]), points_world_of(scene.frames[0].sweep))
     assert np.flatnonzero((np.abs(own) <= boxes.size_m[0] / 2).all(axis=1)).tolist() == [4]
+
+
+def test_argoverses_own_library_reads_the_same(root: Path, golden: Golden) -> None:
+    """Points, boxes and projections of av2 0.3.6, by tests/tools/write_argoverse2_golden.py.
+
+    It counts pixels from the first one's centre, as its check of the image's borders shows.
+    """
+    official = json.loads(golden("argoverse2/official.json").read_text())
+    scene = read(root)
+    frame, boxes = scene.frames[2], scene.boxes and scene.boxes(2)
+    assert boxes is not None
+    points_world = points_world_of(frame.sweep)
+    np.testing.assert_allclose(
+        points_world + scene.origin_world, official["points_city"], atol=3e-6
+    )
+    np.testing.assert_array_equal(boxes.size_m, official["lwh_m"])
+    city_T_box = boxes.world_T_box.copy()
+    city_T_box[:, :3, 3] += scene.origin_world
+    np.testing.assert_allclose(city_T_box, official["city_T_box"], atol=1e-8)
+    for camera, view in zip(scene.rig.cameras, frame.views, strict=True):
+        assert view is not None
+        expected = official["views"][camera.name]
+        points_cam = apply(invert(view.world_T_cam), points_world)
+        np.testing.assert_allclose(points_cam, expected["points_cam"], atol=4e-6)
+        uv, _, _ = project(camera, points_cam)
+        ahead = points_cam[:, 2] > 1
+        assert ahead.any()
+        np.testing.assert_allclose((uv - 0.5)[ahead], np.array(expected["uv"])[ahead], atol=1e-4)
 
 
 def test_splits(root: Path) -> None:
