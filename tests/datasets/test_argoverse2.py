@@ -209,9 +209,25 @@ def test_a_rig_has_the_cameras_that_are_calibrated_and_gave_images(root: Path) -
     assert [camera.name for camera in scene.rig.cameras] == [*tiny.SIZES][:2]
     assert [repair.where for repair in scene.repairs] == ["stereo_front_left"]
     assert "intrinsics.feather has no row" in scene.repairs[0].reason
-    shutil.rmtree(root / "val" / LOG / "sensors/cameras")
-    with pytest.raises(DatasetError, match="images of no calibrated camera"):
+    (root / "val" / LOG / "sensors/cameras/other").mkdir()
+    for name in tiny.SIZES:
+        shutil.rmtree(root / "val" / LOG / "sensors/cameras" / name)
+    with pytest.raises(DatasetError, match=r"no camera of .*intrinsics.feather has a place and"):
         read(root)
+
+
+@pytest.mark.parametrize("sweeps", [False, True])
+def test_a_log_without_images_keeps_its_rig_sweeps_and_boxes(root: Path, sweeps: bool) -> None:
+    expected = read(root)
+    shutil.rmtree(root / "val" / LOG / "sensors/cameras")
+    scene = read(root, sweeps=sweeps)
+    assert [camera.name for camera in scene.rig.cameras] == [*tiny.SIZES]
+    assert scene.time_us.tolist() == expected.time_us.tolist()
+    assert scene.boxes is not None
+    assert scene.boxes(1) is not None
+    for frame in scene.frames:
+        assert frame.sweep is not None
+        assert [repair.where for repair in frame.repairs] == [*tiny.SIZES]
 
 
 def test_without_pyarrow_the_extra_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ FAULTS = (
         path.unlink() for path in (root / f"{LOG}/sensors/lidar").iterdir()], "error",
         "sensors/lidar holds no sweep"),
     row("missing", "the LiDARs' folder", lambda root: shutil.rmtree(root / f"{LOG}/sensors/lidar"),
-        "error", "sensors/lidar can not be read: No such file"),
+        "error", "sensors/lidar holds no sweep"),
     row("missing", "the car's path", to_file(path_table, Path.unlink), "error",
         "the file is missing: ...city_SE3_egovehicle.feather"),
     row("missing", "intrinsics", to_file(in_root(INTRINSICS), Path.unlink), "error",

@@ -80,6 +80,8 @@ class EgoPath:
 
     def place(self, at_us: Int64[np.ndarray, "m"]) -> list[Transform | None]:
         """world_T_ego at given times, between the poses around them; None where none is near."""
+        if not len(at_us):
+            return []
         after = np.clip(np.searchsorted(self.time_us, at_us), 1, max(len(self.time_us) - 1, 1))
         around = np.stack([self.time_us[after - 1], self.time_us[np.minimum(after, len(self) - 1)]])
         near = (np.abs(around - at_us) <= NEAR_US).any(axis=0)
@@ -92,7 +94,7 @@ class EgoPath:
 
 @dataclass(frozen=True, eq=False)
 class Log:
-    """A log's cameras, those that gave no image left out, and what its sensors wrote, by time."""
+    """A log's cameras and its LiDAR's place, and what they wrote, by time."""
 
     cameras: tuple[Camera, ...]
     ego_T_lidar: Transform
@@ -214,8 +216,9 @@ def _spacing(times_us: Int64[np.ndarray, "n"], known_us: int) -> int:
 
 def _list_files(root: Root, folder: str, ending: str, repairs: list[Repair]) -> dict[int, Path]:
     """A sensor's files by their names' nanoseconds, in order; others are a Repair."""
+    path = root.resolve_inside(folder)
     try:
-        found = os.listdir(root.resolve_inside(folder))
+        found = os.listdir(path) if path.is_dir() else []
     except OSError as error:
         raise DatasetError(f"{root.path / folder} can not be read: {error.strerror}") from error
     named = {
@@ -253,7 +256,7 @@ def _read_cameras(
 ) -> tuple[Camera, ...]:
     """Cameras that are calibrated and gave images; of those that lack one of both is told.
 
-    Some recordings have no stereo cameras at all.
+    Where no camera gave any, as in a copy of the LiDAR alone, the calibrated ones are the rig.
     """
     path = root.resolve_inside(f"{folder}/calibration/intrinsics.feather")
     table = read_table(path, FOCAL, SIZE, ("sensor_name",))
@@ -267,7 +270,7 @@ def _read_cameras(
         lacking = {
             "intrinsics.feather has no row of it": name not in known,
             "egovehicle_SE3_sensor.feather has no row of it": name not in places,
-            "sensors/cameras has no such folder": name not in held,
+            "sensors/cameras has no such folder": bool(held) and name not in held,
         }
         if any(lacking.values()):
             why = "; ".join(reason for reason, lacks in lacking.items() if lacks)
@@ -280,7 +283,7 @@ def _read_cameras(
         cameras.append(make_camera(name, K, (height, width), places[name]))
     if not cameras:
         raise DatasetError(
-            f"{top} holds images of no calibrated camera; fetch the log's sensors/cameras"
+            f"no camera of {path} has a place and images in {top}; fetch the log's files again"
         )
     return tuple(cameras)
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from driv3r.datasets.argoverse2.annotations import Annotations
-from driv3r.datasets.argoverse2.log import CAMERAS, LIDAR, Log
+from driv3r.datasets.argoverse2.log import LIDAR, Log
 from driv3r.datasets.argoverse2.tables import read_table, stack
 from driv3r.datasets.cards import DatasetCard
 from driv3r.datasets.reader import Datum, Root
@@ -33,20 +33,25 @@ class Argoverse2Reader:
     undistorted before they were published, and k1, k2, k3 tell of the lens that took them.
     """
 
-    card: ClassVar = DatasetCard(
+    card: ClassVar[DatasetCard] = DatasetCard(
         title="Argoverse 2 Sensor",
-        sensors="7 ring and 2 stereo cameras 2048 x 1550 (front centre upright) at 20 Hz, two "
-        "32-beam LiDARs in one sweep at 10 Hz, boxes at 10 Hz",
-        splits=(*SPLITS, "all"),
-        licence="CC BY-NC-SA 4.0 with Argoverse's terms of use",
-        source="https://www.argoverse.org/av2.html: s5cmd --no-sign-request cp "
-        "'s3://argoverse/datasets/av2/sensor/*' FOLDER (1 TB; single logs can be had)",
-        layout="{train,val,test}/<log>/calibration/{intrinsics,egovehicle_SE3_sensor}.feather\n"
-        "{train,val,test}/<log>/city_SE3_egovehicle.feather\n"
-        "{train,val,test}/<log>/annotations.feather\n"
-        f"{{train,val,test}}/<log>/sensors/cameras/<{' | '.join(CAMERAS[:2])} | ...>/<ns>.jpg\n"
-        "{train,val,test}/<log>/sensors/lidar/<ns>.feather",
-        ground="the rear axle's middle, 0.33 m over the road (argoverse-api, issue 286)",
+        sensors="7 ring and 2 stereo cameras 2048x1550 (the front centre one upright), two 32-beam "
+        "LiDARs as one cloud, boxes; 10 Hz, with --sweeps 20 Hz",
+        splits=SPLITS,
+        licence="CC BY-NC-SA 4.0 with Argoverse's terms of use (no commercial use)",
+        source="1 TB without registration, single logs too: `s5cmd --no-sign-request cp "
+        "'s3://argoverse/datasets/av2/sensor/*' FOLDER`, https://www.argoverse.org/av2.html; "
+        "`driv3r world make --layout argoverse2` generates a small world in its layout",
+        layout="""\
+val/                                  or train, test
+  <log>/                              such as 7fab2350-7eaf-3b7e-a39d-6937a4c1bede
+    calibration/intrinsics.feather
+    calibration/egovehicle_SE3_sensor.feather
+    city_SE3_egovehicle.feather       the car's path
+    annotations.feather               boxes, but of the test split
+    sensors/cameras/ring_front_center/<nanoseconds>.jpg    and eight more cameras
+    sensors/lidar/<nanoseconds>.feather""",
+        ground="the middle of the rear axle, 0.33 m over the road (argoverse-api, issue 286)",
         extra="argoverse2",
     )
 
