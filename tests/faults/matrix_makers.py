@@ -94,6 +94,8 @@ MAKERS = (
           "ConfigError: recipe.yaml is not YAML"),
     world("wrong type", "a recipe that is no text", recipe("world", b"\xff\xfe\x00"), 2,
           "ConfigError: recipe.yaml"),
+    world("wrong type", "a layout that is not known", plain("world", "make", "--layout", "kitty"), 2,
+          "ConfigError: no layout 'kitty'; known: nuscenes"),
     world("wrong type", "an option that is not known", recipe("world", "seed: 1"), 2,
           "ConfigError: recipe.yaml: unknown key 'seed'"),
     world("wrong type", "a number in words", recipe("world", "keyframes: many"), 2,
