@@ -109,21 +109,28 @@ def test_boxes_are_read_back(rendered, tmp_path):
 
 
 @pytest.mark.usefixtures("_no_rendering")
-def test_a_world_is_made_once_and_says_what_it_is(tmp_path):
-    root = tmp_path / "made" / "argoverse2"
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_world_is_made_once_and_says_what_it_is(tmp_path, layout):
+    root = tmp_path / "made" / layout
     stages: list[str] = []
-    write_world_as(LAYOUT, root, SMALL, report=lambda stage, *_: stages.append(stage))
+    write_world_as(layout, root, SMALL, report=lambda stage, *_: stages.append(stage))
     assert stages == ["render", "write", "write", "write"]
-    assert [path.name for path in root.parent.iterdir()] == ["argoverse2"]
+    assert [path.name for path in root.parent.iterdir()] == [layout]
     note = json.loads((root / MARKER).read_text())
-    assert (note["layout"], note["entries"], note["recipe"]["seeds"]) == (LAYOUT, ["val"], [3])
-    assert check_world(root, SMALL, LAYOUT)
+    assert (note["generated"], note["layout"], note["recipe"]["seeds"]) == (True, layout, [3])
+    assert sorted([*note["entries"], MARKER]) == sorted(path.name for path in root.iterdir())
+    reader = open_dataset(layout, root)
+    (name,) = reader.scenes("all")
+    scene = reader.read(name)
+    assert scene.generated
+    assert len(scene.frames) == 3
+    assert check_world(root, SMALL, layout)
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    write_world_as(LAYOUT, root, SMALL)
+    write_world_as(layout, root, SMALL)
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
     with pytest.raises(ConfigError, match="keyframes is 2, was 3"):
-        check_world(root, dataclasses.replace(SMALL, keyframes=2), LAYOUT)
-    with pytest.raises(ConfigError, match="layout is nuscenes, was argoverse2.*another --root"):
+        check_world(root, dataclasses.replace(SMALL, keyframes=2), layout)
+    with pytest.raises(ConfigError, match=f"layout is nuscenes, was {layout}.*another --root"):
         check_world(root, SMALL)
 
 
