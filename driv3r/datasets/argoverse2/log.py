@@ -172,7 +172,7 @@ class Log:
     ) -> tuple[list[FrameSources], int]:
         """Frames of the first camera's exposures that no sweep takes, and how many those are."""
         free = {
-            name: [j for j in range(len(self.data[name])) if j not in set(taken[name])]
+            name: np.setdiff1d(np.arange(len(self.data[name])), _known(taken[name])).tolist()
             for name in names
         }
         at_us = self.times_us[names[0]][free[names[0]]]
@@ -199,6 +199,10 @@ class Log:
 
     def _exposure(self, name: str, number: int | None, where: str) -> Datum | Repair:
         return Repair(name, f"no exposure {where}") if number is None else self.data[name][number]
+
+
+def _known(numbers: Sequence[int | None]) -> list[int]:
+    return [number for number in numbers if number is not None]
 
 
 def _take(

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from driv3r.datasets.argoverse2.annotations import Annotations
-from driv3r.datasets.argoverse2.log import LIDAR, Log
+from driv3r.datasets.argoverse2.log import Log
 from driv3r.datasets.argoverse2.tables import read_table, stack
 from driv3r.datasets.cards import DatasetCard
 from driv3r.datasets.reader import Datum, Root
@@ -57,18 +57,23 @@ val/                                  or train, test
 
     def __init__(self, root: Path, sweeps: bool = False, follow_links: bool = False) -> None:
         self._root, self._sweeps = Root(root.resolve(), follow_links), sweeps
-        self._split_of = {
-            path.parent.name: path.parents[1].name
+        held = [
+            (path.parent.name, split)
             for split in SPLITS
             for path in sorted(self._root.path.glob(f"{split}/*/sensors"))
             if os.path.isdir(path) and PLAIN_NAME.fullmatch(path.parent.name)
-        }
-        if not self._split_of:
+        ]
+        self._split_of = dict(held)
+        if not held:
             raise DatasetError(
                 f"{root} holds no Argoverse 2 log: expected folders such as val/<log> with "
                 f"sensors/ in them; give the folder that holds {', '.join(SPLITS)}"
             )
-        self._check_twice()
+        if len(self._split_of) < len(held):
+            (twice, _), *_ = Counter(name for name, _ in held).most_common(1)
+            raise DatasetError(
+                f"{root} holds log {twice} in more than one split; remove it from all but one"
+            )
 
     def scenes(self, split: str) -> tuple[str, ...]:
         """Log ids of an official split, or of `all` that are there.
@@ -119,14 +124,6 @@ val/                                  or train, test
         world_T_ego[:, :3, 3] -= scene.origin_world
         return replace(scene, boxes=Annotations(path, sweeps_ns, world_T_ego, scene.time_us).boxes)
 
-    def _check_twice(self) -> None:
-        held = [path.parent.name for s in SPLITS for path in self._root.path.glob(f"{s}/*/sensors")]
-        twice = [name for name, count in Counter(held).items() if count > 1]
-        if twice:
-            raise DatasetError(
-                f"{self._root.path} holds log {twice[0]} in more than one split; remove one of them"
-            )
-
 
 def read_points(ego_T_lidar: Transform, datum: Datum) -> Float[np.ndarray, "n 3"]:
     """x, y, z (metres) in the upper LiDAR's frame, of a sweep that is given in the ego's.
@@ -136,6 +133,3 @@ def read_points(ego_T_lidar: Transform, datum: Datum) -> Float[np.ndarray, "n 3"
     """
     points_ego = stack(read_table(datum.path, ["x", "y", "z"]), "xyz")
     return apply(invert(ego_T_lidar), points_ego).astype(np.float32)
-
-
-__all__ = ["GROUND_Z_M", "LIDAR", "SPLITS", "Argoverse2Reader", "read_points"]

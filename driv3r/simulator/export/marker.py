@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from driv3r.datasets.scenes import GENERATED as MARKER
 from driv3r.errors import ConfigError
-from driv3r.settings import differences, fingerprint, hash_sources, identity_of
+from driv3r.settings import differences, fingerprint, hash_file, identity_of
 from driv3r.simulator.identity import SIMULATOR, hash_world
 
 if TYPE_CHECKING:  # the writer imports this module
@@ -117,8 +117,9 @@ def _note(recipe: "WorldConfig", layout: str) -> dict[str, Any]:
     }
     if layout == NUSCENES:
         return note
-    writers = hash_sources((), SIMULATOR / "export" / "layouts")
-    return note | {"layout": layout, "sources": fingerprint([sources, writers])}
+    writers = sorted((SIMULATOR / "export" / "layouts").glob(f"{layout}*.py"))
+    written_by = fingerprint([sources, *map(hash_file, writers)])
+    return note | {"layout": layout, "sources": written_by}
 
 
 def _compare(path: Path, recipe: "WorldConfig", layout: str) -> None:

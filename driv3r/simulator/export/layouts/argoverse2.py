@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from driv3r.datasets.argoverse2 import GROUND_Z_M, LIDAR, SPLITS
-from driv3r.datasets.argoverse2.tables import write_table
+from driv3r.datasets.argoverse2.tables import PLACE, write_table
 from driv3r.datasets.images import read_file
 from driv3r.datasets.nuscenes import NuScenesReader
 from driv3r.datasets.reader import Reader
@@ -34,6 +34,15 @@ CATEGORIES = {
     "vehicle.bicycle": "BICYCLE",
     "human.pedestrian.adult": "PEDESTRIAN",
 }
+INTRINSIC = (
+    *("sensor_name", "fx_px", "fy_px", "cx_px", "cy_px"),
+    *("k1", "k2", "k3", "height_px", "width_px"),
+)
+ANNOTATION = (
+    *("timestamp_ns", "track_uuid", "category", "length_m", "width_m", "height_m"),
+    *PLACE,
+    "num_interior_pts",
+)
 NS = 1000  # in a microsecond
 
 
@@ -158,18 +167,6 @@ class _Log:
             values = zip(*rows, strict=True) if rows else [()] * len(columns)
             table = dict(zip(columns, map(list, values), strict=True))
             write_table(self.folder / f"{name}.feather", table)
-
-
-PLACE = ("qw", "qx", "qy", "qz", "tx_m", "ty_m", "tz_m")
-INTRINSIC = (
-    *("sensor_name", "fx_px", "fy_px", "cx_px", "cy_px"),
-    *("k1", "k2", "k3", "height_px", "width_px"),
-)
-ANNOTATION = (
-    *("timestamp_ns", "track_uuid", "category", "length_m", "width_m", "height_m"),
-    *PLACE,
-    "num_interior_pts",
-)
 
 
 def _row_of(dst_T_src: Transform) -> list[float]:
