@@ -1,13 +1,17 @@
-# make demo | test | check | docs | bench | train: each sets up what it needs in .venv (docs: .venv-docs).
+# make demo [DATASET=argoverse2] | test | check | docs | bench | train: each sets up what it needs in .venv (docs: .venv-docs).
 PYTHON ?= python3
 BIN := .venv/bin
 export RAY_USAGE_STATS_ENABLED := 0
 
 .PHONY: demo test core-test floor-test python-test check docs train bench clean
 
+# The generated world, in the layout of any dataset of `driv3r world make --layout`.
+DATASET := nuscenes
+DEMO = out/demo$(if $(filter-out nuscenes,$(DATASET)),-$(DATASET))
+DEMO_SPLIT = $(if $(filter nuscenes,$(DATASET)),val,all)
 demo: .venv/ready
-	$(BIN)/driv3r world make --root data/nuscenes --replace
-	$(BIN)/driv3r process --dataset nuscenes --split val --out out/demo
+	$(BIN)/driv3r world make --layout $(DATASET) --root data/$(DATASET) --replace
+	$(BIN)/driv3r process --dataset $(DATASET) --root data/$(DATASET) --split $(DEMO_SPLIT) --out $(DEMO)
 
 test: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile

@@ -13,26 +13,38 @@ app = typer.Typer(no_args_is_help=True, help="The generated driving world.")
 
 @app.command("make")
 def world_make(
-    root: Annotated[Path, typer.Option(help="Folder to write.")] = Path("data/nuscenes"),
+    root: Annotated[
+        Path | None, typer.Option(help="Folder to write; default: data/LAYOUT.")
+    ] = None,
     recipe: Annotated[str, typer.Option(help="A name in configs/world, or a YAML file.")] = "demo",
+    layout: Annotated[str, typer.Option(help="Whose: nuscenes, argoverse2, ...")] = "nuscenes",
     workers: Annotated[int, typer.Option(min=1, help="Rendering processes.")] = 2,
     replace: Annotated[
         bool, typer.Option(help="Delete another generated world that lies there.")
     ] = False,
 ) -> None:
-    """Generate logs in the nuScenes v1.0 layout, unless the folder holds this very world."""
-    from driv3r.config import find_config, load_config
-    from driv3r.simulator.export.marker import check_world, discard_world
-    from driv3r.simulator.export.nuscenes_writer import WorldConfig, write_world
+    """Generate logs in the layout of nuScenes v1.0, or of another dataset.
 
+    Nothing is done where the folder holds this very world.
+    """
+    from driv3r.config import find_config, load_config
+    from driv3r.simulator.export.conversion import check_layout, write_world_as
+    from driv3r.simulator.export.marker import NUSCENES, check_world, discard_world
+    from driv3r.simulator.export.nuscenes_writer import WorldConfig
+
+    check_layout(layout)
+    root = root or Path("data") / layout
     parsed = load_config(find_config(recipe, "world"), WorldConfig)
     if replace:
-        discard_world(root, parsed)
-    if check_world(root, parsed):
+        discard_world(root, parsed, layout)
+    if check_world(root, parsed, layout):
         screen.print(f"{root} holds this world already", soft_wrap=True)
         return
-    with ProgressBar("render world") as bar:
-        write_world(root, parsed, workers, lambda done, n: bar.update("", "render", done, n))
+    stages = 1 if layout == NUSCENES else 2
+    with ProgressBar("render world", stages) as bar:
+        write_world_as(
+            layout, root, parsed, workers, lambda stage, done, n: bar.update("", stage, done, n)
+        )
     screen.print(f"world: {root}", soft_wrap=True)
 
 

@@ -6,6 +6,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from driv3r.datasets.argoverse2 import Argoverse2Reader
 from driv3r.datasets.ddad import DdadReader
 from driv3r.datasets.folder import FolderReader
 from driv3r.datasets.kitti import KittiReader
@@ -27,6 +28,7 @@ READERS: dict[str, Callable[..., Reader]] = {
     "t4": T4Reader,
     "folder": FolderReader,
     "waymo": WaymoReader,
+    "argoverse2": Argoverse2Reader,
 }
 
 

@@ -1,6 +1,7 @@
 """The fault matrix: every reader, command and stage against bad input and bad luck."""
 
 from tests.faults import (
+    matrix_argoverse2,
     matrix_commands,
     matrix_datasets,
     matrix_ddad,
@@ -36,6 +37,8 @@ READER_FAULTS: tuple[ReaderFault, ...] = (
     *matrix_kitti.SEQUENCE_FAULTS,
     *matrix_kitti360.FAULTS,
     *matrix_waymo.FAULTS,
+    *matrix_argoverse2.FAULTS,
+    *matrix_argoverse2.BOX_FAULTS,
 )
 COMMAND_FAULTS: tuple[CommandFault, ...] = (
     *matrix_commands.PROCESS,

@@ -9,6 +9,7 @@ import numpy as np
 from driv3r.datasets import open_dataset
 from driv3r.types import Scene, Sweep, View
 from tests.datasets import (
+    tiny_argoverse2,
     tiny_ddad,
     tiny_kitti,
     tiny_kitti360,
@@ -22,6 +23,7 @@ PANDASET, BOXES = "PandaSet", "PandaSet's boxes"
 KITTI, KITTI_BOXES, KITTI_ODOMETRY = "KITTI", "KITTI's tracklets", "KITTI odometry"
 KITTI360 = "KITTI-360"
 WAYMO_V1, WAYMO_V2 = "Waymo v1 (TFRecord)", "Waymo v2 (Parquet)"
+ARGOVERSE2, ARGOVERSE2_BOXES = "Argoverse 2", "Argoverse 2's boxes"
 SMALL_HW = (54, 96)  # PandaSet's images are 1080 x 1920: the tests take a twentieth of it
 PANDASET_MOMENTS = 7  # so many that one wrong pose does not move a camera on the car
 SMALL_LENS = {"fx": 46.5, "fy": 46.5, "cx": 47.5, "cy": 26.5}
@@ -68,6 +70,8 @@ SUBJECTS = (
     Subject(KITTI360, "kitti360", _write_kitti360, tiny_kitti360.DRIVE),
     Subject(WAYMO_V1, "waymo", tiny_waymo.write_v1, tiny_waymo.SEGMENT),
     Subject(WAYMO_V2, "waymo", tiny_waymo.write_v2, tiny_waymo.SEGMENT),
+    Subject(ARGOVERSE2, "argoverse2", tiny_argoverse2.write, tiny_argoverse2.LOG),
+    Subject(ARGOVERSE2_BOXES, "argoverse2", tiny_argoverse2.write, tiny_argoverse2.LOG, boxes=True),
 )
 
 

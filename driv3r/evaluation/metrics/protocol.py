@@ -94,6 +94,7 @@ _AS_PUBLISHED = (
     DepthProtocol("kitti360", 0.0, 80.0),  # KITTI's range; its crop is of KITTI's images
     DepthProtocol("pandaset", 0.1, 80.0),
     DepthProtocol("waymo", 0.0, 75.0),
+    DepthProtocol("argoverse2", 0.0, 100.0),
     DepthProtocol("folder", 0.1, 80.0),  # of one's own rig: as nuScenes' range
 )
 PROTOCOLS: dict[str, DepthProtocol] = {

@@ -23,7 +23,8 @@ from driv3r.types import Camera, Rig
 
 FIRST_TRAIN_SEED = 1_000_000  # evaluated worlds are made from seeds below it
 NOT_OF_CLIPS = (
-    *(f"export/{name}.py" for name in ("marker", "nuscenes_tables", "nuscenes_writer", "preview")),
+    *(f"export/{name}.py" for name in ("conversion", "marker", "preview")),
+    *(f"export/nuscenes_{name}.py" for name in ("tables", "writer")),
     "export/layouts",
 )
 

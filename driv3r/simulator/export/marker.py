@@ -1,39 +1,48 @@
 """The note that a generated dataset leaves in its root: which world it holds, and that it is one.
 
 It is written when rendering begins, under another name, and takes its place when all else is there.
+A world in another layout than nuScenes' also notes what it put into the root.
 """
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from driv3r.datasets.scenes import GENERATED as MARKER
 from driv3r.errors import ConfigError
-from driv3r.settings import differences, fingerprint, identity_of
-from driv3r.simulator.identity import hash_world
+from driv3r.settings import differences, fingerprint, hash_file, identity_of
+from driv3r.simulator.identity import SIMULATOR, hash_world
 
 if TYPE_CHECKING:  # the writer imports this module
     from driv3r.simulator.export.nuscenes_writer import WorldConfig
 
 BEGUN = "driv3r-world.partial.json"
-NOT_OF_WORLDS = ("export/clips.py", "export/marker.py", "export/preview.py", "export/layouts")
+NOT_OF_WORLDS = (
+    *(f"export/{name}.py" for name in ("clips", "conversion", "marker", "preview")),
+    "export/layouts",
+)
+NUSCENES = "nuscenes"  # the layout that worlds are rendered in
 FOLDERS = ("samples", "sweeps", "maps", "v1.0-*")
 REMEDY = "give another --root, or delete the folder first"
 REPLACEABLE = f"{REMEDY} (--replace does)"
 
 
-def check_world(root: Path, recipe: "WorldConfig") -> bool:
-    """Whether `root` holds the recipe's world: False where it is missing or incomplete.
+def check_world(root: Path, recipe: "WorldConfig", layout: str = NUSCENES) -> bool:
+    """Whether `root` holds the recipe's world in a layout: False where it is missing or incomplete.
 
-    ConfigError where something else lies there: the world of another recipe or of another state of
-    the world's code, whole or half made, or a dataset that driv3r did not write.
+    ConfigError where something else lies there: the world of another recipe, in another layout or
+    of another state of the world's code, whole or half made, or a dataset that driv3r did not
+    write.
     """
     for path in (root / MARKER, root / BEGUN):
         if path.exists():
-            _compare(path, recipe)
-            return path.name == MARKER and (root / recipe.version / "scene.json").exists()
-    strange = [path.name for pattern in FOLDERS for path in root.glob(pattern)]
+            _compare(path, recipe, layout)
+            whole = layout != NUSCENES or (root / recipe.version / "scene.json").exists()
+            return path.name == MARKER and whole
+    patterns = FOLDERS if layout == NUSCENES else ("*/",)
+    strange = [path.name for pattern in patterns for path in root.glob(pattern)]
     if strange:
         raise ConfigError(
             f"{root} holds {', '.join(sorted(strange))}, but no {MARKER}: it is a dataset that "
@@ -43,27 +52,42 @@ def check_world(root: Path, recipe: "WorldConfig") -> bool:
     return False
 
 
-def discard_world(root: Path, recipe: "WorldConfig") -> None:
+def discard_world(root: Path, recipe: "WorldConfig", layout: str = NUSCENES) -> None:
     """Delete a generated world other than the recipe's; what driv3r did not write is left alone."""
     noted = [path for path in (root / MARKER, root / BEGUN) if path.exists()]
     try:
-        if not noted or check_world(root, recipe):
+        if not noted or check_world(root, recipe, layout):
             return
     except ConfigError:  # it is another one, as its note tells
         pass
-    for path in (*(p for pattern in FOLDERS for p in root.glob(pattern)), *noted):
+    written = [path for note in noted for path in _written(root, note)]
+    for path in (*dict.fromkeys(written), *noted):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
-def begin_world(root: Path, recipe: "WorldConfig") -> None:
-    """Note that a world is being made."""
+def _written(root: Path, note: Path) -> list[Path]:
+    """What the world of a note put into its root."""
+    try:
+        entries = json.loads(note.read_text()).get("entries")
+    except (ValueError, AttributeError):
+        entries = None
+    if not isinstance(entries, list):
+        return [path for pattern in FOLDERS for path in root.glob(pattern)]
+    return [root / Path(str(name)).name for name in entries]
+
+
+def begin_world(
+    root: Path, recipe: "WorldConfig", layout: str = NUSCENES, entries: Sequence[str] = ()
+) -> None:
+    """Note that a world is being made, in a layout of which `entries` will lie in the root."""
+    note = _note(recipe, layout) | ({} if layout == NUSCENES else {"entries": [*entries]})
     try:
         root.mkdir(parents=True, exist_ok=True)
         (root / MARKER).unlink(missing_ok=True)
-        (root / BEGUN).write_text(json.dumps(_note(recipe), indent=1) + "\n")
+        (root / BEGUN).write_text(json.dumps(note, indent=1) + "\n")
     except OSError as error:
         raise ConfigError(f"can not write to {root} ({error}); give another --root") from error
 
@@ -73,29 +97,42 @@ def finish_world(root: Path) -> None:
     (root / BEGUN).replace(root / MARKER)
 
 
+def mark_generated(root: Path) -> None:
+    """Say of logs that were written without a recipe that they are generated."""
+    (root / MARKER).write_text(json.dumps({"generated": True}) + "\n")
+
+
 def describe(recipe: "WorldConfig") -> str:
     """A recipe in a few words."""
     return f"{fingerprint(recipe)[:8]} (split {recipe.split}, {len(recipe.seeds)} logs)"
 
 
-def _note(recipe: "WorldConfig") -> dict[str, Any]:
-    return {
+def _note(recipe: "WorldConfig", layout: str) -> dict[str, Any]:
+    sources = hash_world(NOT_OF_WORLDS)
+    note = {
         "generated": True,
         "recipe": identity_of(recipe),
         "fingerprint": fingerprint(recipe),
-        "sources": hash_world(NOT_OF_WORLDS),
+        "sources": sources,
     }
+    if layout == NUSCENES:
+        return note
+    writers = sorted((SIMULATOR / "export" / "layouts").glob(f"{layout}*.py"))
+    written_by = fingerprint([sources, *map(hash_file, writers)])
+    return note | {"layout": layout, "sources": written_by}
 
 
-def _compare(path: Path, recipe: "WorldConfig") -> None:
+def _compare(path: Path, recipe: "WorldConfig", layout: str) -> None:
     """ConfigError unless a note is the recipe's."""
-    ours = _note(recipe)
+    ours = _note(recipe, layout)
     try:
         theirs = json.loads(path.read_text())
-        recipes = differences(ours["recipe"], theirs["recipe"])
+        recipes = differences(
+            *({"layout": note.get("layout", NUSCENES)} | note["recipe"] for note in (ours, theirs))
+        )
         name = f"{theirs['fingerprint'][:8]}"
         same = theirs["sources"] == ours["sources"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{path} is not the note of a generated world ({type(error).__name__}: {error}); "
             f"{REMEDY}"
