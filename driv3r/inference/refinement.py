@@ -1,10 +1,13 @@
 """Track-based refinement and odometry on images finer than the network's."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from driv3r.datasets.preprocess import WorkRig, prepare_images, resize_work
+from driv3r.geometry.cameras import place_on_road
+from driv3r.geometry.transforms import invert
 from driv3r.tracking.depth_refinement import TrackRefiner
 from driv3r.tracking.odometry import RigOdometry
 from driv3r.types import EgoPoses, Frame, Images, Prediction, Refine, Transform
@@ -20,6 +23,13 @@ def choose_fine_size(size_hw: tuple[int, int]) -> tuple[int, int]:
     return h, w
 
 
+def _move(dst_T_src: Transform, prev_T_curr: Transform | None) -> Transform | None:
+    """The motion of frame `src` as that of a frame `dst` fixed to it."""
+    if prev_T_curr is None or np.array_equal(dst_T_src, np.eye(4)):
+        return prev_T_curr
+    return dst_T_src @ prev_T_curr @ invert(dst_T_src)
+
+
 class FrameRefiner:
     """Refines a log's predictions and estimates its motion, as configured.
 
@@ -29,8 +39,12 @@ class FrameRefiner:
     def __init__(self, work: WorkRig, refine: Refine, ego_poses: EgoPoses):
         self._size_hw = work.rig.cameras[0].size_hw
         self.work = resize_work(work, choose_fine_size(self._size_hw))
-        self.refiner = TrackRefiner(self.work.rig) if refine == "tracks" else None
-        self.odometry = RigOdometry(self.work.rig) if ego_poses == "odometry" else None
+        # Motion is taken to be smooth at a point of the car: the same one wherever the origin lies.
+        rig = place_on_road(self.work.rig)
+        self.road_T_ego = np.eye(4)
+        self.road_T_ego[2, 3] = -work.rig.ground_z_m
+        self.refiner = TrackRefiner(rig) if refine == "tracks" else None
+        self.odometry = RigOdometry(rig) if ego_poses == "odometry" else None
 
     @property
     def is_used(self) -> bool:
@@ -57,12 +71,15 @@ class FrameRefiner:
         """
         if not self.is_used:
             return prediction, prediction.prev_T_curr
+        to_road, to_ego = self.road_T_ego, invert(self.road_T_ego)
+        on_road = replace(prediction, prev_T_curr=_move(to_road, prediction.prev_T_curr))
         if self.refiner is not None:
-            prediction = self.refiner.step(images, prediction, dt_s, known)
+            on_road = self.refiner.step(images, on_road, dt_s, _move(to_road, known))
         found = None
         if self.odometry is not None:
-            found = self.odometry.step(images, prediction, dt_s, prior=None)
-        return prediction, prediction.prev_T_curr if found is None else found
+            found = self.odometry.step(images, on_road, dt_s, prior=None)
+        refined = replace(on_road, prev_T_curr=_move(to_ego, on_road.prev_T_curr))
+        return refined, refined.prev_T_curr if found is None else _move(to_ego, found)
 
     def save_state(self) -> dict[str, np.ndarray]:
         """The exact state that the next frame needs."""

@@ -248,14 +248,24 @@ def test_the_origin_of_the_ego_frame_may_be_above_the_road(tiny_world):
     for rig in (scene.rig, raised):
         work = prepare_rig(rig, system.size_hw)
         streamer = system.stream(work.rig, settings)
-        for i in range(2):
-            last = streamer.step(StreamFrame(prepare_images(scene.frames[i], work), 0.5 * i))
-        answers.append((last, predict_ground_plane(work.rig)))
-    (plain, road), (high, same_road) = answers
+        refiner = FrameRefiner(work, "tracks", "odometry")
+        for i in range(3):
+            images = prepare_images(scene.frames[i], work)
+            last = streamer.step(StreamFrame(images, 0.5 * (i > 0)))
+            fine = refiner.prepare(scene.frames[i], images)
+            refined, moved = refiner.refine(fine, last, 0.5 * (i > 0), None)
+        answers.append((last, refined, moved, predict_ground_plane(work.rig)))
+    (plain, tracked, moved, road), (high, high_tracked, high_moved, same_road) = answers
     np.testing.assert_allclose(same_road, road, rtol=1e-6)
     np.testing.assert_allclose(high.depth_m, plain.depth_m, rtol=1e-4)
-    found = invert(up) @ high.prev_T_curr @ up
-    np.testing.assert_allclose(found, plain.prev_T_curr, atol=1e-5)
+    assert np.nanmedian(np.abs(tracked.depth_m / plain.depth_m - 1)) > 1e-3  # refined at all
+    np.testing.assert_allclose(high_tracked.depth_m, tracked.depth_m, rtol=1e-2)
+    for found, expected in (
+        (high.prev_T_curr, plain.prev_T_curr),
+        (high_tracked.prev_T_curr, tracked.prev_T_curr),
+        (high_moved, moved),
+    ):
+        np.testing.assert_allclose(invert(up) @ found @ up, expected, atol=1e-3)
 
 
 def test_generated_data_are_said_to_be(finished):
