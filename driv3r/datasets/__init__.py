@@ -15,6 +15,7 @@ from driv3r.datasets.nuscenes import LyftReader, NuScenesReader, T4Reader, Truck
 from driv3r.datasets.pandaset import PandaSetReader
 from driv3r.datasets.reader import Reader
 from driv3r.datasets.waymo import WaymoReader
+from driv3r.datasets.rosbag import RosbagReader
 from driv3r.errors import ConfigError, DatasetError
 
 READERS: dict[str, Callable[..., Reader]] = {
@@ -26,6 +27,7 @@ READERS: dict[str, Callable[..., Reader]] = {
     "truckscenes": TruckScenesReader,
     "lyft": LyftReader,
     "t4": T4Reader,
+    "rosbag": RosbagReader,
     "folder": FolderReader,
     "waymo": WaymoReader,
     "argoverse2": Argoverse2Reader,
