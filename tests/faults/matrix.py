@@ -10,6 +10,7 @@ from tests.faults import (
     matrix_makers,
     matrix_nuscenes,
     matrix_pandaset,
+    matrix_rosbag,
     matrix_runs,
     matrix_stages,
     matrix_sweeps,
@@ -39,6 +40,7 @@ READER_FAULTS: tuple[ReaderFault, ...] = (
     *matrix_waymo.FAULTS,
     *matrix_argoverse2.FAULTS,
     *matrix_argoverse2.BOX_FAULTS,
+    *matrix_rosbag.FAULTS,
 )
 COMMAND_FAULTS: tuple[CommandFault, ...] = (
     *matrix_commands.PROCESS,

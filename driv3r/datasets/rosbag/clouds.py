@@ -1,7 +1,5 @@
 """Points of sensor_msgs/PointCloud2: fields of any type at any offset, rows with any padding."""
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float
 
@@ -23,22 +21,16 @@ def decode_points(message: Message, where: str) -> Float[np.ndarray, "n 3"]:
             f"the cloud lacks the fields {', '.join(missing)}, it has "
             f"{', '.join(fields) or 'none'}: {where}"
         )
-    order = ">" if message.is_bigendian else "<"
-    xyz: dict[str, Any] = {"names": [], "formats": [], "offsets": [], "itemsize": 0}
     for axis in "xyz":
-        field = fields[axis]
-        if field.datatype not in DATATYPES or field.count not in (0, 1):
+        if fields[axis].datatype not in DATATYPES or fields[axis].count not in (0, 1):
             raise DatasetError(
-                f"the cloud's {axis} has datatype {field.datatype} and count {field.count}, "
-                f"expected 1 to 8 and 1: {where}"
+                f"the cloud's {axis} has datatype {fields[axis].datatype} and count "
+                f"{fields[axis].count}, expected 1 to 8 and 1: {where}"
             )
-        xyz["names"].append(axis)
-        xyz["formats"].append(order + DATATYPES[field.datatype])
-        xyz["offsets"].append(field.offset)
-    end = max(
-        offset + np.dtype(each).itemsize
-        for offset, each in zip(xyz["offsets"], xyz["formats"], strict=True)
-    )
+    order = ">" if message.is_bigendian else "<"
+    formats = [np.dtype(order + DATATYPES[fields[axis].datatype]) for axis in "xyz"]
+    offsets = [fields[axis].offset for axis in "xyz"]
+    end = max(offset + each.itemsize for offset, each in zip(offsets, formats, strict=True))
     width, height, step, row = message.width, message.height, message.point_step, message.row_step
     if step < end or row < width * step or len(message.data) != height * row:
         raise DatasetError(
@@ -46,6 +38,8 @@ def decode_points(message: Message, where: str) -> Float[np.ndarray, "n 3"]:
             f"of {step}, whose x, y, z end at {end}: these do not fit: {where}"
         )
     rows = message.data.reshape(height, row)[:, : width * step]
-    xyz["itemsize"] = step
-    points = np.frombuffer(np.ascontiguousarray(rows).tobytes(), np.dtype(xyz))
+    dtype = np.dtype(
+        {"names": list("xyz"), "formats": formats, "offsets": offsets, "itemsize": step}
+    )
+    points = np.frombuffer(np.ascontiguousarray(rows).tobytes(), dtype)
     return np.stack([points[axis] for axis in "xyz"], axis=-1).astype(np.float32)

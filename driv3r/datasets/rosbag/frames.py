@@ -19,7 +19,7 @@ from driv3r.types import Repair, Transform
 BASES, FOOTPRINT = ("base_link", "base_footprint"), "base_footprint"
 WORLDS = ("map", "odom", "world")  # of several that are above the car, the first
 STILL_M, STILL_RAD = 1e-4, 1e-4  # within which a transform that is sent again stays
-BACKWARDS_US = 1_000_000  # messages come a bit out of order; a log played twice goes back farther
+BACKWARDS_US = 200_000  # messages come a bit out of order; a log played twice goes back farther
 Row = tuple[int, tuple[float, ...]]  # time (us); x, y, z, qw, qx, qy, qz
 
 
@@ -37,7 +37,7 @@ def make_path(rows: list[Row], what: str, repairs: list[Repair]) -> PosePath:
     """dst_T_src at increasing times from rows in the log's order.
 
     Rows that are no pose are left out and counted, of equal times the first is taken. Raises
-    DatasetError where none is left, or times go back by more than a second.
+    DatasetError where none is left, or times go back by more than 0.2 s.
     """
     times_us = np.array([time_us for time_us, _ in rows], np.int64)
     numbers = np.array([each for _, each in rows], np.float64).reshape(-1, 7)
@@ -60,13 +60,13 @@ def make_path(rows: list[Row], what: str, repairs: list[Repair]) -> PosePath:
 
 
 def check_forward(times_us: Int64[np.ndarray, "n"], what: str) -> None:
-    """DatasetError where times in the log's order go back by more than a second."""
+    """DatasetError where times in the log's order go back by more than 0.2 s."""
     back = np.flatnonzero(np.diff(times_us) < -BACKWARDS_US)
     if len(back):
         i = int(back[0])
         raise DatasetError(
             f"{what}: the header's time {times_us[i]} us is followed by {times_us[i + 1]} us, "
-            "expected an order that is right to a second; was a bag played twice while it was "
+            "expected an order that is right to 0.2 s; was a bag played twice while it was "
             "recorded? Cut the log there, or set clock: log in driv3r-bag.yaml"
         )
 

@@ -91,15 +91,12 @@ or the folder drive_2 by itself""",
         """
         if scene_id not in self._bags:
             raise DatasetError(f"no bag {scene_id!r} in {self._root.path}: {', '.join(self._bags)}")
-        path = self._bags[scene_id]
-        files = [path] if path.is_file() else sorted(each for each in path.iterdir())
-        sizes = [
-            [file.name, self._inside(file).stat().st_size]
-            for file in files
-            if file.suffix in (*FILES, ".zstd")
-        ]
+        path = self._inside(self._bags[scene_id])
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        inside = [self._inside(file) for file in files if file.suffix in (*FILES, ".zstd")]
+        sizes = [[file.name, file.stat().st_size] for file in inside if file.is_file()]
         settings = read_settings(self._find_settings(path))
-        log = _Log.of_bag(Bag(self._inside(path)), settings)
+        log = _Log.of_bag(Bag(path), settings)
         return log.make(self._root, scene_id, [fingerprint([sizes, settings])])
 
     def _inside(self, path: Path) -> Path:

@@ -113,8 +113,9 @@ class Recording:
         self._same(place, "frame", track.frame, frame)
         if is_info:
             for key in TEACHING:
-                first, now = (getattr(each, key).tolist() for each in (track.first, message))
-                self._same(place, key, first, now)
+                first, now = (getattr(each, key) for each in (track.first, message))
+                if not np.array_equal(first, now, equal_nan=True):
+                    self._same(place, key, first.tolist(), now.tolist())
             return
         track.times_us.append(self._time_us(place, message.header.stamp))
         track.places.append(place)
