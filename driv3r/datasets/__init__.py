@@ -16,6 +16,7 @@ from driv3r.datasets.pandaset import PandaSetReader
 from driv3r.datasets.reader import Reader
 from driv3r.datasets.waymo import WaymoReader
 from driv3r.datasets.rosbag import RosbagReader
+from driv3r.datasets.zod import ZodReader
 from driv3r.errors import ConfigError, DatasetError
 
 READERS: dict[str, Callable[..., Reader]] = {
@@ -27,6 +28,7 @@ READERS: dict[str, Callable[..., Reader]] = {
     "truckscenes": TruckScenesReader,
     "lyft": LyftReader,
     "t4": T4Reader,
+    "zod": ZodReader,
     "rosbag": RosbagReader,
     "folder": FolderReader,
     "waymo": WaymoReader,
