@@ -14,8 +14,8 @@ from driv3r.datasets.kitti360 import Kitti360Reader
 from driv3r.datasets.nuscenes import LyftReader, NuScenesReader, T4Reader, TruckScenesReader
 from driv3r.datasets.pandaset import PandaSetReader
 from driv3r.datasets.reader import Reader
-from driv3r.datasets.waymo import WaymoReader
 from driv3r.datasets.rosbag import RosbagReader
+from driv3r.datasets.waymo import WaymoReader
 from driv3r.datasets.zod import ZodReader
 from driv3r.errors import ConfigError, DatasetError
 

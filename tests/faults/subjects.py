@@ -15,8 +15,8 @@ from tests.datasets import (
     tiny_kitti360,
     tiny_nuscenes,
     tiny_pandaset,
-    tiny_waymo,
     tiny_rosbag,
+    tiny_waymo,
 )
 
 NUSCENES, SWEEPS, DDAD = "nuScenes", "nuScenes with sweeps", "DDAD (DGP)"
