@@ -15,6 +15,7 @@ from tests.faults import (
     matrix_stages,
     matrix_sweeps,
     matrix_waymo,
+    matrix_zod,
 )
 from tests.faults import matrix_nuscenes_values as values
 from tests.faults.rows import CommandFault, Elsewhere, ReaderFault, Row
@@ -41,6 +42,7 @@ READER_FAULTS: tuple[ReaderFault, ...] = (
     *matrix_argoverse2.FAULTS,
     *matrix_argoverse2.BOX_FAULTS,
     *matrix_rosbag.FAULTS,
+    *matrix_zod.FAULTS,
 )
 COMMAND_FAULTS: tuple[CommandFault, ...] = (
     *matrix_commands.PROCESS,
