@@ -129,18 +129,11 @@ sequences/000002/                 a log; or drives/000005
                 f"no log {scene_id!r} in {self._root.path}: {', '.join(list(self._logs)[:20])}"
             )
         folder, repairs = self._logs[scene_id], list[Repair]()
-        images = next(
-            (
-                f"{CAMERA}_{face}"
-                for face in FACES
-                if (self._root.path / folder / f"{CAMERA}_{face}").is_dir()
-            ),
-            f"{CAMERA}_{FACES[0]}",
-        )
-        exposures = _list_files(self._root, f"{folder}/{images}", (".jpg", ".png"))
+        images = f"{folder}/{CAMERA}_{_find_face(self._root.path / folder)}"
+        exposures = _list_files(self._root, images, (".jpg", ".png"))
         if not exposures:
             raise DatasetError(
-                f"{self._root.path / folder / images} holds no image, expected .jpg files named "
+                f"{self._root.path / images} holds no image, expected .jpg files named "
                 "after their time; fetch them"
             )
         camera, ego_T_lidar = _read_calibration(self._root, folder)
@@ -175,6 +168,11 @@ def read_points(path: Path) -> Float[np.ndarray, "n 3"]:
     points = read_file_points(path, Recording())
     own = ((points > OWN_CAR_M[0]) & (points < OWN_CAR_M[1])).all(axis=1)
     return points[~own]
+
+
+def _find_face(log: Path) -> str:
+    """How the images of a log are anonymised."""
+    return next((face for face in FACES if (log / f"{CAMERA}_{face}").is_dir()), FACES[0])
 
 
 def _list_files(root: Root, folder: str, suffixes: tuple[str, ...]) -> list[Exposure]:

@@ -1,6 +1,7 @@
 """The bag reader against messages that were encoded by hand and written by other libraries."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,21 @@ def reasons(scene: Scene) -> list[str]:
     return [f"{repair.where}: {repair.reason}" for repair in scene.repairs]
 
 
-@pytest.fixture(scope="module", params=["mcap", "db3"])
+WRITERS = {
+    "mcap": lambda root: tiny.write_mcap(root / "drive.mcap", tiny.drive()),
+    "db3": lambda root: tiny.write_folder(root / "drive", tiny.drive()),
+    "db3 of compressed messages": lambda root: tiny.write_folder(
+        root / "drive", tiny.drive(), "MESSAGE"
+    ),
+    "compressed db3": lambda root: tiny.write_folder(root / "drive", tiny.drive(), "FILE"),
+    "several mcap": lambda root: tiny.write_split(root / "drive", tiny.drive()),
+}
+
+
+@pytest.fixture(scope="module", params=WRITERS)
 def drive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     root = tmp_path_factory.mktemp("bags")
-    if request.param == "mcap":
-        tiny.write_mcap(root / "drive.mcap", tiny.drive())
-    else:
-        tiny.write_folder(root / "drive", tiny.drive())
+    WRITERS[request.param](root)
     return read(root)
 
 
@@ -81,6 +90,24 @@ def test_frames_can_be_read_in_any_order_and_again(drive: Scene) -> None:
         view = drive.frames[i].views[0]
         assert view is not None
         np.testing.assert_array_equal(view.image, car.image(i))
+
+
+def test_frames_are_read_in_another_thread(drive: Scene) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        view = pool.submit(lambda: drive.frames[1].views[0]).result()
+    assert view is not None
+    np.testing.assert_array_equal(view.image, car.image(1))
+
+
+def test_a_folder_that_counts_what_it_has_not(tmp_path: Path) -> None:
+    folder = tiny.write_split(tmp_path / "drive", tiny.drive())
+    tiny.write_mcap(folder / "drive_0.mcap", tiny.drive()[:3])
+    tiny.write_mcap(folder / "drive_1.mcap", tiny.without(tiny.FRONT)[3:])
+    with pytest.raises(DatasetError, match="/front/image_raw is listed with messages, but"):
+        read(tmp_path)
+    (folder / "drive_1.mcap").unlink()
+    with pytest.raises(DatasetError, match="can not be read: .*files are missing"):
+        read(tmp_path)
 
 
 def test_a_view_says_where_its_message_is(drive: Scene) -> None:

@@ -4,6 +4,7 @@ The car, its two cameras and its LiDAR are tiny_folder's; base_link is 0.3 m ove
 """
 
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import yaml
 from mcap.writer import CompressionType
 from mcap.writer import Writer as McapWriter
 from scipy.spatial.transform import Rotation
@@ -237,13 +239,15 @@ def write_mcap(
     return path
 
 
-def write_folder(folder: Path, messages: Sequence[Sent]) -> Path:
-    """A rosbag2 folder with metadata.yaml and a .db3."""
-    from rosbags.rosbag2 import Writer
+def write_folder(folder: Path, messages: Sequence[Sent], compression: str = "NONE") -> Path:
+    """A rosbag2 folder with metadata.yaml and a .db3; compressed by MESSAGE or FILE."""
+    from rosbags.rosbag2 import CompressionFormat, CompressionMode, Writer
     from rosbags.typesys import Stores, get_typestore
 
     types = get_typestore(Stores.ROS2_HUMBLE)
-    with Writer(folder, version=9) as writer:
+    writer = Writer(folder, version=9)
+    writer.set_compression(CompressionMode[compression], CompressionFormat.ZSTD)
+    with writer:
         topics: dict[str, Any] = {}
         for each in messages:
             if each.topic not in topics:
@@ -251,6 +255,44 @@ def write_folder(folder: Path, messages: Sequence[Sent]) -> Path:
                     each.topic, TYPES[each.kind], typestore=types
                 )
             writer.write(topics[each.topic], each.log_us * 1000, each.data)
+    return folder
+
+
+def write_split(folder: Path, messages: Sequence[Sent], parts: int = 2) -> Path:
+    """A rosbag2 folder of several .mcap files, as `ros2 bag record --max-bag-size` leaves it."""
+    folder.mkdir(parents=True)
+    size = -(-len(messages) // parts)
+    files = []
+    for i in range(parts):
+        name = f"{folder.name}_{i}.mcap"
+        write_mcap(folder / name, messages[i * size : (i + 1) * size])
+        files.append(name)
+    counts = Counter((each.topic, TYPES[each.kind]) for each in messages)
+    start_us, end_us = messages[0].log_us, messages[-1].log_us
+    content = {
+        "version": 5,
+        "storage_identifier": "mcap",
+        "duration": {"nanoseconds": (end_us - start_us) * 1000},
+        "starting_time": {"nanoseconds_since_epoch": start_us * 1000},
+        "message_count": len(messages),
+        "topics_with_message_count": [
+            {
+                "topic_metadata": {
+                    "name": topic,
+                    "type": kind,
+                    "serialization_format": "cdr",
+                    "offered_qos_profiles": "",
+                },
+                "message_count": count,
+            }
+            for (topic, kind), count in counts.items()
+        ],
+        "compression_format": "",
+        "compression_mode": "",
+        "relative_file_paths": files,
+    }
+    text = yaml.safe_dump({"rosbag2_bagfile_information": content})
+    (folder / "metadata.yaml").write_text(text)
     return folder
 
 

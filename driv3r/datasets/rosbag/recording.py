@@ -58,6 +58,7 @@ class Recording:
                 made._take_pose(place, message)
             else:
                 made._take_sensor(place, message, place.topic in infos)
+        made._check_counts(chosen)
         made._check_clocks()
         for topic, track in made.tracks.items():
             if topic not in infos:
@@ -129,6 +130,14 @@ class Recording:
             raise DatasetError(
                 f"{self.bag.path}: the {what} of {place.topic} changes from {first} to {now} at "
                 f"{place}; expected one calibration a log: cut the log there"
+            )
+
+    def _check_counts(self, chosen: Chosen) -> None:
+        """DatasetError where a topic that the bag lists has no messages in its files."""
+        for topic in sorted(chosen.all() - {*TF, *self.tracks, *self.rows}):
+            raise DatasetError(
+                f"{self.bag.path}: {topic} is listed with messages, but the files hold none of it; "
+                "`ros2 bag reindex FOLDER` writes metadata.yaml anew"
             )
 
     def _check_clocks(self) -> None:
