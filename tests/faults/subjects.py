@@ -26,7 +26,6 @@ KITTI, KITTI_BOXES, KITTI_ODOMETRY = "KITTI", "KITTI's tracklets", "KITTI odomet
 KITTI360 = "KITTI-360"
 WAYMO_V1, WAYMO_V2 = "Waymo v1 (TFRecord)", "Waymo v2 (Parquet)"
 ARGOVERSE2, ARGOVERSE2_BOXES = "Argoverse 2", "Argoverse 2's boxes"
-ROSBAG = "ROS 2 bags"
 ROSBAG, ZOD = "ROS 2 bags", "ZOD"
 SMALL_HW = (54, 96)  # PandaSet's images are 1080 x 1920: the tests take a twentieth of it
 PANDASET_MOMENTS = 7  # so many that one wrong pose does not move a camera on the car
