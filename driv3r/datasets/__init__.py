@@ -14,7 +14,9 @@ from driv3r.datasets.kitti360 import Kitti360Reader
 from driv3r.datasets.nuscenes import LyftReader, NuScenesReader, T4Reader, TruckScenesReader
 from driv3r.datasets.pandaset import PandaSetReader
 from driv3r.datasets.reader import Reader
+from driv3r.datasets.rosbag import RosbagReader
 from driv3r.datasets.waymo import WaymoReader
+from driv3r.datasets.zod import ZodReader
 from driv3r.errors import ConfigError, DatasetError
 
 READERS: dict[str, Callable[..., Reader]] = {
@@ -26,6 +28,8 @@ READERS: dict[str, Callable[..., Reader]] = {
     "truckscenes": TruckScenesReader,
     "lyft": LyftReader,
     "t4": T4Reader,
+    "zod": ZodReader,
+    "rosbag": RosbagReader,
     "folder": FolderReader,
     "waymo": WaymoReader,
     "argoverse2": Argoverse2Reader,

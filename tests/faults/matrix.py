@@ -10,10 +10,12 @@ from tests.faults import (
     matrix_makers,
     matrix_nuscenes,
     matrix_pandaset,
+    matrix_rosbag,
     matrix_runs,
     matrix_stages,
     matrix_sweeps,
     matrix_waymo,
+    matrix_zod,
 )
 from tests.faults import matrix_nuscenes_values as values
 from tests.faults.rows import CommandFault, Elsewhere, ReaderFault, Row
@@ -39,6 +41,8 @@ READER_FAULTS: tuple[ReaderFault, ...] = (
     *matrix_waymo.FAULTS,
     *matrix_argoverse2.FAULTS,
     *matrix_argoverse2.BOX_FAULTS,
+    *matrix_rosbag.FAULTS,
+    *matrix_zod.FAULTS,
 )
 COMMAND_FAULTS: tuple[CommandFault, ...] = (
     *matrix_commands.PROCESS,

@@ -15,7 +15,9 @@ from tests.datasets import (
     tiny_kitti360,
     tiny_nuscenes,
     tiny_pandaset,
+    tiny_rosbag,
     tiny_waymo,
+    tiny_zod,
 )
 
 NUSCENES, SWEEPS, DDAD = "nuScenes", "nuScenes with sweeps", "DDAD (DGP)"
@@ -24,6 +26,7 @@ KITTI, KITTI_BOXES, KITTI_ODOMETRY = "KITTI", "KITTI's tracklets", "KITTI odomet
 KITTI360 = "KITTI-360"
 WAYMO_V1, WAYMO_V2 = "Waymo v1 (TFRecord)", "Waymo v2 (Parquet)"
 ARGOVERSE2, ARGOVERSE2_BOXES = "Argoverse 2", "Argoverse 2's boxes"
+ROSBAG, ZOD = "ROS 2 bags", "ZOD"
 SMALL_HW = (54, 96)  # PandaSet's images are 1080 x 1920: the tests take a twentieth of it
 PANDASET_MOMENTS = 7  # so many that one wrong pose does not move a camera on the car
 SMALL_LENS = {"fx": 46.5, "fy": 46.5, "cx": 47.5, "cy": 26.5}
@@ -72,6 +75,8 @@ SUBJECTS = (
     Subject(WAYMO_V2, "waymo", tiny_waymo.write_v2, tiny_waymo.SEGMENT),
     Subject(ARGOVERSE2, "argoverse2", tiny_argoverse2.write, tiny_argoverse2.LOG),
     Subject(ARGOVERSE2_BOXES, "argoverse2", tiny_argoverse2.write, tiny_argoverse2.LOG, boxes=True),
+    Subject(ROSBAG, "rosbag", tiny_rosbag.write, "drive"),
+    Subject(ZOD, "zod", tiny_zod.write, tiny_zod.LOG),
 )
 
 

@@ -20,11 +20,11 @@ FIRST_INTERVAL_US = 100_000  # of a camera with one exposure, which has no inter
 
 @dataclass(frozen=True)
 class Exposure:
-    """One image: a file, or a frame of a video (`number`), and when it was taken."""
+    """One image: a file, or the `part` of one that holds many, and when it was taken."""
 
     file: Path
     time_us: int
-    number: int | None = None
+    part: str = ""
 
 
 def image_folder(log: Path) -> Path:
@@ -101,7 +101,7 @@ def _list_camera(
     if not table.is_file():
         reason = f"{video.name} has no times of {table.name}: it is taken to start at 0 us"
         repairs.append(Repair(name, reason))
-        return [Exposure(video, time_us, i) for i, time_us in enumerate(stamps_us)]
+        return [Exposure(video, time_us, f"{i:06d}") for i, time_us in enumerate(stamps_us)]
     rows = read_table(table, ("time_us",))
     if len(rows) != len(stamps_us):
         raise DatasetError(
@@ -109,7 +109,7 @@ def _list_camera(
             "time a frame"
         )
     return [
-        Exposure(video, parse_us(row["time_us"], "us", f"{table} line {i + 2}"), i)
+        Exposure(video, parse_us(row["time_us"], "us", f"{table} line {i + 2}"), f"{i:06d}")
         for i, row in enumerate(rows)
     ]
 

@@ -10,30 +10,23 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import UInt8
 
 from driv3r.datasets.cards import DatasetCard
-from driv3r.datasets.folder.exposures import (
-    Exposure,
-    find_videos,
-    group,
-    list_exposures,
-    match,
-    times_of,
-    tolerance_us,
-)
+from driv3r.datasets.folder.exposures import Exposure, find_videos, list_exposures
 from driv3r.datasets.folder.lidar import list_sweeps, read_points
 from driv3r.datasets.folder.masks import read_mask
 from driv3r.datasets.folder.poses import PosePath, find_poses, read_poses
+from driv3r.datasets.folder.records import RecordMaker
 from driv3r.datasets.folder.rig_file import RigFile, make_rig, read_rig_file
 from driv3r.datasets.folder.times import check_steps
 from driv3r.datasets.folder.video import VideoFrames
 from driv3r.datasets.images import read_image
-from driv3r.datasets.reader import Datum, FrameSources, Root
+from driv3r.datasets.reader import Datum, Root
 from driv3r.datasets.scenes import PLAIN_NAME, make_scene
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.settings import fingerprint
-from driv3r.types import Camera, Repair, Rig, Scene, Transform
+from driv3r.types import Camera, Repair, Rig, Scene
 
 
 class FolderReader:
@@ -133,13 +126,12 @@ class _Log:
     file: RigFile
     poses: PosePath | None
     repairs: list[Repair]
-    places: dict[int, Transform | None]  # world_T_ego by time (us), None where it is not known
 
     @classmethod
     def of_folder(cls, root: Root, folder: Path, given: Path | None) -> "_Log":
         file = read_rig_file(_find_rig_file(root.path, folder, given))
         path = find_poses(folder)
-        return cls(root, folder, file, None if path is None else read_poses(path), [], {})
+        return cls(root, folder, file, None if path is None else read_poses(path), [])
 
     def make(self, scene_id: str) -> Scene:
         names = [camera.name for camera in self.file.cameras]
@@ -147,17 +139,12 @@ class _Log:
         exposures = list_exposures(self.root, self.folder, names, recording, repairs)
         held = tuple(camera for camera in self.file.cameras if camera.name in exposures)
         rig = make_rig(replace(self.file, cameras=held))
-        reference, frames = group(exposures, recording, repairs)
-        for each in exposures.values():
-            self._place_all(times_of(each))
-        references = [frame[reference] for frame in frames]
-        sweeps = self._match_sweeps(rig, references)
-        records = [
-            record
-            for i, frame in enumerate(frames)
-            if (record := self._record(rig, frame, frame[reference], sweeps, i)) is not None
-        ]
-        self._count_unplaced(len(frames) - len(records), len(frames))
+        unplaced = (
+            f"of {self.folder} lies between two poses of its file; are the times of images and "
+            "poses of one clock? Set recording.time_unit, or take the file of poses away"
+        )
+        maker = RecordMaker(recording, self.poses, repairs, unplaced)
+        records = maker.make(rig, exposures, self._list_sweeps(rig))
         images, folder = _ImageSource(), self.folder / "masks"
         ignored = tuple(read_mask(folder, camera) for camera in rig.cameras)
         facts = [recording_facts(self.file, held), fingerprint(ignored)]
@@ -173,56 +160,11 @@ class _Log:
         )
         return replace(scene, poses_known=self.poses is not None, ignored=ignored)
 
-    def _place_all(self, times_us: Int64[np.ndarray, "n"]) -> None:
-        """Find world_T_ego at all times at once: the identity where the log has no poses."""
-        if self.poses is None:
-            self.places.update({time_us: np.eye(4) for time_us in times_us.tolist()})
-            return
-        world_T_ego, known = self.poses.at(times_us)
-        for time_us, place, found in zip(times_us.tolist(), world_T_ego, known, strict=True):
-            self.places[time_us] = place if found else None
-
-    def _record(
-        self,
-        rig: Rig,
-        frame: dict[str, Exposure],
-        reference: Exposure,
-        sweeps: dict[int, Datum | Repair],
-        index: int,
-    ) -> FrameSources | None:
-        world_T_ego = self.places[reference.time_us]
-        if world_T_ego is None:
-            return None
-        cameras = tuple(self._datum(frame.get(camera.name), camera) for camera in rig.cameras)
-        lidar = sweeps.get(index)
-        return FrameSources(reference.time_us, world_T_ego, cameras, lidar, True)
-
-    def _datum(self, exposure: Exposure | None, camera: Camera) -> Datum | Repair:
-        if exposure is None:
-            return Repair(camera.name, "no exposure near enough in time to the frame's")
-        world_T_ego = self.places[exposure.time_us]
-        if world_T_ego is None:
-            reason = f"left out: no pose near its time, {exposure.time_us} us"
-            return Repair(camera.name, reason)
-        part = "" if exposure.number is None else f"{exposure.number:06d}"
-        world_T_cam = world_T_ego @ camera.ego_T_cam
-        return Datum(exposure.file, exposure.time_us, world_T_cam, part)
-
-    def _count_unplaced(self, count: int, of: int) -> None:
-        if count == of:
-            raise DatasetError(
-                f"none of {of} frames of {self.folder} lies between two poses of its file; are the "
-                "times of images and poses of one clock? Set recording.time_unit, or take the file "
-                "of poses away"
-            )
-        if count:
-            self.repairs.append(Repair("frames", f"{count} of {of} left out: no pose near"))
-
-    def _match_sweeps(self, rig: Rig, references: Sequence[Exposure]) -> dict[int, Datum | Repair]:
-        """The LiDAR sweep of each frame that has one near."""
+    def _list_sweeps(self, rig: Rig) -> list[Exposure]:
+        """The LiDAR sweeps in order of time, where they can be placed."""
         folder = self.folder / "lidar"
         if not folder.is_dir():
-            return {}
+            return []
         lost = {
             "rig.yaml has no ego_T_lidar": rig.ego_T_lidar is None,
             "there are no poses, so that nothing tells how the car moved between its times and "
@@ -231,28 +173,15 @@ class _Log:
         for reason, holds in lost.items():
             if holds:
                 self.repairs.append(Repair("lidar", f"left out: {reason}"))
-                return {}
-        recording = self.file.recording
-        timed = list_sweeps(folder, recording)
+                return []
+        timed = list_sweeps(folder, self.file.recording)
         if not timed:
             self.repairs.append(Repair("lidar", f"{folder.name}/ holds no sweep of a known suffix"))
-            return {}
-        sweeps_us = np.array([time_us for time_us, _ in timed], np.int64)
-        check_steps(sweeps_us.tolist(), f"{folder}")
-        self._place_all(sweeps_us)
-        references_us = times_of(references)
-        chosen = match(references_us, sweeps_us, tolerance_us(references_us, recording))
-        if len(chosen) < len(timed):
-            reason = f"{len(timed) - len(chosen)} of {len(timed)} sweeps belong to no frame"
-            self.repairs.append(Repair("lidar", reason))
-        return {frame: self._sweep(rig, *timed[index]) for frame, index in chosen.items()}
-
-    def _sweep(self, rig: Rig, time_us: int, path: Path) -> Datum | Repair:
-        world_T_ego = self.places[time_us]
-        if world_T_ego is None or rig.ego_T_lidar is None:
-            return Repair("lidar", f"left out: no pose near its time, {time_us} us")
-        inside = self.root.resolve_inside(path.relative_to(self.root.path).as_posix())
-        return Datum(inside, time_us, world_T_ego @ rig.ego_T_lidar)
+        check_steps([time_us for time_us, _ in timed], f"{folder}")
+        return [
+            Exposure(self.root.resolve_inside(path.relative_to(self.root.path).as_posix()), time_us)
+            for time_us, path in timed
+        ]
 
 
 class _ImageSource:

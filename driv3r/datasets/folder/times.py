@@ -17,6 +17,9 @@ UNITS = {"ns": Decimal("0.001"), "us": Decimal(1), "ms": Decimal(1000), "s": Dec
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 LATEST_US = 10**17  # the year 5138
 LEAST_STEP_US = 1000  # between exposures of a camera or sweeps; frame numbers are 1 apart
+UNIT_REMEDY = (
+    "set recording.time_unit in rig.yaml, or recording.frame_rate_hz where names hold frame numbers"
+)
 
 
 def parse_us(text: str, unit: str, where: str) -> int:
@@ -51,7 +54,7 @@ def time_of_name(path: Path, recording: Recording) -> int:
     return parse_us(longest, recording.time_unit, str(path))
 
 
-def check_steps(times_us: Sequence[int], what: str) -> None:
+def check_steps(times_us: Sequence[int], what: str, remedy: str = UNIT_REMEDY) -> None:
     """DatasetError where two times of a sensor are the same, or closer than any sensor has them."""
     steps_us = np.diff(np.array(times_us, np.int64))
     if len(steps_us) and steps_us.min() <= 0:
@@ -63,8 +66,7 @@ def check_steps(times_us: Sequence[int], what: str) -> None:
     if len(steps_us) and np.median(steps_us) < LEAST_STEP_US:
         raise DatasetError(
             f"{what} has times {np.median(steps_us):g} us apart, expected {LEAST_STEP_US} us or "
-            "more; set recording.time_unit in rig.yaml, or recording.frame_rate_hz where names "
-            "hold frame numbers"
+            f"more; {remedy}"
         )
 
 

@@ -95,6 +95,8 @@ _AS_PUBLISHED = (
     DepthProtocol("pandaset", 0.1, 80.0),
     DepthProtocol("waymo", 0.0, 75.0),
     DepthProtocol("argoverse2", 0.0, 100.0),
+    DepthProtocol("zod", 0.1, 80.0),  # no published one: as nuScenes' range
+    DepthProtocol("rosbag", 0.1, 80.0),  # as folder's
     DepthProtocol("folder", 0.1, 80.0),  # of one's own rig: as nuScenes' range
 )
 PROTOCOLS: dict[str, DepthProtocol] = {
