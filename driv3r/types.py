@@ -156,8 +156,8 @@ class Scene:
     boxes of a frame by its number, for scoring and training; it raises DatasetError where they are
     broken, and is None where a dataset has none. Without `poses_known` all poses of frames are the
     identity, and mean nothing: no figure is made of them, and they are not taken as given. Without
-    `calibrated` the rig's intrinsics or places are assumed (`repairs` tell which): no network is
-    told them, results are up to scale, and no frame has a sweep.
+    `calibrated` something of the rig is assumed (`repairs` tell what): results are up to scale, and
+    no figure in metres is made of them.
     `ignored` marks pixels of each camera's full image that show no street, such as the own bonnet:
     nothing is predicted there; empty where no camera has any.
     """

@@ -109,14 +109,6 @@ or folders of this kind, one a log""",
             raise DatasetError(f"no log {scene_id!r} in {self._root.path}: {', '.join(self._logs)}")
         return _Log.of_folder(self._root, self._logs[scene_id], self._rig).make(scene_id)
 
-    def is_calibrated(self, scene_id: str) -> bool:
-        """Whether nothing of a log's cameras is assumed; True where its rig can not be read."""
-        try:
-            file = _read_rig(self._root, self._logs[scene_id], self._rig)
-        except (ConfigError, DatasetError):  # told where the log is read
-            return True
-        return not any(camera.unknown for camera in file.cameras)
-
     def _is_log(self, folder: Path) -> bool:
         if (folder / "images").is_dir() or (folder / "images.csv").is_file():
             return True
