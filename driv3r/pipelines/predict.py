@@ -124,7 +124,7 @@ def scale_of(scene: Scene) -> Scale:
 
 
 def check_poses(scene: Scene, settings: Settings) -> None:
-    """DatasetError where what is known of a log does not go with where its metres are to be from."""
+    """DatasetError where options ask for poses or metres that a log does not have."""
     metric = {
         "--ego-poses given": settings.ego_poses == "given",
         f"--fuse {settings.fuse}": settings.fuse != "cameras",

@@ -85,6 +85,7 @@ def read_log_clips(scene: Scene, config: LogClipConfig, device: torch.device) ->
     that is no pinhole, and after the last frame where none had a depth.
     """
     _check_sensors(scene)
+    _check_calibrated(scene)
     moments = _choose_moments(scene, config)
     work = prepare_rig(scene.rig, config.size_hw)
     protocol = DepthProtocol("training", config.min_m, config.max_m)
@@ -148,6 +149,14 @@ def _check_sensors(scene: Scene) -> None:
         raise ConfigError(
             f"log {scene.id} has no poses; training on logs takes the car's motion from them: add "
             "a file of poses, or choose logs with poses"
+        )
+
+
+def _check_calibrated(scene: Scene) -> None:
+    if not scene.calibrated:
+        raise ConfigError(
+            f"log {scene.id} is up to scale: not all of its cameras is known; training on logs "
+            "takes its metres from them: give the whole calibration, or choose other logs"
         )
 
 
