@@ -30,7 +30,7 @@ SplitFile = Annotated[
 RigOption = Annotated[
     Path | None,
     typer.Option(
-        help="rig.yaml of one's own images. Default: the one beside them; a single camera needs none."
+        help="rig.yaml of one's own images. Default: that beside them; a single camera needs none."
     ),
 ]
 FollowLinks = Annotated[
