@@ -82,10 +82,10 @@ def read_log_clips(scene: Scene, config: LogClipConfig, device: torch.device) ->
     reader.
 
     Raises ConfigError at once where there are fewer than 2 frames to use, no LiDAR, or a camera
-    that is no pinhole, and after the last frame where none had a depth.
+    that is no pinhole or assumed, and after the last frame where none had a depth.
     """
-    _check_sensors(scene)
     _check_calibrated(scene)
+    _check_sensors(scene)
     moments = _choose_moments(scene, config)
     work = prepare_rig(scene.rig, config.size_hw)
     protocol = DepthProtocol("training", config.min_m, config.max_m)

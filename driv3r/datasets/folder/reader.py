@@ -82,7 +82,8 @@ or folders of this kind, one a log""",
         if not self._logs:
             raise DatasetError(
                 f"{root} holds no log: expected images/<camera>/<time>.jpg in it or in its "
-                "folders, with the camera names of rig.yaml (docs/how-to/own-rig.md)"
+                "folders, with the camera names of rig.yaml (docs/how-to/own-rig.md), or the "
+                "images or video of one camera"
             )
 
     def scenes(self, split: str) -> tuple[str, ...]:
