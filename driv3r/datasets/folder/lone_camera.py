@@ -14,7 +14,7 @@ from driv3r.settings import PLAIN_NAME
 NO_CAMERAS = ("lidar", "masks")  # folders of a log that may hold images, or nothing of a camera
 
 
-def find_cameras(log: Path) -> dict[str, list[Path]]:
+def list_cameras(log: Path) -> dict[str, list[Path]]:
     """Files of everything in a log that can be a camera, by name: images, or a video."""
     folder = image_folder(log)
     entries = sorted(folder.iterdir())
@@ -32,7 +32,7 @@ def assume_rig(root: Root, log: Path) -> RigFile:
 
     Raises DatasetError where the log has no camera, several, or one that can not be read.
     """
-    found = find_cameras(log)
+    found = list_cameras(log)
     if len(found) != 1:
         told = f"holds the cameras {', '.join(found)}" if found else "holds no images"
         raise DatasetError(

@@ -23,7 +23,7 @@ from driv3r.datasets.folder.exposures import (
     tolerance_us,
 )
 from driv3r.datasets.folder.lidar import list_sweeps, read_points
-from driv3r.datasets.folder.lone_camera import assume_rig, find_cameras
+from driv3r.datasets.folder.lone_camera import assume_rig, list_cameras
 from driv3r.datasets.folder.masks import read_mask
 from driv3r.datasets.folder.poses import PosePath, find_poses, read_poses
 from driv3r.datasets.folder.rig_file import RigFile, make_rig, read_rig_file
@@ -115,7 +115,7 @@ or folders of this kind, one a log""",
             return True
         path = _find_rig_file(self._root.path, folder, self._rig)
         if not path.is_file():  # below the top, a folder of images is a camera, and no log
-            return folder == self._root.path and len(find_cameras(folder)) == 1
+            return folder == self._root.path and len(list_cameras(folder)) == 1
         names = [camera.name for camera in read_rig_file(path).cameras]
         return any((folder / name).is_dir() or find_videos(folder, name) for name in names)
 

@@ -38,6 +38,10 @@ ROTATION_SLACK = 1e-3  # of R^T R from the identity: matrices that are written w
 LARGEST_PX, LARGEST = 100_000, 1e7  # of an image's side; of any number of a calibration
 UNIT_SLACK = 0.01  # of a quaternion's length
 PixelCentre = Literal["integer", "half"]
+PLACE = (
+    "4 rows of 4 finite numbers, the last 0, 0, 0, 1, a mapping of translation_m and "
+    "quaternion_wxyz (or quaternion_xyzw), or of a single camera: unknown"
+)
 
 
 @dataclass(frozen=True)
@@ -175,29 +179,37 @@ def _parse_camera(keys: _CameraKeys, rig: _RigKeys, where: str) -> RigCamera:
             f"{LARGEST_PX} pixels"
         )
     size_hw = (keys.size_wh[1], keys.size_wh[0])
-    unknown: tuple[Unknown, ...] = ()
-    if keys.intrinsics == UNKNOWN:
-        _check_unknown(keys, where)
-        K, unknown = assume_K(size_hw, keys.fov_deg, where), ("intrinsics",)
+    unknown = _list_unknown(keys, where)
+    if "intrinsics" in unknown:
+        K = assume_K(size_hw, keys.fov_deg, where)
     else:
         K = _parse_K(keys, rig.pixel_centre, where)
-    place_is_unknown = isinstance(keys.ego_T_cam, str) and keys.ego_T_cam == UNKNOWN
-    for key, sense in {"fov_deg": bool(unknown), "camera_height_m": place_is_unknown}.items():
-        if getattr(keys, key) is not None and not sense:
-            raise DatasetError(
-                f"{where} gives {key}, which is for a camera whose "
-                f"{'intrinsics are' if key == 'fov_deg' else 'ego_T_cam is'} unknown; leave it out"
-            )
-    if place_is_unknown:
+    if "ego_T_cam" in unknown:
         ego_T_cam = assume_place(keys.camera_height_m, rig.ground_z_m, where)
-        unknown = (*unknown, "ego_T_cam")
     else:
         ego_T_cam = parse_transform(keys.ego_T_cam, f"{where}: ego_T_cam")
     lens = keys.lens, keys.distortion, keys.rectified_fov_deg
     return RigCamera(keys.name, size_hw, K, ego_T_cam, *lens, unknown)
 
 
-def _check_unknown(keys: _CameraKeys, where: str) -> None:
+def _list_unknown(keys: _CameraKeys, where: str) -> tuple[Unknown, ...]:
+    """What a camera's file says is unknown; DatasetError where other keys contradict it."""
+    told: dict[Unknown, Any] = {"intrinsics": keys.intrinsics, "ego_T_cam": keys.ego_T_cam}
+    unknown = tuple(name for name, value in told.items() if isinstance(value, str))
+    if keys.ego_T_cam != UNKNOWN and "ego_T_cam" in unknown:
+        raise DatasetError(f"{where}: ego_T_cam is {keys.ego_T_cam!r}, expected {PLACE}")
+    for name, hint in {"intrinsics": "fov_deg", "ego_T_cam": "camera_height_m"}.items():
+        if getattr(keys, hint) is not None and name not in unknown:
+            raise DatasetError(
+                f"{where} gives {hint}, which is for a camera whose {name} "
+                f"{'are' if name == 'intrinsics' else 'is'} unknown; leave it out"
+            )
+    if "intrinsics" in unknown:
+        _check_no_intrinsics(keys, where)
+    return unknown
+
+
+def _check_no_intrinsics(keys: _CameraKeys, where: str) -> None:
     given = [name for name in ("K", "fx", "fy", "cx", "cy") if getattr(keys, name) is not None]
     given += ["lens"] * (keys.lens != "pinhole")
     if given:
