@@ -195,7 +195,7 @@ def _parse_camera(keys: _CameraKeys, rig: _RigKeys, where: str) -> RigCamera:
 def _list_unknown(keys: _CameraKeys, where: str) -> tuple[Unknown, ...]:
     """What a camera's file says is unknown; DatasetError where other keys contradict it."""
     told: dict[Unknown, Any] = {"intrinsics": keys.intrinsics, "ego_T_cam": keys.ego_T_cam}
-    unknown = tuple(name for name, value in told.items() if isinstance(value, str))
+    unknown: tuple[Unknown, ...] = tuple(n for n, value in told.items() if isinstance(value, str))
     if keys.ego_T_cam != UNKNOWN and "ego_T_cam" in unknown:
         raise DatasetError(f"{where}: ego_T_cam is {keys.ego_T_cam!r}, expected {PLACE}")
     for name, hint in {"intrinsics": "fov_deg", "ego_T_cam": "camera_height_m"}.items():
