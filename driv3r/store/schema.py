@@ -37,7 +37,11 @@ CONVENTIONS = {
     "transforms": "dst_T_src maps homogeneous points of src to dst",
     "frames": "ego: x forward, y left, z up; cam: x right, y down, z forward (OpenCV)",
 }
-UNITS_UP_TO_SCALE = {"length": "up to scale: m as far as scale_source is true", "time": "us"}
+UNITS_UP_TO_SCALE = {
+    "length": "up to scale: m as far as scale_source is true",
+    "time": "us",
+    "velocity": "length/s",
+}
 PIXEL_ORIGIN = "corner of first pixel; centre (0.5,0.5)"
 VIEW_ATTRIBUTES: dict[str, dict[str, Any]] = {
     "depth": {

@@ -120,6 +120,8 @@ def test_a_dashcam_without_poses_is_reconstructed_and_not_scored(
     assert code == 0, said
     store = open_log(tmp_path / "out/drive.zarr")
     assert [camera.name for camera in store.rig.cameras] == ["front"]
+    assert store.scale == "metric"
+    assert "Up to scale." not in (tmp_path / "out/report/report.html").read_text()
     np.testing.assert_array_equal(store.world_T_ego()[0], np.eye(4))
     assert store.scores() == ()
     known = np.isfinite(store.prediction(1).depth_m[0])

@@ -12,9 +12,10 @@ from run_settings import settings_for
 from driv3r import open_log
 from driv3r.cli.screen import warnings_of
 from driv3r.datasets import open_dataset
-from driv3r.datasets.nuscenes import NuScenesReader
 from driv3r.errors import ConfigError, StoreError
+from driv3r.evaluation.log_evaluator import LogScorer
 from driv3r.evaluation.rescore import rescore
+from driv3r.evaluation.stored_frames import StoredFrame
 from driv3r.export import ExportSelection, export_log
 from driv3r.pipelines.fuse_logs import fuse_logs
 from driv3r.pipelines.process import process
@@ -62,7 +63,7 @@ def test_the_store_says_that_it_is_up_to_scale(made, front) -> None:
     assert verify(store.path).ok
     assert any("60 degrees across" in repair.reason for repair in store.repairs())
     told = measure(front[0], FRONT, list(front[0].frames), store, "nuscenes")
-    assert "Abs Rel" in told
+    assert 0 < told["per_log abs_rel"] <= told["metric abs_rel"] < 1
     assert np.isfinite(store.depth_m(1, 0)).mean() > 0.9
 
 
@@ -86,12 +87,6 @@ def test_report_shell_and_exports_say_so(made, tmp_path: Path) -> None:
     assert about["world"].startswith("up to scale")
 
 
-def test_metric_reports_do_not_say_so(finished) -> None:
-    run, out = finished
-    assert not any("up to scale" in line for line in warnings_of(run))
-    assert "Up to scale." not in (out / "report/report.html").read_text()
-
-
 def test_what_needs_metres_is_refused(made, front, tmp_path: Path) -> None:
     store = made[1] / f"{SCENE}.zarr"
     with pytest.raises(StoreError, match="it needs metric scale"):
@@ -106,25 +101,41 @@ def test_what_needs_metres_is_refused(made, front, tmp_path: Path) -> None:
         next(read_log_clips(scene, LogClipConfig(), torch.device("cpu")))
 
 
-class WithoutCalibration:
-    """A reader whose logs have LiDAR, and cameras that are assumed."""
+def test_the_true_height_gives_true_metres_of_a_recording(recordings: Path, tmp_path: Path) -> None:
+    """PandaSet's front camera is 2.14 m over the road and 52 degrees across; 60 are assumed."""
+    root = recordings / "pandaset"
+    scene = open_dataset("pandaset", root).read("002")
+    frames = [scene.frames[i] for i in range(0, 24, 4)]
+    front = [camera.name for camera in scene.rig.cameras].index("front_camera")
+    log = write_camera(scene, root, front, frames, tmp_path, {"camera_height_m": 2.14})
+    process(settings_for(log, dataset="folder", split="all"), tmp_path / "out", inline=True)
+    store = open_log(tmp_path / "out/002.zarr")
+    told = measure(scene, front, frames, store, "pandaset")
+    assert told["per_log abs_rel"] < 0.2
+    assert told["metric abs_rel"] < 0.25
+    assert 0.8 < told["sim3 scale"] < 1.25
+    for path in log.rglob("rig.yaml"):  # half as high: all is half as large
+        path.write_text(path.read_text().replace("2.14", "1.07"))
+    process(settings_for(log, dataset="folder", split="all"), tmp_path / "low", inline=True)
+    low = measure(scene, front, frames, open_log(tmp_path / "low/002.zarr"), "pandaset")
+    assert low["sim3 scale"] > 1.5 * told["sim3 scale"]
+    assert low["metric abs_rel"] > 1.5 * told["metric abs_rel"]
 
-    def __init__(self, root: Path, **options) -> None:
-        self.reader = NuScenesReader(root)
 
-    def scenes(self, split: str) -> tuple[str, ...]:
-        return self.reader.scenes(split)[:1]
-
-    def read(self, scene_id: str) -> Scene:
-        return replace(self.reader.read(scene_id), calibrated=False)
-
-
-def test_lidar_is_not_held_against_assumed_cameras(tiny_world, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("driv3r.datasets.list_readers", lambda: {"nuscenes": WithoutCalibration})
-    (log,) = process(settings_for(tiny_world), tmp_path, inline=True).logs
-    assert log.state == "done", log.error
-    assert {score.protocol for score in log.scores} == {"ego"}
-    unscored = [
-        line for line in log.repairs if "not scored against: the log is up to scale" in line
-    ]
-    assert len(unscored) == log.frames
+@pytest.mark.parametrize("scale", ["metric", "similarity"])
+def test_lidar_is_not_held_against_assumed_cameras(made, front, scale: str) -> None:
+    """Also where a reader leaves sweeps with them."""
+    store = open_log(made[1] / f"{SCENE}.zarr")
+    scorer = LogScorer("nuscenes", store.rig, "ours", "predicted", scale=scale)
+    for index, frame in enumerate(front[0].frames):
+        alone = replace(frame, views=frame.views[FRONT : FRONT + 1])
+        record = store.record(index)
+        scorer.add(StoredFrame(index, alone, [None], record, store.rig, [None]))
+    found = {part.protocol for part in scorer.finish(None)}
+    said = [each.reason for notes in scorer.repairs for each in notes if each.where == "lidar"]
+    if scale == "metric":
+        assert {"nuscenes", "ego"} <= found
+        assert not said
+    else:
+        assert found == {"ego"}
+        assert said == ["not scored against: the log is up to scale"] * len(front[0].frames)

@@ -16,7 +16,7 @@ import yaml
 
 from driv3r.datasets import open_dataset
 from driv3r.datasets.preprocess import prepare_rig
-from driv3r.evaluation.metrics.depth import DepthScorer
+from driv3r.evaluation.metrics.depth import SCALINGS, DepthScorer
 from driv3r.evaluation.metrics.ego import score_ego
 from driv3r.evaluation.metrics.lidar_projection import project_sweep
 from driv3r.evaluation.metrics.protocol import choose_protocol
@@ -43,7 +43,9 @@ def write_camera(
     return log
 
 
-def measure(scene: Scene, view: int, frames: list[Frame], store: LogStore, rules: str) -> str:
+def measure(
+    scene: Scene, view: int, frames: list[Frame], store: LogStore, rules: str
+) -> dict[str, float]:
     """Depth against LiDAR through the true camera, and the path against the true one."""
     protocol = choose_protocol(rules)
     size_hw = store.rig.cameras[0].size_hw
@@ -54,16 +56,12 @@ def measure(scene: Scene, view: int, frames: list[Frame], store: LogStore, rules
         if shot is not None and frame.sweep is not None:
             truth = project_sweep(frame.sweep, true, shot.world_T_cam, protocol)
             scorer.add(index, 0, truth, store.depth_m(index, 0))
-    found = {s.scaling: s.value for s in scorer.scores() if s.metric == "abs_rel"}
-    told = [f"Abs Rel {value:.3f} ({scaling})" for scaling, value in found.items()]
     path = np.stack([frame.world_T_ego for frame in frames])
     verdict = score_ego(path, store.world_T_ego(), store.time_us, "assumed")
-    told += [
-        f"{s.metric} {s.value:.3f} {s.unit}".strip()
-        for s in verdict.scores
-        if s.metric == "path_length" or (s.scaling == "sim3" and s.metric in ("ate_rmse", "scale"))
-    ]
-    return ", ".join(told)
+    kept = {("abs_rel", scaling) for scaling in SCALINGS}
+    kept |= {("path_length", "none"), ("ate_rmse", "sim3"), ("scale", "sim3")}
+    found = [*(s for s in scorer.scores() if s.camera == "all"), *verdict.scores]
+    return {f"{s.scaling} {s.metric}": s.value for s in found if (s.metric, s.scaling) in kept}
 
 
 def main() -> None:
@@ -93,7 +91,8 @@ def main() -> None:
         run = process(settings, Path(place) / "out", inline=True)
         assert run.logs[0].state == "done", run.logs[0].error
         store = LogStore.open(Path(place) / "out" / f"{scene.id}.zarr")
-        print(measure(scene, view, frames, store, asked.dataset))
+        for name, value in measure(scene, view, frames, store, asked.dataset).items():
+            print(f"{name}: {value:.3f}")
 
 
 if __name__ == "__main__":
