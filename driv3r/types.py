@@ -155,7 +155,9 @@ class Scene:
     that the log lies near its own. `generated` data are no recording. `boxes` gives the annotated
     boxes of a frame by its number, for scoring and training; it raises DatasetError where they are
     broken, and is None where a dataset has none. Without `poses_known` all poses of frames are the
-    identity, and mean nothing: no figure is made of them, and they are not taken as given.
+    identity, and mean nothing: no figure is made of them, and they are not taken as given. Without
+    `calibrated` something of the rig is assumed (`repairs` tell what): results are up to scale, and
+    no figure in metres is made of them.
     `ignored` marks pixels of each camera's full image that show no street, such as the own bonnet:
     nothing is predicted there; empty where no camera has any.
     """
@@ -171,6 +173,7 @@ class Scene:
     generated: bool = False
     boxes: BoxesOf | None = None
     poses_known: bool = True
+    calibrated: bool = True
     ignored: tuple[Bool[np.ndarray, "h w"] | None, ...] = ()
 
 

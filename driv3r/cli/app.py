@@ -28,7 +28,10 @@ SplitFile = Annotated[
     Path | None, typer.Option(help="The scene list of a DGP root that has several.")
 ]
 RigOption = Annotated[
-    Path | None, typer.Option(help="rig.yaml of one's own images. Default: the one beside them.")
+    Path | None,
+    typer.Option(
+        help="rig.yaml of one's own images. Default: that beside them; a single camera needs none."
+    ),
 ]
 FollowLinks = Annotated[
     bool, typer.Option(help="Read files that links in the root lead to outside of it.")

@@ -57,13 +57,24 @@ def check(
     points_lidar = _read_sweep(file, images, lidar)
     findings += [] if scene is None else _check_log(file, scene)
     findings += [] if points_lidar is None else check_road(file, points_lidar)
-    facts = list(describe_coverage(made))
+    facts = [*describe_coverage(made), *_list_assumed(file, made)]
     _show(findings, facts)
     if out is not None:
         _draw(out, rig.name, facts, findings, made, scene, points_lidar)
         screen.print(f"drawn: {out}", soft_wrap=True)
     if any(finding.level == "wrong" for finding in findings):
         raise SystemExit(1)
+
+
+def _list_assumed(file: "RigFile", made: "Rig") -> list[str]:
+    """What is unknown of each camera, and what is taken instead."""
+    from driv3r.datasets.folder.unknown import describe_unknown
+
+    return [
+        f"{note.where}: {note.reason}"
+        for camera, given in zip(made.cameras, file.cameras, strict=True)
+        for note in describe_unknown(camera, given.unknown, made.ground_z_m)
+    ]
 
 
 @app.command("from")

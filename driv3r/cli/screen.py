@@ -114,7 +114,15 @@ def warnings_of(run) -> list[str]:
         count = sum(len(log.repairs) for log in repaired)
         first = repaired[0].repairs[0]
         lines.append(f"input repaired {count} times in {len(repaired)} logs, such as {first}")
-    unscored = [log.log_id for log in done if all(s.protocol == "ego" for s in log.scores)]
+    unscaled = [log.log_id for log in done if log.scale != "metric"]
+    if unscaled:
+        names = ", ".join(unscaled)
+        lines.append(f"up to scale, as cameras are assumed and not calibrated: {names}")
+    unscored = [
+        log.log_id
+        for log in done
+        if log.scale == "metric" and all(s.protocol == "ego" for s in log.scores)
+    ]
     if unscored:
         lines.append(f"no depth was scored, for want of LiDAR sweeps, in {', '.join(unscored)}")
     if any(log.generated for log in done):

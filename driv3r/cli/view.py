@@ -44,6 +44,9 @@ def view(
         except DatasetError as error:
             complaints.print(f"without images and LiDAR: {error}", markup=False, soft_wrap=True)
             scenes.append(LogScene(log))
+    for scene in scenes:
+        if scene.scale_note:
+            screen.print(f"{scene.store.log_id}: {scene.scale_note}", markup=False, soft_wrap=True)
     viewer = LogViewer(scenes, ViewerConfig(host=host, port=port, most_points=most_points))
     screen.print(f"http://localhost:{viewer.port} (Ctrl-C ends it)", soft_wrap=True)
     try:

@@ -9,7 +9,7 @@ from driv3r.evaluation.baselines import PositionalPrior
 from driv3r.evaluation.fused_evaluator import FusedScorer
 from driv3r.evaluation.metrics import light
 from driv3r.evaluation.metrics.depth import DepthScorer, DepthTable, floor_depth
-from driv3r.evaluation.metrics.ego import score_ego
+from driv3r.evaluation.metrics.ego import score_ego, without_metres
 from driv3r.evaluation.metrics.lidar_projection import ViewTruth, project_sweep
 from driv3r.evaluation.metrics.protocol import choose_protocol
 from driv3r.evaluation.records import EGO, PATH
@@ -18,9 +18,10 @@ from driv3r.geometry.ego_path import EgoPath
 from driv3r.geometry.ground_plane import predict_ground_plane
 from driv3r.geometry.transforms import invert
 from driv3r.store.reconstruction import Reconstruction
-from driv3r.types import EgoPoses, FusionSource, Repair, Rig, Score, Transform
+from driv3r.types import EgoPoses, FusionSource, Repair, Rig, Scale, Score, Transform
 
 FLOOR = "floor"
+UNSCORED = Repair("lidar", "not scored against: the log is up to scale")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,8 @@ class EvalPart:
 class LogScorer:
     """Collects a log's frames; `finish` gives the figures. `rig` is the working one.
 
-    Figures of `generated` data say so on their cards. `source` is what the static map is of.
+    Figures of `generated` data say so on their cards. `source` is what the static map is of. What
+    is not of metric `scale` is not held against LiDAR, and the path only after a fit of scale.
     """
 
     def __init__(
@@ -49,10 +51,11 @@ class LogScorer:
         ego_poses: EgoPoses,
         generated: bool = False,
         source: FusionSource = "cameras",
+        scale: Scale = "metric",
     ):
         self.protocol, self.rig = choose_protocol(protocol), rig
         self.data = {"data": "generated, no recording"} if generated else {}
-        self.subject, self.ego_poses = subject, ego_poses
+        self.subject, self.ego_poses, self.metric = subject, ego_poses, scale == "metric"
         self.fixed = {
             "positional-prior": PositionalPrior.load().predict(rig),
             "ground-plane": predict_ground_plane(rig),
@@ -75,17 +78,20 @@ class LogScorer:
         """Score one frame; `truths` then holds its LiDAR points by view."""
         frame, record = stored.frame, stored.record
         prediction = record.prediction
-        self.repairs.append((*frame.repairs, *find_gaps(prediction, record.extrapolated)))
+        sweep = frame.sweep if self.metric else None
+        unscored = () if sweep is frame.sweep else (UNSCORED,)
+        gaps = find_gaps(prediction, record.extrapolated)
+        self.repairs.append((*frame.repairs, *gaps, *unscored))
         self._add_ego(stored)
         self.truths = {}
-        if frame.sweep is None or (self.protocol.keyframes_only and not frame.is_keyframe):
+        if sweep is None or (self.protocol.keyframes_only and not frame.is_keyframe):
             return
-        self.fused.add(stored, frame.sweep)
+        self.fused.add(stored, sweep)
         for view, (shot, camera) in enumerate(zip(frame.views, self.rig.cameras, strict=True)):
             if shot is None:
                 continue
             placing = camera, shot.world_T_cam, self.protocol, stored.shutters[view]
-            truth = project_sweep(frame.sweep, *placing)
+            truth = project_sweep(sweep, *placing)
             self.truths[view] = truth
             image = stored.images[view]
             if image is not None:
@@ -156,7 +162,8 @@ class LogScorer:
         for who, path in self._ego_paths().items():
             poses = np.stack([world_T_ego for world_T_ego, _ in path])
             found = np.array([not extrapolated for _, extrapolated in path])
-            verdicts[who] = score_ego(true, poses, time_us, who, found)
+            verdict = score_ego(true, poses, time_us, who, found)
+            verdicts[who] = verdict if self.metric else without_metres(verdict)
         card: dict[str, Any] = {
             "protocol": EGO,
             "path": "relative motions chained from the first true pose; the truth is the dataset's",

@@ -56,6 +56,7 @@ class LogResult:
     moving_states: int = 0
     store: str = ""
     generated: bool = False
+    scale: str = "metric"
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ def read_log_result(path: Path, report: Path) -> LogResult:
         moving_states=len(track_ids),
         store=str(path),
         generated=store.header.generated,
+        scale=store.scale,
     )
 
 

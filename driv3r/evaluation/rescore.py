@@ -69,7 +69,8 @@ def _score_store(store: LogStore, scene: Scene, protocol: str, report: Report) -
     work = prepare_rig(scene.rig, store.rig.cameras[0].size_hw)
     source = store.provenance.settings.get("fuse", "cameras")
     subject = store.header.model
-    scorer = LogScorer(protocol, work.rig, subject, store.ego_poses, scene.generated, source)
+    data = scene.generated, source, store.scale
+    scorer = LogScorer(protocol, work.rig, subject, store.ego_poses, *data)
     for stored in replay(scene, work, store.record):
         scorer.add(stored)
         report(store.log_id, "score", stored.index + 1, len(scene.frames))
@@ -83,4 +84,5 @@ def _score_store(store: LogStore, scene: Scene, protocol: str, report: Report) -
         cards={part.protocol: part.card for part in parts},
         lost={name: count for part in parts for name, count in part.lost.items()},
         generated=scene.generated,
+        scale=store.scale,
     )

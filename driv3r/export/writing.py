@@ -128,6 +128,7 @@ def _load(form: ExportFormat) -> Callable[[SelectedLog, Path], dict[str, Any]]:
 def describe(name: str, form: ExportFormat, selected: SelectedLog) -> dict[str, Any]:
     """What every export says of itself: log, selection, units and the world's origin."""
     header, selection = selected.store.header, selected.selection
+    unit = "metres" if header.scale == "metric" else f"{header.scale_source}; as metres"
     return {
         "format": name,
         "summary": form.summary,
@@ -141,7 +142,7 @@ def describe(name: str, form: ExportFormat, selected: SelectedLog) -> dict[str, 
         "crop_world_m": selection.crop_world_m,
         "static_points": len(selected.static.index),
         "moving_states": len(selected.moving.track_id),
-        "world": "metres; a point plus origin_world_m is the point in the dataset's own world",
+        "world": f"{unit}; a point plus origin_world_m is the point in the dataset's own world",
         "origin_world_m": list(header.origin_world),
         "voxel_m": selected.static.voxel_m,
         "made_by": f"driv3r {header.provenance.versions.get('driv3r', '')}".strip(),

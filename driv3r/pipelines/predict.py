@@ -19,7 +19,7 @@ from driv3r.models.driv3r.streaming import StreamFrame
 from driv3r.settings import Settings
 from driv3r.store.schema import FrameRecord, Status
 from driv3r.store.writer import LogWriter
-from driv3r.types import EgoPoses, Frame, Images, Prediction, Scene, Transform
+from driv3r.types import EgoPoses, Frame, Images, Prediction, Scale, Scene, Transform
 
 SAVE_STATE_EVERY = 4
 
@@ -49,7 +49,7 @@ def predict_frames(
         )
         prediction = predictor.step(StreamFrame(images, dt_s, cameras))
         prediction, prev_T_curr = refiner.refine(fine, prediction, dt_s, known)
-        prediction = mask_prediction(prediction, ignored)
+        prediction = replace(mask_prediction(prediction, ignored), scale=scale_of(scene))
         place = _estimate_ego_pose(frame, work, path, settings.ego_poses, prev_T_curr)
         record = FrameRecord(
             prediction=prediction,
@@ -118,8 +118,24 @@ def _estimate_ego_pose(
     return EgoEstimate(world_T_ego, chain_ego_poses(world_T_ego, path.rate, frame), extrapolated)
 
 
+def scale_of(scene: Scene) -> Scale:
+    """What a log's results are known up to."""
+    return "metric" if scene.calibrated else "similarity"
+
+
 def check_poses(scene: Scene, settings: Settings) -> None:
-    """DatasetError where poses are to be taken as given, but nobody gave any."""
+    """DatasetError where options ask for poses or metres that a log does not have."""
+    metric = {
+        "--ego-poses given": settings.ego_poses == "given",
+        f"--fuse {settings.fuse}": settings.fuse != "cameras",
+    }
+    for option, asked in metric.items():
+        if asked and not scene.calibrated:
+            assumed = "; ".join(map(describe_repair, scene.repairs[:2]))
+            raise DatasetError(
+                f"log {scene.id} is up to scale, as not all of its cameras is known ({assumed}), "
+                f"but {option} needs metres; leave it out, or give the whole calibration"
+            )
     if settings.ego_poses == "given" and not scene.poses_known:
         raise DatasetError(
             f"log {scene.id} has no poses, but --ego-poses given takes the dataset's; add a file "

@@ -25,7 +25,7 @@ from driv3r.fusion.tiles import TileCache
 from driv3r.geometry.transforms import invert
 from driv3r.inference.registry import System, load_system
 from driv3r.pipelines.job import Job
-from driv3r.pipelines.predict import check_poses, find_image, predict_frames
+from driv3r.pipelines.predict import check_poses, find_image, predict_frames, scale_of
 from driv3r.pipelines.preflight import make_provenance
 from driv3r.reporting.log_images import LogImageWriter
 from driv3r.settings import Provenance, Settings
@@ -35,6 +35,7 @@ from driv3r.store.writer import LogWriter
 from driv3r.types import Frame, FusionSource, Scene
 
 KEPT_BYTES = 2**28  # of working images in memory: 130 frames of six; others go to temporary files
+ASSUMED = "up to scale, in metres as far as what is assumed of the cameras is true; "
 StageReport = Callable[[str, int, int], None]
 ReadFrame = Callable[[int], FrameRecord]
 
@@ -91,7 +92,7 @@ class LogWorker:
             predict_frames(scene, work, writer, streamer, settings, _stage(report, "predict"))
         scorer = LogScorer(
             settings.protocol, work.rig, settings.model, settings.ego_poses, scene.generated,
-            settings.fuse,
+            settings.fuse, header.scale,
         )  # fmt: skip
         painter = LogImageWriter(job.scene_id, len(scene.frames))
         frames = len(scene.frames)
@@ -184,8 +185,8 @@ def make_header(
         is_keyframe=scene.is_keyframe,
         input_hash=scene.input_hash,
         provenance=provenance,
-        scale="metric",
-        scale_source=system.scale_source,
+        scale=scale_of(scene),
+        scale_source=system.scale_source if scene.calibrated else ASSUMED + system.scale_source,
         ego_poses=settings.ego_poses,
         origin_world=scene.origin_world,
         generated=scene.generated,

@@ -55,7 +55,7 @@ def draw_birds_eye(store: LogStore) -> UInt8[np.ndarray, "h w 3"] | None:
         canvas[rows, np.clip(uv[:, 0] + du, 0, plan.size_hw[1] - 1)] = rgb
     _draw_tracks(canvas, plan, fused.moving)
     _draw_way(canvas, plan, path_world, PATH_RGB, 3)
-    _draw_scale_bar(canvas, plan)
+    _draw_scale_bar(canvas, plan, "10 m" if store.scale == "metric" else "about 10 m")
     return canvas
 
 
@@ -110,10 +110,10 @@ def _draw_line(
     cv2.polylines(canvas, line, closed, rgb, px, cv2.LINE_AA, shift=4)
 
 
-def _draw_scale_bar(canvas: np.ndarray, plan: _Plan) -> None:
+def _draw_scale_bar(canvas: np.ndarray, plan: _Plan, text: str) -> None:
     """A bar of 10 m in the lower left corner."""
     height = plan.size_hw[0]
     end = 16 + round(10 * plan.px_per_m)
     cv2.line(canvas, (16, height - 16), (end, height - 16), PATH_RGB, 3, cv2.LINE_AA)
     font = cv2.FONT_HERSHEY_DUPLEX
-    cv2.putText(canvas, "10 m", (16, height - 26), font, 0.6, PATH_RGB, 1, cv2.LINE_AA)
+    cv2.putText(canvas, text, (16, height - 26), font, 0.6, PATH_RGB, 1, cv2.LINE_AA)

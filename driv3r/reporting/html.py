@@ -145,6 +145,7 @@ def write_report(folder: Path, run: RunResult) -> Path:
         maps=[section for section in sections if section.birds_eye][:MAPS_ON_TOP],
         failed=[log for log in run.logs if log.error is not None or log.state == "failed"],
         generated=sum(log.generated for log in run.logs),
+        unscaled=[log.log_id for log in run.logs if log.scale != "metric"],
         totals=_add_up(_counts(log) for log in run.logs),
         seconds=sum(seconds.values()),
         stages=draw_stages(seconds, colours),

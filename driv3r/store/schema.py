@@ -37,6 +37,11 @@ CONVENTIONS = {
     "transforms": "dst_T_src maps homogeneous points of src to dst",
     "frames": "ego: x forward, y left, z up; cam: x right, y down, z forward (OpenCV)",
 }
+UNITS_UP_TO_SCALE = {
+    "length": "up to scale: m as far as scale_source is true",
+    "time": "us",
+    "velocity": "length/s",
+}
 PIXEL_ORIGIN = "corner of first pixel; centre (0.5,0.5)"
 VIEW_ATTRIBUTES: dict[str, dict[str, Any]] = {
     "depth": {
@@ -229,7 +234,7 @@ def describe_root(header: LogHeader, state: str) -> dict[str, Any]:
         "header_hash": header_hash(header),
         **{name: getattr(header, name) for name in PLAIN},
         "provenance": dataclasses.asdict(header.provenance),
-        **CONVENTIONS,
+        **(CONVENTIONS if header.scale == "metric" else CONVENTIONS | {"units": UNITS_UP_TO_SCALE}),
     }
 
 

@@ -82,8 +82,9 @@ def read_log_clips(scene: Scene, config: LogClipConfig, device: torch.device) ->
     reader.
 
     Raises ConfigError at once where there are fewer than 2 frames to use, no LiDAR, or a camera
-    that is no pinhole, and after the last frame where none had a depth.
+    that is no pinhole or assumed, and after the last frame where none had a depth.
     """
+    _check_calibrated(scene)
     _check_sensors(scene)
     moments = _choose_moments(scene, config)
     work = prepare_rig(scene.rig, config.size_hw)
@@ -148,6 +149,14 @@ def _check_sensors(scene: Scene) -> None:
         raise ConfigError(
             f"log {scene.id} has no poses; training on logs takes the car's motion from them: add "
             "a file of poses, or choose logs with poses"
+        )
+
+
+def _check_calibrated(scene: Scene) -> None:
+    if not scene.calibrated:
+        raise ConfigError(
+            f"log {scene.id} is up to scale: not all of its cameras is known; training on logs "
+            "takes its metres from them: give the whole calibration, or choose other logs"
         )
 
 

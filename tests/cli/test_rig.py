@@ -120,6 +120,8 @@ def test_a_dashcam_without_poses_is_reconstructed_and_not_scored(
     assert code == 0, said
     store = open_log(tmp_path / "out/drive.zarr")
     assert [camera.name for camera in store.rig.cameras] == ["front"]
+    assert store.scale == "metric"
+    assert "Up to scale." not in (tmp_path / "out/report/report.html").read_text()
     np.testing.assert_array_equal(store.world_T_ego()[0], np.eye(4))
     assert store.scores() == ()
     known = np.isfinite(store.prediction(1).depth_m[0])
@@ -132,3 +134,30 @@ def test_a_dashcam_without_poses_is_reconstructed_and_not_scored(
     code, said = run(*common, "--out", tmp_path / "given", "--ego-poses", "given")
     assert code == 1
     assert "has no poses" in " ".join(said.split())
+
+
+def test_a_dashcam_of_which_nothing_is_known(tmp_path: Path, monkeypatch) -> None:
+    """Images alone are enough, and what comes of them is said to be up to scale."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trip").mkdir()
+    for i in range(2):
+        image = tiny.image(i)[..., ::-1]
+        cv2.imwrite(str(tmp_path / f"trip/{i * tiny.STEP_US:07d}.png"), image)
+    code, said = run("process", "--images", "trip", "--inline", "--out", "out")
+    assert code == 0, said
+    assert "intrinsics are unknown: taken for a pinhole 60 degrees across" in said
+    assert "up to scale, as cameras are assumed and not calibrated: trip" in said
+    assert open_log(tmp_path / "out/trip.zarr").scale == "similarity"
+    code, said = run("process", "--images", "trip", "--inline", "--fuse", "lidar", "--out", "b")
+    assert code == 1
+    assert "--fuse lidar needs metres" in " ".join(said.split())
+
+
+def test_the_check_tells_what_is_assumed(tmp_path: Path) -> None:
+    nothing = {"name": "front", "intrinsics": "unknown", "ego_T_cam": "unknown"}
+    camera = nothing | {"size_wh": [1920, 1080], "fov_deg": 75, "camera_height_m": 1.2}
+    rig = tiny.write_rig(tmp_path / "rig.yaml", {"cameras": [camera]})
+    code, said = run("rig", "check", rig)
+    assert code == 0
+    assert "taken for a pinhole 75 degrees across" in said
+    assert "taken to look level and ahead, 1.2 m over the road" in " ".join(said.split())

@@ -249,7 +249,7 @@ def test_a_video_a_camera(tmp_path: Path) -> None:
 
 def test_the_page_has_a_rig_file_without_a_finding(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs/how-to/own-rig.md").read_text()
-    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    block, unknown = re.findall(r"```yaml\n(.*?)```", page, re.S)
     every = block.replace("  # frame", "  frame").replace("  # group", "  group")
     every = every.replace("  # lidar", "  lidar")
     assert every != block
@@ -258,6 +258,10 @@ def test_the_page_has_a_rig_file_without_a_finding(tmp_path: Path) -> None:
         file = read_rig_file(tmp_path / "rig.yaml")
         assert check_rig(file) == []
         assert make_rig(file).cameras[0].distortion == (-0.3, 0.1, 0.0, 0.0)
+    (tmp_path / "rig.yaml").write_text(unknown)
+    file = read_rig_file(tmp_path / "rig.yaml")
+    assert check_rig(file) == []
+    assert file.cameras[0].unknown == ("intrinsics", "ego_T_cam")
 
 
 def places_of(value, at=()):

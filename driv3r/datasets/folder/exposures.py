@@ -15,6 +15,7 @@ from driv3r.errors import DatasetError
 from driv3r.types import Repair
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".avif")
+LOOSE = "camera"  # the name of one that no rig file names and whose images lie in no folder
 FIRST_INTERVAL_US = 100_000  # of a camera with one exposure, which has no interval
 
 
@@ -50,7 +51,8 @@ def list_exposures(
     if table.is_file():
         found = _read_csv(root, log, table, names)
     else:
-        found = {name: _list_camera(root, log, name, recording, repairs) for name in names}
+        alone = len(names) == 1
+        found = {name: _list_camera(root, log, name, recording, repairs, alone) for name in names}
         _note_strangers(image_folder(log), names, repairs)
     for name, exposures in found.items():
         if exposures:
@@ -84,12 +86,15 @@ def _read_csv(
 
 
 def _list_camera(
-    root: Root, log: Path, name: str, recording: Recording, repairs: list[Repair]
+    root: Root, log: Path, name: str, recording: Recording, repairs: list[Repair], alone: bool
 ) -> list[Exposure]:
+    """A camera's exposures; those of one that is `alone` may lie in no folder of its name."""
     folder = image_folder(log)
     videos = find_videos(folder, name)
-    if (folder / name).is_dir():
-        files = [path for path in (folder / name).iterdir() if path.suffix.lower() in IMAGES]
+    loose = alone and not videos and not (folder / name).is_dir()
+    place = folder if loose else folder / name
+    if place.is_dir():
+        files = [path for path in place.iterdir() if path.suffix.lower() in IMAGES]
         checked = (root.resolve_inside(path.relative_to(root.path).as_posix()) for path in files)
         exposures = [Exposure(path, time_of_name(path, recording)) for path in checked]
         return sorted(exposures, key=lambda each: each.time_us)

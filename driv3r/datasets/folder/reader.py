@@ -15,11 +15,13 @@ from jaxtyping import UInt8
 from driv3r.datasets.cards import DatasetCard
 from driv3r.datasets.folder.exposures import Exposure, find_videos, list_exposures
 from driv3r.datasets.folder.lidar import list_sweeps, read_points
+from driv3r.datasets.folder.lone_camera import assume_rig, list_cameras
 from driv3r.datasets.folder.masks import read_mask
 from driv3r.datasets.folder.poses import PosePath, find_poses, read_poses
 from driv3r.datasets.folder.records import RecordMaker
 from driv3r.datasets.folder.rig_file import RigFile, make_rig, read_rig_file
 from driv3r.datasets.folder.times import check_steps
+from driv3r.datasets.folder.unknown import describe_unknown
 from driv3r.datasets.folder.video import VideoFrames
 from driv3r.datasets.images import read_image
 from driv3r.datasets.reader import Datum, Root
@@ -32,7 +34,8 @@ from driv3r.types import Camera, Repair, Rig, Scene
 class FolderReader:
     """Logs in the folder layout. Every frame is a keyframe: `sweeps` adds nothing.
 
-    `rig` is the rig file of all logs; without one each has its own rig.yaml, or the root has.
+    `rig` is the rig file of all logs; without one each has its own rig.yaml, or the root has. A log
+    of a single camera may go without.
     """
 
     card: ClassVar[DatasetCard] = DatasetCard(
@@ -72,7 +75,8 @@ or folders of this kind, one a log""",
         if not self._logs:
             raise DatasetError(
                 f"{root} holds no log: expected images/<camera>/<time>.jpg in it or in its "
-                "folders, with the camera names of rig.yaml (docs/how-to/own-rig.md)"
+                "folders, with the camera names of rig.yaml (docs/how-to/own-rig.md), or the "
+                "images or video of one camera"
             )
 
     def scenes(self, split: str) -> tuple[str, ...]:
@@ -90,7 +94,8 @@ or folders of this kind, one a log""",
         """One log by its name; its names, times and poses are resolved now, files when indexed.
 
         Without a file of poses all poses are the identity and `poses_known` is False; LiDAR is left
-        out then, as nothing tells how the car moved between its time and the cameras'. Raises
+        out then, as nothing tells how the car moved between its time and the cameras', and where
+        something of a camera is unknown (`calibrated` is False), which LiDAR can not fit. Raises
         DatasetError on an unknown log or files that do not hold together, ConfigError on a rig file
         of other keys, UnsafePathError on files outside.
         """
@@ -102,8 +107,8 @@ or folders of this kind, one a log""",
         if (folder / "images").is_dir() or (folder / "images.csv").is_file():
             return True
         path = _find_rig_file(self._root.path, folder, self._rig)
-        if not path.is_file():
-            return False
+        if not path.is_file():  # below the top, a folder of images is a camera, and no log
+            return folder == self._root.path and len(list_cameras(folder)) == 1
         names = [camera.name for camera in read_rig_file(path).cameras]
         return any((folder / name).is_dir() or find_videos(folder, name) for name in names)
 
@@ -119,6 +124,13 @@ def _find_rig_file(root: Path, folder: Path, given: Path | None) -> Path:
     return own if own.is_file() else root / "rig.yaml"
 
 
+def _read_rig(root: Root, folder: Path, given: Path | None) -> RigFile:
+    path = _find_rig_file(root.path, folder, given)
+    if given is None and not path.exists() and not (folder / "images.csv").is_file():
+        return assume_rig(root, folder)
+    return read_rig_file(path)
+
+
 @dataclass(frozen=True, eq=False)
 class _Log:
     root: Root
@@ -129,7 +141,7 @@ class _Log:
 
     @classmethod
     def of_folder(cls, root: Root, folder: Path, given: Path | None) -> "_Log":
-        file = read_rig_file(_find_rig_file(root.path, folder, given))
+        file = _read_rig(root, folder, given)
         path = find_poses(folder)
         return cls(root, folder, file, None if path is None else read_poses(path), [])
 
@@ -139,6 +151,9 @@ class _Log:
         exposures = list_exposures(self.root, self.folder, names, recording, repairs)
         held = tuple(camera for camera in self.file.cameras if camera.name in exposures)
         rig = make_rig(replace(self.file, cameras=held))
+        unknown = [camera.unknown for camera in held]
+        for camera, parts in zip(rig.cameras, unknown, strict=True):
+            repairs += describe_unknown(camera, parts, rig.ground_z_m)
         unplaced = (
             f"of {self.folder} lies between two poses of its file; are the times of images and "
             "poses of one clock? Set recording.time_unit, or take the file of poses away"
@@ -158,7 +173,8 @@ class _Log:
             facts,
             images.read,
         )
-        return replace(scene, poses_known=self.poses is not None, ignored=ignored)
+        placed, calibrated = self.poses is not None, not any(unknown)
+        return replace(scene, poses_known=placed, calibrated=calibrated, ignored=ignored)
 
     def _list_sweeps(self, rig: Rig) -> list[Exposure]:
         """The LiDAR sweeps in order of time, where they can be placed."""
@@ -169,6 +185,9 @@ class _Log:
             "rig.yaml has no ego_T_lidar": rig.ego_T_lidar is None,
             "there are no poses, so that nothing tells how the car moved between its times and "
             "the cameras'": self.poses is None,
+            "what is unknown of the cameras is assumed, and no point of LiDAR fits an image": any(
+                camera.unknown for camera in self.file.cameras
+            ),
         }
         for reason, holds in lost.items():
             if holds:

@@ -10,6 +10,13 @@ import yaml
 from jaxtyping import Float
 
 from driv3r.config import build_config, read_yaml
+from driv3r.datasets.folder.unknown import (
+    UNKNOWN,
+    Unknown,
+    assume_K,
+    assume_place,
+    fov_deg_of,
+)
 from driv3r.datasets.reader import CAR_M, check_place, make_camera
 from driv3r.errors import DatasetError, GeometryError
 from driv3r.geometry.lenses import COUNTS
@@ -31,6 +38,10 @@ ROTATION_SLACK = 1e-3  # of R^T R from the identity: matrices that are written w
 LARGEST_PX, LARGEST = 100_000, 1e7  # of an image's side; of any number of a calibration
 UNIT_SLACK = 0.01  # of a quaternion's length
 PixelCentre = Literal["integer", "half"]
+PLACE = (
+    "4 rows of 4 finite numbers, the last 0, 0, 0, 1, a mapping of translation_m and "
+    "quaternion_wxyz (or quaternion_xyzw), or of a single camera: unknown"
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,9 @@ class _CameraKeys:
     name: str
     size_wh: tuple[int, int]
     ego_T_cam: Any
+    intrinsics: Literal["unknown"] | None = None
+    fov_deg: float | None = None
+    camera_height_m: float | None = None
     K: tuple[tuple[float, float, float], ...] | None = None
     fx: float | None = None
     fy: float | None = None
@@ -67,8 +81,8 @@ class _CameraKeys:
 
 @dataclass(frozen=True)
 class _RigKeys:
-    pixel_centre: PixelCentre
     cameras: tuple[_CameraKeys, ...]
+    pixel_centre: PixelCentre | None = None
     ego_T_lidar: Any = None
     ground_z_m: float = 0.0
     recording: Recording = field(default_factory=Recording)
@@ -79,7 +93,8 @@ class RigCamera:
     """A camera as its file has it: `ego_T_cam` is finite, but perhaps no rigid transform.
 
     `K` belongs to pixel centres at whole numbers, as OpenCV has them. `lens` is one of LENSES;
-    `rectified_fov_deg` is how much is looked at of one that is no pinhole (None: at most 110).
+    `rectified_fov_deg` is how much is looked at of one that is no pinhole (None: at most 110). What
+    is `unknown` of it is assumed (see `datasets.folder.unknown`).
     """
 
     name: str
@@ -89,6 +104,7 @@ class RigCamera:
     lens: str = "pinhole"
     distortion: tuple[float, ...] = ()
     rectified_fov_deg: float | None = None
+    unknown: tuple[Unknown, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,12 +135,18 @@ def read_rig_file(path: Path) -> RigFile:
             f"{path}: ground_z_m is {keys.ground_z_m}, expected the road's height in the ego frame "
             f"in metres, {CAR_M:g} at most"
         )
-    offset = 0.5 if keys.pixel_centre == "half" else 0.0
     cameras = tuple(
-        _parse_camera(each, offset, f"{path}: camera {each.name}") for each in keys.cameras
+        _parse_camera(each, keys, f"{path}: camera {each.name}") for each in keys.cameras
     )
     names = [camera.name for camera in cameras]
     _check_names(names, keys.recording, path)
+    lost = [camera.name for camera in cameras if "ego_T_cam" in camera.unknown]
+    if lost and len(cameras) > 1:
+        raise DatasetError(
+            f"{path}: ego_T_cam of {', '.join(lost)} is unknown, which only a single camera's may "
+            f"be; measure where the {len(cameras)} cameras are (driv3r rig from makes the file of "
+            "a calibration), or leave all but one out"
+        )
     lidar = keys.ego_T_lidar
     ego_T_lidar = None if lidar is None else parse_transform(lidar, f"{path}: ego_T_lidar")
     return RigFile(cameras, ego_T_lidar, keys.ground_z_m, keys.recording)
@@ -149,13 +171,68 @@ def _check_names(names: list[str], recording: Recording, path: Path) -> None:
             raise DatasetError(f"{path}: {key} is {value}, expected a positive number")
 
 
-def _parse_camera(keys: _CameraKeys, offset: float, where: str) -> RigCamera:
+def _parse_camera(keys: _CameraKeys, rig: _RigKeys, where: str) -> RigCamera:
+    _check_lens(keys, where)
+    if not all(1 <= side <= LARGEST_PX for side in keys.size_wh):
+        raise DatasetError(
+            f"{where} has size_wh {list(keys.size_wh)}, expected a width and height of 1 to "
+            f"{LARGEST_PX} pixels"
+        )
+    size_hw = (keys.size_wh[1], keys.size_wh[0])
+    unknown = _list_unknown(keys, where)
+    if "intrinsics" in unknown:
+        K = assume_K(size_hw, keys.fov_deg, where)
+    else:
+        K = _parse_K(keys, rig.pixel_centre, where)
+    if "ego_T_cam" in unknown:
+        ego_T_cam = assume_place(keys.camera_height_m, rig.ground_z_m, where)
+    else:
+        ego_T_cam = parse_transform(keys.ego_T_cam, f"{where}: ego_T_cam")
+    lens = keys.lens, keys.distortion, keys.rectified_fov_deg
+    return RigCamera(keys.name, size_hw, K, ego_T_cam, *lens, unknown)
+
+
+def _list_unknown(keys: _CameraKeys, where: str) -> tuple[Unknown, ...]:
+    """What a camera's file says is unknown; DatasetError where other keys contradict it."""
+    told: dict[Unknown, Any] = {"intrinsics": keys.intrinsics, "ego_T_cam": keys.ego_T_cam}
+    unknown: tuple[Unknown, ...] = tuple(n for n, value in told.items() if isinstance(value, str))
+    if keys.ego_T_cam != UNKNOWN and "ego_T_cam" in unknown:
+        raise DatasetError(f"{where}: ego_T_cam is {keys.ego_T_cam!r}, expected {PLACE}")
+    for name, hint in {"intrinsics": "fov_deg", "ego_T_cam": "camera_height_m"}.items():
+        if getattr(keys, hint) is not None and name not in unknown:
+            raise DatasetError(
+                f"{where} gives {hint}, which is for a camera whose {name} "
+                f"{'are' if name == 'intrinsics' else 'is'} unknown; leave it out"
+            )
+    if "intrinsics" in unknown:
+        _check_no_intrinsics(keys, where)
+    return unknown
+
+
+def _check_no_intrinsics(keys: _CameraKeys, where: str) -> None:
+    given = [name for name in ("K", "fx", "fy", "cx", "cy") if getattr(keys, name) is not None]
+    given += ["lens"] * (keys.lens != "pinhole")
+    if given:
+        raise DatasetError(
+            f"{where} says intrinsics: unknown, and gives {', '.join(given)}; expected one or the "
+            "other: all intrinsics, or none (fov_deg may tell the angle across)"
+        )
+
+
+def _parse_K(keys: _CameraKeys, pixel_centre: PixelCentre | None, where: str) -> np.ndarray:
+    """K of pixel centres at whole numbers."""
     singles = {name: getattr(keys, name) for name in ("fx", "fy", "cx", "cy")}
     given = [name for name, value in singles.items() if value is not None]
     if (keys.K is None) == (not given) or (given and len(given) < 4):
         raise DatasetError(
             f"{where} gives {', '.join((['K'] if keys.K else []) + given) or 'no intrinsics'}; "
-            "expected either K (3 rows of 3) or all of fx, fy, cx, cy, in pixels"
+            "expected either K (3 rows of 3) or all of fx, fy, cx, cy, in pixels, or intrinsics: "
+            "unknown"
+        )
+    if pixel_centre is None:
+        raise DatasetError(
+            f"{where} gives intrinsics, but the file no pixel_centre; expected integer (the first "
+            "pixel's centre is (0, 0): OpenCV, Kalibr, ROS) or half ((0.5, 0.5): COLMAP)"
         )
     if keys.K is not None:
         K = np.array(keys.K, np.float64)
@@ -164,25 +241,10 @@ def _parse_camera(keys: _CameraKeys, offset: float, where: str) -> RigCamera:
     else:
         fx, fy, cx, cy = singles.values()
         K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], np.float64)
-    K[:2, 2] -= offset
-    _check_lens(keys, where)
-    if (
-        not all(1 <= side <= LARGEST_PX for side in keys.size_wh)
-        or not (np.abs(K) <= LARGEST).all()
-    ):
-        raise DatasetError(
-            f"{where} has size_wh {list(keys.size_wh)} and K {K.tolist()}, expected a width and "
-            f"height of 1 to {LARGEST_PX} pixels and finite numbers"
-        )
-    return RigCamera(
-        keys.name,
-        (keys.size_wh[1], keys.size_wh[0]),
-        K,
-        parse_transform(keys.ego_T_cam, f"{where}: ego_T_cam"),
-        keys.lens,
-        keys.distortion,
-        keys.rectified_fov_deg,
-    )
+    K[:2, 2] -= 0.5 if pixel_centre == "half" else 0.0
+    if not (np.abs(K) <= LARGEST).all():
+        raise DatasetError(f"{where} has K {K.tolist()}, expected finite numbers in pixels")
+    return K
 
 
 def _check_lens(keys: _CameraKeys, where: str) -> None:
@@ -300,7 +362,7 @@ def write_rig_file(path: Path, file: RigFile, notes: str = "") -> None:
     content: dict[str, Any] = {
         "pixel_centre": "integer",
         "ground_z_m": float(file.ground_z_m),
-        "cameras": [_describe(camera) for camera in file.cameras],
+        "cameras": [_describe(camera, file.ground_z_m) for camera in file.cameras],
     }
     if file.ego_T_lidar is not None:
         content["ego_T_lidar"] = file.ego_T_lidar.tolist()
@@ -315,7 +377,7 @@ def write_rig_file(path: Path, file: RigFile, notes: str = "") -> None:
     path.write_text(head + yaml.safe_dump(content, sort_keys=False, default_flow_style=None))
 
 
-def _describe(camera: RigCamera) -> dict[str, Any]:
+def _describe(camera: RigCamera, ground_z_m: float) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "name": camera.name,
         "size_wh": [camera.size_hw[1], camera.size_hw[0]],
@@ -323,6 +385,12 @@ def _describe(camera: RigCamera) -> dict[str, Any]:
         "lens": camera.lens,
         "ego_T_cam": camera.ego_T_cam.tolist(),
     }
+    if "intrinsics" in camera.unknown:
+        del entry["K"]
+        entry |= {"intrinsics": UNKNOWN, "fov_deg": fov_deg_of(camera.K, camera.size_hw)}
+    if "ego_T_cam" in camera.unknown:
+        height_m = float(camera.ego_T_cam[2, 3]) - ground_z_m
+        entry |= {"ego_T_cam": UNKNOWN, "camera_height_m": height_m}
     if camera.distortion:
         entry["distortion"] = [float(k) for k in camera.distortion]
     if camera.rectified_fov_deg is not None:

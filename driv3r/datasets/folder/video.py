@@ -30,6 +30,13 @@ def _open(path: Path) -> Any:
     return container
 
 
+def size_of_video(path: Path) -> tuple[int, int]:
+    """(h, w) of a video's frames; DatasetError and ConfigError as `list_times_us`."""
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        return stream.height, stream.width
+
+
 def list_times_us(path: Path) -> list[int]:
     """Times of a video's frames in microseconds from its first, by its own time stamps.
 

@@ -76,6 +76,12 @@ def score_ego(
     return EgoScores(scores, omitted)
 
 
+def without_metres(verdict: EgoScores) -> EgoScores:
+    """The figures that hold of a path up to scale: all but those of the rigid alignment."""
+    kept = [score for score in verdict.scores if score.scaling != "se3"]
+    return EgoScores(kept, verdict.omitted | {"se3": "the log is up to scale"})
+
+
 def _figures(
     true: Float[np.ndarray, "t 4 4"],
     predicted: Float[np.ndarray, "t 4 4"],

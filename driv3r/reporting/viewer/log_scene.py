@@ -65,6 +65,13 @@ class LogScene:
         """How long the log is."""
         return float(self.store.time_us[-1] - self.store.time_us[0]) * 1e-6
 
+    @property
+    def scale_note(self) -> str:
+        """What metres are worth in a log that is up to scale; empty in a metric one."""
+        if self.store.scale == "metric":
+            return ""
+        return "Up to scale: metres as far as what is assumed of the cameras is true."
+
     def time_us(self, seconds: float | int) -> int:
         """The time of the log so many seconds after its first frame."""
         return int(self.store.time_us[0]) + round(seconds * 1e6)

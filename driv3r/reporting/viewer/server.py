@@ -21,6 +21,7 @@ HIDDEN = ("depth", "LiDAR")  # at the start
 CAR_SIZE_M = (4.4, 1.9, 1.6)
 BEHIND_M, ABOVE_M = np.array([-16.0, 0.0, 9.0]), np.array([-0.1, 0.0, 60.0])
 AHEAD_M = np.array([6.0, 0.0, 0.5])
+HINT = "Click a point to read it out, another for the distance between both."
 MARK_RGB = (255, 90, 200)
 
 
@@ -81,6 +82,7 @@ class LogViewer:
             self.picked.clear()
             self._show_mark()
             self._show_static()
+            self.told.content = HINT + self._note_scale()
             self.show(0.0)
         for client in self.server.get_clients().values():
             self._place_camera(client, BEHIND_M)
@@ -121,9 +123,7 @@ class LogViewer:
             button.on_click(
                 lambda event, offset_m=offset_m: self._place_camera(event.client, offset_m)
             )
-        self.told = gui.add_markdown(
-            "Click a point to read it out, another for the distance between both."
-        )
+        self.told = gui.add_markdown(HINT)
 
     def _redraw(self) -> None:
         with self.lock:
@@ -244,8 +244,12 @@ class LogViewer:
             text += f"\n\n{reach_m:.2f} m from the car, {z - self._road_m():.2f} m over its road"
             if len(self.picked) == 2:
                 text += f"\n\n**{np.linalg.norm(np.subtract(*self.picked)):.2f} m** between both"
-            self.told.content = text
+            self.told.content = text + self._note_scale()
             self._show_mark()
+
+    def _note_scale(self) -> str:
+        note = self.scene.scale_note
+        return f"\n\n*{note}*" if note else ""
 
     def _road_m(self) -> float:
         height_m = self.local_T_ego[2, 3] + self.scene.origin_world[2]
