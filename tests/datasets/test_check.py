@@ -90,6 +90,17 @@ def test_some_scenes_only_and_the_bar_ends(pristine: Path) -> None:
     assert "no scene 'gone'" in (checked.scenes[1].error or "")
 
 
+def test_what_no_table_names_is_absent_not_broken(root: Path) -> None:
+    path = root / "v1.0-trainval/sample_data.json"
+    rows = json.loads(path.read_text())
+    front = [row for row in rows if f"samples/CAM_FRONT/{SCENE}" in row["filename"]]
+    path.write_text(json.dumps([row for row in rows if row is not front[1]]))
+    checked = check_scene(open_dataset("nuscenes", root), SCENE)
+    camera = next(each for each in checked.cameras if each.name == "CAM_FRONT")
+    assert (camera.present, camera.tried, camera.opened) == (2, 2, 2)
+    assert sum(each.count for each in checked.repairs) >= 1
+
+
 def test_like_repairs_are_one_kind() -> None:
     reasons = [
         "view left out: the file is missing: /data/a b/1.jpg".replace(" b", ""),

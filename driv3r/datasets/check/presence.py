@@ -29,12 +29,19 @@ class Tally:
     def add_frame(self, index: int, frame: Frame) -> None:
         """A frame whose files were opened."""
         given = dict(zip(self.names, frame.views, strict=True)) | {"lidar": frame.sweep}
-        self._tried.update(list(given))
+        self._tried.update(self._named(index, list(given)))
         opened = [name for name, datum in given.items() if datum is not None]
         self._opened.update(opened)
         self._present.update(opened)
         self._repairs += frame.repairs
         self._poses[index] = frame.world_T_ego
+
+    def _named(self, index: int, names: list[str]) -> list[str]:
+        """The sensors of which the tables name a file; all of them where nobody tells."""
+        if not isinstance(self.scene.frames, LazyFrames):
+            return names
+        data = _data_of(self.scene.frames.sources(index), self.names)
+        return [name for name, datum in data if not isinstance(datum, Repair)]
 
     def add_unopened(self, index: int) -> None:
         """What the tables say of a frame, and whether the files are there; unknown elsewhere."""
