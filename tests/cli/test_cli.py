@@ -37,7 +37,7 @@ def test_version():
     ("arguments", "message"),
     [
         (("process", "--dataset", "nuscenes"), "driv3r world make"),
-        (("process", "--dataset", "kitti", "--root", "."), "nuscenes"),
+        (("process", "--dataset", "kity", "--root", "."), "nuscenes"),
         (("process", "--dataset", "nuscenes", "--root", ".", "--ego-poses", "x"), "predicted"),
         (("process", "--dataset", "nuscenes", "--root", "."), "v1.0"),
         (("report", "nowhere"), "driv3r process"),
