@@ -259,6 +259,9 @@ FAULTS = (
             lambda: [*tiny.drive(), odom(TIME_US, tiny.odom_T_base(TIME_US))]), "same", ""),
     row("duplicated", "a frame's parent", static(("gnss", "base_link", np.eye(4))), "error",
         "the frame base_link has the parents gnss, odom, expected one"),
+    row("duplicated", "a camera's frame", change_all(tiny.LEFT, lambda _, t: tiny.compressed(
+            tiny.LEFT, t, car.image(0), "png", FRAME)), "repair",
+        "left: left out: its frame front_optical is the camera front's", **all_of("left")),
     row("duplicated", "the bag's name",
         lambda root: tiny.write_folder(root / "drive", tiny.drive()), "error",
         "holds several bags of the name drive"),

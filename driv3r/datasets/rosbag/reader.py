@@ -141,7 +141,12 @@ class _Log:
 
     def make(self, root: Root, scene_id: str, facts: list[str]) -> Scene:
         """The scene of the bag."""
-        made = [each for each in map(self._make_camera, self.chosen.cameras) if each is not None]
+        made: list[tuple[Camera, ChosenCamera]] = []
+        frames: dict[str, str] = {}  # -> the camera that is there
+        for topics in self.chosen.cameras:
+            camera = self._make_camera(topics, frames)
+            if camera is not None:
+                made.append((camera, topics))
         if not made:
             reasons = "; ".join(f"{each.where}: {each.reason}" for each in self.repairs)
             raise DatasetError(f"{self.bag.path} holds no camera that can be read: {reasons}")
@@ -170,21 +175,30 @@ class _Log:
         )
         return replace(scene, poses_known=poses is not None)
 
-    def _make_camera(self, topics: ChosenCamera) -> tuple[Camera, ChosenCamera] | None:
-        """The camera, None (and a repair) where it was not asked for and can not be read."""
+    def _make_camera(self, topics: ChosenCamera, frames: dict[str, str]) -> Camera | None:
+        """The camera, None (and a repair) where it was not asked for and can not be read.
+
+        Two of one frame would be at one place, as stereo cameras are in some bags.
+        """
         image, info = (self.recording.tracks[each] for each in (topics.image, topics.camera_info))
         compressed = self.bag.topics[topics.image] == COMPRESSED
         frame = topics.frame or image.frame or info.frame
         try:
             check_encoding(image.first, compressed)
             check_info(info.first, size_of(image.first, compressed))
+            if frame in frames:
+                raise DatasetError(
+                    f"its frame {frame} is the camera {frames[frame]}'s, expected one of its own; "
+                    f"name it, or only one of these cameras, under cameras in {NAME}"
+                )
         except DatasetError as error:
             if self.settings.cameras is not None:
                 raise DatasetError(f"{self.bag.path}: {topics.image}: {error}") from error
             self.repairs.append(Repair(topics.name, f"left out: {error}"))
             return None
+        frames[frame] = topics.name
         ego_T_optical = self.recording.tree.rigid(self.base, frame)
-        return place_camera(topics, info.first, ego_T_optical, frame), topics
+        return place_camera(topics, info.first, ego_T_optical, frame)
 
     def _find_poses(self) -> ChainPoses | None:
         """world_T_ego by the first of the topics that tells it; None where none does."""
