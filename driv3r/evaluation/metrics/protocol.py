@@ -89,6 +89,9 @@ class DepthProtocol:
 
 _AS_PUBLISHED = (
     DepthProtocol("nuscenes", 0.1, 80.0, keyframes_only=True),
+    DepthProtocol("truckscenes", 0.1, 80.0, keyframes_only=True),  # as nuScenes', like the next two
+    DepthProtocol("lyft", 0.1, 80.0),
+    DepthProtocol("t4", 0.1, 80.0),
     DepthProtocol("ddad", 0.0, 200.0),
     DepthProtocol("kitti", 0.0, 80.0, crop="garg"),
     DepthProtocol("kitti360", 0.0, 80.0),  # KITTI's range; its crop is of KITTI's images
