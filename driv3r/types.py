@@ -61,11 +61,21 @@ class Rig:
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """One LiDAR sweep in the sensor's frame at `time_us`, as the dataset gives it."""
+    """One LiDAR sweep in the sensor's frame at `time_us`, as the dataset gives it.
+
+    Of several LiDARs' points in one sweep the first `own_count` are of that whose frame it is; None
+    where all are.
+    """
 
     points_lidar: Float[np.ndarray, "n 3"]
     time_us: int
     world_T_lidar: Transform
+    own_count: int | None = None
+
+    @property
+    def own_points(self) -> Float[np.ndarray, "m 3"]:
+        """The points of one LiDAR: they tell how it samples directions."""
+        return self.points_lidar[: self.own_count or None]
 
 
 @dataclass(frozen=True, eq=False)

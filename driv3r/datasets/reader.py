@@ -122,7 +122,8 @@ class FrameSources:
 
 
 ReadImage = Callable[[Datum, Camera], UInt8[np.ndarray, "h w 3"]]
-ReadPoints = Callable[[Datum], Float[np.ndarray, "n 3"]]
+Points = Float[np.ndarray, "_ 3"]
+ReadPoints = Callable[[Datum], Points | tuple[Points, Points]]  # of the LiDAR, and of others
 
 
 def read_stored(datum: Datum, camera: Camera) -> UInt8[np.ndarray, "h w 3"]:
@@ -200,7 +201,9 @@ def _read_sweep(
     if not isinstance(datum, Datum):
         return None
     try:
-        points = read_points(datum)
+        found = read_points(datum)
+        own, others = found if isinstance(found, tuple) else (found, None)
+        points = own if others is None else np.concatenate([own, others])
         finite = np.isfinite(points).all(axis=1)
         if not finite.any():
             raise DatasetError(f"no finite point among {len(points)}: {datum.path}")
@@ -218,7 +221,8 @@ def _read_sweep(
     if not finite.all():
         dropped = f"{np.sum(~finite)} of {len(points)} points are not finite and were dropped"
         repairs.append(Repair("lidar", f"{dropped}: {datum.path}"))
-    return Sweep(points[finite], datum.time_us, datum.world_T_sensor)
+    own_count = None if others is None else int(finite[: len(own)].sum())
+    return Sweep(points[finite], datum.time_us, datum.world_T_sensor, own_count)
 
 
 def place_ego(

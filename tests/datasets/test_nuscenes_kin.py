@@ -102,6 +102,7 @@ def test_truckscenes_has_all_its_lidars_in_one_sweep(tmp_path: Path) -> None:
     side = scene.frames[1].sweep
     assert side is not None
     assert len(side.points_lidar) == 200
+    assert side.own_count == 100
     # The second LiDAR's points lie where its own pose, of its own time, puts them.
     rows = json.loads((tmp_path / "v1.0-trainval/sample_data.json").read_text())
     wanted = side.time_us + 20_000

@@ -228,3 +228,17 @@ def test_protocols_say_what_they_do():
     assert cards["nuscenes-unfiltered"]["hidden points"] == "left in"
     assert "5%" in str(cards["nuscenes"]["hidden points"])
     assert all(card["protocol"] == name for name, card in cards.items())
+
+
+def test_of_joined_lidars_one_tells_how_points_are_hidden():
+    """Beams of another between its own would tell of gaps half as large, and hide less."""
+    own = scan(0.0).points_lidar
+    turn = from_rotvec(np.array([0.0, np.deg2rad(0.5), 0.0]), np.zeros(3))
+    both = np.concatenate([own, apply(turn, own.astype(float)).astype(np.float32)])
+    joined = dataclasses.replace(scan(0.0), points_lidar=both, own_count=len(own))
+    assert measure_spacing(joined.own_points) == measure_spacing(own)
+    told = project_sweep(joined, FRONT, FRONT.ego_T_cam, PROTOCOL).lost
+    untold = project_sweep(
+        dataclasses.replace(joined, own_count=None), FRONT, FRONT.ego_T_cam, PROTOCOL
+    ).lost
+    assert told["hidden (parallax)"] > untold["hidden (parallax)"] > 0

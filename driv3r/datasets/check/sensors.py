@@ -73,7 +73,7 @@ class SensorComparison:
         self, frame: Frame, points_world: Float[np.ndarray, "n 3"], height_m: Float[np.ndarray, "n"]
     ) -> None:
         assert frame.sweep is not None
-        step_rad, _ = measure_spacing(frame.sweep.points_lidar)
+        step_rad, _ = measure_spacing(frame.sweep.own_points)
         for camera, view in zip(self.rig.cameras, frame.views, strict=True):
             if view is not None and is_upright(camera.ego_T_cam):
                 rims = find_rims(camera, view.world_T_cam, points_world, height_m, step_rad)

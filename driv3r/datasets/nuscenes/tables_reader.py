@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import ClassVar, NoReturn
 
 import numpy as np
-from jaxtyping import Float
 
 from driv3r.datasets.boxes import with_velocities
 from driv3r.datasets.cards import DatasetCard
@@ -14,7 +13,7 @@ from driv3r.datasets.nuscenes.boxes import Annotations, has_annotations
 from driv3r.datasets.nuscenes.layouts import Layout
 from driv3r.datasets.nuscenes.log import Log
 from driv3r.datasets.nuscenes.tables import Tables
-from driv3r.datasets.reader import Datum, Root
+from driv3r.datasets.reader import Datum, Points, Root
 from driv3r.datasets.scenes import make_scene
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.geometry.transforms import apply
@@ -81,13 +80,13 @@ class TablesReader:
 
     def _read_sweep(
         self, others: dict[Path, list[Datum]], sweep: Datum
-    ) -> Float[np.ndarray, "n 3"]:
+    ) -> Points | tuple[Points, Points]:
         """A sweep's points, and those of the other LiDARs in its frame."""
-        parts = [self.layout.read_points(sweep.path)]
+        own, parts = self.layout.read_points(sweep.path), []
         for other in others.get(sweep.path, ()):  # placed in the sweep's own frame
             points = self.layout.read_points(other.path)
             parts.append(apply(other.world_T_sensor, points.astype(np.float64)).astype(np.float32))
-        return np.concatenate(parts)
+        return (own, np.concatenate(parts)) if parts else own
 
     def _read_boxes(
         self,

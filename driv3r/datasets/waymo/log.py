@@ -68,6 +68,11 @@ def _make_camera(number: int, setup: CameraSetup) -> Camera:
     return make_camera(name, K, setup.size_hw, ego_T_cam, tuple(distortion))
 
 
+def main_laser(segment: Segment) -> int:
+    """The number of the LiDAR whose frame sweeps are in: TOP, else the first that is calibrated."""
+    return TOP_LASER if TOP_LASER in segment.lasers else min(segment.lasers)
+
+
 def _place_lidar(segment: Segment, repairs: list[Repair]) -> Transform | None:
     """ego_T_lidar: the TOP LiDAR's place, else the first's; None where nothing was returned."""
     if not any(frame.has_returns for frame in segment.frames):
@@ -75,7 +80,7 @@ def _place_lidar(segment: Segment, repairs: list[Repair]) -> Transform | None:
         return None
     if not segment.lasers:
         raise DatasetError(f"{segment.returns} has range images and no LiDAR has a calibration")
-    number = TOP_LASER if TOP_LASER in segment.lasers else min(segment.lasers)
+    number = main_laser(segment)
     ego_T_lidar = segment.lasers[number].vehicle_T_laser
     check_place(f"LiDAR {LASER_NAMES.get(number, number)}", ego_T_lidar)
     return ego_T_lidar

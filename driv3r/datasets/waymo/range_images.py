@@ -81,15 +81,21 @@ def merge_returns(
     lasers: dict[int, LaserSetup],
     world_T_vehicle: Transform,
     vehicle_T_lidar: Transform,
-) -> Float[np.ndarray, "n 3"]:
-    """All LiDARs' returns of a frame in the frame of one, at the frame's pose.
+    own: int,
+) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "m 3"]]:
+    """The LiDAR `own`'s returns of a frame and the others', in its frame, at the frame's pose.
 
     Raises DatasetError on a LiDAR that has no calibration.
     """
-    clouds = [np.zeros((0, 3))]
+    clouds = {True: [np.zeros((0, 3))], False: [np.zeros((0, 3))]}
     for each in returns:
         if each.laser not in lasers:
             name = LASER_NAMES.get(each.laser, each.laser)
             raise DatasetError(f"the LiDAR {name} has a range image and no calibration")
-        clouds.append(to_points(each, lasers[each.laser], world_T_vehicle))
-    return apply(invert(vehicle_T_lidar), np.concatenate(clouds)).astype(np.float32)
+        points = to_points(each, lasers[each.laser], world_T_vehicle)
+        clouds[each.laser == own].append(points)
+    first, others = (
+        apply(invert(vehicle_T_lidar), np.concatenate(clouds[is_own])).astype(np.float32)
+        for is_own in (True, False)
+    )
+    return first, others

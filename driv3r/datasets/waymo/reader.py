@@ -7,17 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-from jaxtyping import Float
-
 from driv3r.datasets.boxes import with_velocities
 from driv3r.datasets.cards import DatasetCard
 from driv3r.datasets.images import decode_image
-from driv3r.datasets.reader import PART, Datum, FrameSources, ReadPoints, Root
+from driv3r.datasets.reader import PART, Datum, FrameSources, Points, ReadPoints, Root
 from driv3r.datasets.scenes import check_scene_ids, make_scene
 from driv3r.datasets.waymo import parquet_segment, record_segment
 from driv3r.datasets.waymo.labels import level, make_boxes
-from driv3r.datasets.waymo.log import make_records, make_rig
+from driv3r.datasets.waymo.log import main_laser, make_records, make_rig
 from driv3r.datasets.waymo.range_images import merge_returns
 from driv3r.datasets.waymo.segment import Segment, SegmentFrame
 from driv3r.errors import ConfigError, DatasetError
@@ -169,12 +166,13 @@ def _find_segments(root: Path) -> Iterator[tuple[str, _Found]]:
 def _make_read_points(segment: Segment, rig: Rig) -> ReadPoints:
     poses = {frame.part: frame.world_T_vehicle for frame in segment.frames}
 
-    def read_points(datum: Datum) -> Float[np.ndarray, "n 3"]:
+    def read_points(datum: Datum) -> tuple[Points, Points]:
         world_T_vehicle = poses[datum.part]
         assert rig.ego_T_lidar is not None
         assert not isinstance(world_T_vehicle, Repair)
         returns = segment.read_returns(datum)
-        return merge_returns(returns, segment.lasers, world_T_vehicle, rig.ego_T_lidar)
+        own = main_laser(segment)
+        return merge_returns(returns, segment.lasers, world_T_vehicle, rig.ego_T_lidar, own)
 
     return read_points
 

@@ -73,7 +73,7 @@ def project_sweep(
 @lru_cache(maxsize=4)
 def _spacing_of(sweep: Sweep) -> tuple[float, float]:
     """`measure_spacing`, once for all cameras that see a sweep."""
-    return measure_spacing(sweep.points_lidar)
+    return measure_spacing(sweep.own_points)
 
 
 def find_hidden(

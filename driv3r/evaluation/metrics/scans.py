@@ -95,7 +95,7 @@ class Scans:
                 moves,
                 np.ones(len(points), bool) if views is None else _in_view(points_world, views),
                 ego_T_lidar[:3, 3],
-                max(measure_spacing(sweep.points_lidar)),
+                max(measure_spacing(sweep.own_points)),
                 standing,
             )
         )
