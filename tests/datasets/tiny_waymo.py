@@ -4,7 +4,6 @@ The car turns left at constant speed, far from the world's origin as Waymo's log
 here are Waymo's: camera x out of the lens, y left, z up. Nothing of the reader's code is used.
 """
 
-import struct
 import zlib
 from functools import cache, lru_cache
 from pathlib import Path
@@ -16,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.linalg import expm
 from scipy.optimize import brentq
+
+from tests.datasets.protobuf_records import block, double, single, varint, whole, write_records
 
 SEGMENT = "10023947602400723454_1120_000_1140_000"
 FRAMES = 3
@@ -180,32 +181,7 @@ def timing(frame: int, camera: int) -> tuple[float, float, float, float]:
     return pose_s, SHUTTER_S, pose_s + TRIGGER_S, pose_s + TRIGGER_S + READOUT_S
 
 
-# v1: the wire format of protobuf, and TensorFlow's framing
-
-
-def varint(number: int) -> bytes:
-    out = b""
-    while number > 0x7F:
-        out += bytes([number & 0x7F | 0x80])
-        number >>= 7
-    return out + bytes([number])
-
-
-def whole(tag: int, value: int) -> bytes:
-    return varint(tag << 3) + varint(value)
-
-
-def double(tag: int, *values: float) -> bytes:
-    return b"".join(varint(tag << 3 | 1) + struct.pack("<d", value) for value in values)
-
-
-def single(tag: int, *values: float) -> bytes:
-    return b"".join(varint(tag << 3 | 5) + struct.pack("<f", value) for value in values)
-
-
-def block(tag: int, data: bytes | str) -> bytes:
-    data = data.encode() if isinstance(data, str) else data
-    return varint(tag << 3 | 2) + varint(len(data)) + data
+# v1
 
 
 def transform(tag: int, matrix: np.ndarray) -> bytes:
@@ -283,36 +259,6 @@ def frame_message(frame: int, context: bytes | None = None) -> bytes:
     out += b"".join(block(4, image_message(frame, camera)) for camera in NAMES)
     out += b"".join(block(5, laser_message(frame, laser)) for laser in (TOP, FRONT))
     return out + b"".join(block(6, label_message(name)) for name in BOXES)
-
-
-@cache
-def crc_table() -> tuple[int, ...]:
-    """Of CRC-32C (Castagnoli), reversed polynomial 0x82F63B78."""
-    out = []
-    for byte in range(256):
-        for _ in range(8):
-            byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
-        out.append(byte)
-    return tuple(out)
-
-
-def masked_crc(data: bytes) -> bytes:
-    crc, table = 0xFFFFFFFF, crc_table()
-    for byte in data:
-        crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
-    crc ^= 0xFFFFFFFF
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
-
-
-def record(data: bytes) -> bytes:
-    head = struct.pack("<Q", len(data))
-    return head + masked_crc(head) + data + masked_crc(data)
-
-
-def write_records(path: Path, messages: list[bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"".join(record(message) for message in messages))
-    return path
 
 
 @cache
