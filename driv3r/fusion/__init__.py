@@ -1,10 +1,10 @@
 """From a log's per-frame predictions to what stands still and what moves."""
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+from driv3r.fusion.ahead import work_ahead
 from driv3r.fusion.consistency import find_moving, find_static, gather_evidence
 from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
 from driv3r.fusion.lidar import StaticReturns
@@ -42,7 +42,8 @@ def fuse(
     static, returns = StaticFusion(config), StaticReturns()
     shapes, detections = DetectionShapes(), list[Detection]()
     cameras, lidar = config.source != "lidar", config.source != "cameras"
-    for index, examined in enumerate(_examine_all(frames, config, threads)):
+    tasks = (partial(_examine, frames, index, config) for index in range(len(frames)))
+    for index, examined in enumerate(work_ahead(tasks, threads)):
         if cameras:
             static.add(examined.still)
         if lidar:
@@ -57,19 +58,7 @@ def fuse(
     objects = make_objects(whole, frames.time_us, config)
     for evidence in returns.list_evidence(objects):
         static.add(sum_pixels(evidence, config))
-    return Reconstruction(static.result(frames), objects)
-
-
-def _examine_all(frames: FrameWindow, config: FusionConfig, threads: int) -> Iterator[_Examined]:
-    """Every frame in order, a few at a time ahead."""
-    ahead: deque[Future[_Examined]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for index in range(len(frames)):
-            ahead.append(pool.submit(_examine, frames, index, config))
-            if len(ahead) > threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+    return Reconstruction(static.result(frames, threads), objects)
 
 
 def _examine(frames: FrameWindow, index: int, config: FusionConfig) -> _Examined:

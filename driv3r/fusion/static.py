@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int32, Int64
 
 from driv3r.errors import ConfigError
+from driv3r.fusion.ahead import work_ahead
 from driv3r.fusion.consistency import PixelEvidence
 from driv3r.fusion.frames import FrameWindow, FusionConfig
 from driv3r.fusion.lidar import observe_sweep
@@ -69,11 +71,11 @@ class StaticFusion:
         for tile in other._sums:
             self.add(VoxelSums(**other._sums[tile]))
 
-    def result(self, frames: FrameWindow) -> StaticMap:
+    def result(self, frames: FrameWindow, threads: int = 1) -> StaticMap:
         """The map so far; more can be added afterwards."""
-        return join_maps(self.config.voxel_m, list(self.list_tiles(frames)))
+        return join_maps(self.config.voxel_m, list(self.list_tiles(frames, threads)))
 
-    def list_tiles(self, frames: FrameWindow) -> Iterator[StaticMap]:
+    def list_tiles(self, frames: FrameWindow, threads: int = 1) -> Iterator[StaticMap]:
         """The map's tiles in the order of the store.
 
         Left out are voxels of fewer than `min_hits` pixels, and those that no fewer of the frames'
@@ -88,10 +90,13 @@ class StaticFusion:
             _trust_lidar(tiles, seen)
         for tile in tiles:
             tiles[tile] = _drop_free(tiles[tile], self.config.max_misses)
+        yield from work_ahead(self._list_makers(tiles), threads)
+
+    def _list_makers(self, tiles: TileCache) -> Iterator[Callable[[], StaticMap]]:
         for tile in tiles:
             around = [tiles[near] for near in list_around(tile, self.grid) if near in tiles]
             if len(tiles[tile]["hits"]):
-                yield _make_map(tiles[tile], around, self.grid)
+                yield partial(_make_map, tiles[tile], around, self.grid)
 
     def _settle(self) -> None:
         """Add what is pending to its tiles."""

@@ -99,7 +99,7 @@ def join_segments(
             gap_m, nearest = map(np.asarray, found)
             close = gap_m <= config.cluster_gap_m
             pair = label[of_first[nearest[close]]], label[of_second[close]]
-            edges.append(np.unique(np.stack(pair), axis=1))
+            edges.append(_distinct(np.stack(pair)))
     return _components(np.concatenate(edges, axis=1), int(label.max()) + 1)[label]
 
 
@@ -109,11 +109,17 @@ def _share_cell(
     """Pairs of labels that have points in one cell of a grid, of points that are exact enough."""
     exact = pixels.own_error_m <= ACROSS_M
     cell, label = np.floor(pixels.point_world[exact] / cell_m).astype(np.int64), label[exact]
-    which = np.unique(cell, axis=0, return_inverse=True)[1].reshape(-1)
-    order = np.lexsort((label, which))
+    order = np.lexsort((label, *cell.T))
     pair = np.stack([label[order][:-1], label[order][1:]])
-    shared = (np.diff(which[order]) == 0) & (pair[0] != pair[1])
-    return np.unique(pair[:, shared], axis=1)
+    shared = (np.diff(cell[order], axis=0) == 0).all(1) & (pair[0] != pair[1])
+    return _distinct(pair[:, shared])
+
+
+def _distinct(pairs: Int[np.ndarray, "2 e"]) -> Int[np.ndarray, "2 d"]:
+    """Each pair once, in order."""
+    first, second = pairs.astype(np.int64)
+    most = int(second.max(initial=0)) + 1
+    return np.stack(np.divmod(np.unique(first * most + second), most))
 
 
 def _components(edges: Int[np.ndarray, "2 e"], n: int) -> Int[np.ndarray, "n"]:

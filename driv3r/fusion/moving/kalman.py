@@ -9,6 +9,9 @@ from jaxtyping import Float
 SPEED_MPS = np.array([12.0, 12.0, 0.7])  # of things on a street, before anything is seen of one
 UNKNOWN_M = 1e4
 
+PLACE, SPEED = np.arange(3), np.arange(3, 6)  # of a state
+SHARES = np.array([1.0, 1.0, 0.05**2])  # of acceleration along x, y and z
+
 
 @dataclass(frozen=True, eq=False)
 class Gaussian:
@@ -58,9 +61,12 @@ def process_noise(dt_s: float, accel_mps2: float) -> Float[np.ndarray, "6 6"]:
 
     Its density makes the velocity stray by `accel_mps2` in a second; a twentieth of it upward.
     """
-    dt = abs(dt_s)
-    block = np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]]) * accel_mps2**2
-    return np.kron(block, np.diag([1.0, 1.0, 0.05**2]))
+    dt, density = abs(dt_s), accel_mps2**2
+    noise = np.zeros((6, 6))
+    noise[PLACE, PLACE] = dt**3 / 3 * density * SHARES
+    noise[PLACE, SPEED] = noise[SPEED, PLACE] = dt**2 / 2 * density * SHARES
+    noise[SPEED, SPEED] = dt * density * SHARES
+    return noise
 
 
 def predict(state: Gaussian, time_s: float, accel_mps2: float) -> Gaussian:
