@@ -54,13 +54,37 @@ def test_a_kalibr_chain(tmp_path: Path) -> None:
     assert rig.cameras[1].distortion == (-0.2, 0.05, 1e-4, 2e-4)
     write_rig_file(tmp_path / "rig.yaml", rig, notes)
     assert make_rig(read_rig_file(tmp_path / "rig.yaml")).cameras[0].K[0, 2] == 368.5
-    for lens, words in (("equidistant", "opencv_fisheye"), ("fov", "expected pinhole with")):
+    for lens, words in (
+        ("equidistant", "opencv_fisheye"),
+        ("fov", "expected one of pinhole-radtan"),
+    ):
         path.write_text(yaml.safe_dump(kalibr(lens)))
         if lens == "fov":
             with pytest.raises(DatasetError, match=words):
                 import_rig("kalibr", path, HIGH)
         else:
             assert import_rig("kalibr", path, HIGH)[0].cameras[0].lens == words
+
+
+@pytest.mark.parametrize(
+    ("model", "distortion", "before", "lens", "expected"),
+    [
+        ("omni", "radtan", [1.8], "mei", (1.8, -0.2, 0.05, 1e-4, 2e-4)),
+        ("omni", "none", [1.8], "mei", (1.8, 0.0, 0.0, 0.0, 0.0)),
+        ("ds", "none", [-0.2, 0.6], "double_sphere", (-0.2, 0.6)),
+    ],
+)
+def test_kalibrs_wide_lenses(tmp_path: Path, model, distortion, before, lens, expected) -> None:
+    chain = kalibr(distortion)
+    for camera in chain.values():
+        camera["camera_model"] = model
+        camera["intrinsics"] = [*before, *camera["intrinsics"]]
+    (tmp_path / "camchain.yaml").write_text(yaml.safe_dump(chain))
+    rig, notes = import_rig("kalibr", tmp_path / "camchain.yaml", HIGH)
+    assert (rig.cameras[1].lens, rig.cameras[1].distortion) == (lens, expected)
+    write_rig_file(tmp_path / "rig.yaml", rig, notes)
+    camera = make_rig(read_rig_file(tmp_path / "rig.yaml")).cameras[1]
+    assert (camera.lens, camera.distortion, camera.K[0, 0]) == (lens, expected, 460.0)
 
 
 def test_a_rig_of_no_car_needs_a_height(tmp_path: Path) -> None:
@@ -132,6 +156,25 @@ def test_a_stereo_pair_of_opencv(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         right.ego_T_cam @ [*at_right, 1.0], left.ego_T_cam @ [*point, 1.0], atol=1e-9
     )
+
+
+@pytest.mark.parametrize("count", [12, 14, 6])
+def test_thin_prisms_and_tilted_sensors_of_opencv(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "calibration.yml"
+    given = np.linspace(0.001, 0.01, count)
+    storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_WRITE)
+    for name, value in (("image_width", 640), ("image_height", 480)):
+        storage.write(name, value)
+    storage.write("camera_matrix", np.array([[500.0, 0, 319.5], [0, 500, 239.5], [0, 0, 1]]))
+    storage.write("distortion_coefficients", given)
+    storage.release()
+    if count == 6:
+        with pytest.raises(DatasetError, match="6 distortion coefficients, expected OpenCV's"):
+            import_rig("opencv", path, HIGH)
+        return
+    (camera,) = import_rig("opencv", path, HIGH)[0].cameras
+    assert (camera.lens, len(camera.distortion)) == ("opencv", count)
+    np.testing.assert_array_equal(camera.distortion, given)
 
 
 @pytest.mark.parametrize("suffix", ["yml", "xml", "json"])

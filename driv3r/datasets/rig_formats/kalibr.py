@@ -11,7 +11,17 @@ from driv3r.datasets.rig_formats.options import ImportOptions, describe_place, p
 from driv3r.errors import DatasetError
 from driv3r.geometry.transforms import invert
 
-LENSES = {"radtan": "opencv", "equidistant": "opencv_fisheye", "none": "pinhole"}
+# camera_model and distortion_model -> our lens, and how many of the intrinsics are coefficients of
+# it: they come before fx, fy, cx, cy, and before the coefficients of the distortion.
+LENSES: dict[tuple[str, ...], tuple[str, int]] = {
+    ("pinhole", "radtan"): ("opencv", 0),
+    ("pinhole", "equidistant"): ("opencv_fisheye", 0),
+    ("pinhole", "none"): ("pinhole", 0),
+    ("omni", "radtan"): ("mei", 1),
+    ("omni", "none"): ("mei", 1),
+    ("ds", "none"): ("double_sphere", 2),
+}
+UNBENT = (0.0,) * 4  # of `mei` without a distortion
 
 
 def read(path: Path, options: ImportOptions) -> tuple[RigFile, str]:
@@ -43,19 +53,22 @@ def _take(entry: Any, key: str, where: str) -> Any:
 
 
 def _make_camera(name: str, entry: Any, ego_T_cam: np.ndarray, where: str) -> RigCamera:
-    model = _take(entry, "camera_model", where)
-    lens = _take(entry, "distortion_model", where)
-    if model != "pinhole" or lens not in LENSES:
+    kind = tuple(str(_take(entry, key, where)) for key in ("camera_model", "distortion_model"))
+    if kind not in LENSES:
+        known = ", ".join("-".join(pair) for pair in LENSES)
         raise DatasetError(
-            f"{where} is {model} with {lens}, expected pinhole with {', '.join(LENSES)}; calibrate "
-            "with one of those (Kalibr's --models), or undistort the images"
+            f"{where} is {'-'.join(kind)}, expected one of {known}; calibrate with one of those "
+            "(Kalibr's --models), or undistort the images"
         )
+    lens, count = LENSES[kind]
     try:
-        fx, fy, cx, cy = map(float, _take(entry, "intrinsics", where))
+        intrinsics = tuple(map(float, _take(entry, "intrinsics", where)))
+        fx, fy, cx, cy = intrinsics[count:]
         width, height = map(int, _take(entry, "resolution", where))
         distortion = tuple(map(float, entry.get("distortion_coeffs") or ()))
     except (TypeError, ValueError) as error:
         raise DatasetError(f"{where}: intrinsics or resolution are not numbers: {error}") from error
     K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-    used = distortion if lens != "none" else ()
-    return RigCamera(name, (height, width), K, ego_T_cam.copy(), LENSES[lens], used)
+    bent = distortion if kind[1] != "none" else UNBENT if lens == "mei" else ()
+    used = (*intrinsics[:count], *bent)
+    return RigCamera(name, (height, width), K, ego_T_cam.copy(), lens, used)

@@ -15,6 +15,7 @@ from driv3r.datasets.folder.rig_file import RigCamera, RigFile, make_rigid
 from driv3r.datasets.images import read_file
 from driv3r.datasets.rig_formats.options import ImportOptions, describe_place, place_first
 from driv3r.errors import ConfigError, DatasetError
+from driv3r.geometry.lenses import COUNTS
 from driv3r.geometry.transforms import invert, make_transform
 from driv3r.types import Transform
 
@@ -106,11 +107,11 @@ def _make_camera(
         if len(flat) != 4:
             raise DatasetError(f"the fisheye {name} has {len(flat)} coefficients, expected 4")
         return RigCamera(name, size_hw, K, ego_T_cam, "opencv_fisheye", flat)
-    used = flat[:8] if len(flat) > 8 else flat
-    if any(flat[8:]) or len(used) not in (0, 4, 5, 8):
+    counts = COUNTS["brown_conrady"]
+    if len(flat) not in counts:
         raise DatasetError(
-            f"camera {name} has {len(flat)} distortion coefficients, expected 4, 5 or 8, and none "
-            "of thin prisms or tilted sensors; calibrate without those flags"
+            f"camera {name} has {len(flat)} distortion coefficients, expected OpenCV's "
+            f"{', '.join(map(str, counts))}"
         )
-    lens = "opencv" if any(used) else "pinhole"
-    return RigCamera(name, size_hw, K, ego_T_cam, lens, used if any(used) else ())
+    lens = "opencv" if any(flat) else "pinhole"
+    return RigCamera(name, size_hw, K, ego_T_cam, lens, flat if any(flat) else ())
