@@ -109,12 +109,11 @@ def datasets_check(
     if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
         raise ConfigError(f"can not write {json_file}: name a file in a folder that is there")
     card = card_of(choose_reader(name))
-    known = (*card.splits, "all") if card else ("all",)
     reader = open_dataset(
         name, root, sweeps=sweeps, follow_links=follow_links, split_file=split_file, rig=rig
     )
-    known = ("all",) if scene else tuple(dict.fromkeys(known))
-    splits = (split,) if split else known
+    named = card.splits if card and not scene else ()
+    splits = (split,) if split else tuple(dict.fromkeys((*named, "all")))
     with ProgressBar(f"check {name}", unit="scenes") as bar:
         checked = check_dataset(
             reader, splits, scene or (), limit, quick,

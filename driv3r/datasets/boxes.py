@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64
 
 from driv3r.types import Boxes
 
+LARGEST_M = 100.0  # of a box's side; a train's carriage is shorter
 FARTHEST_US = 1_500_000  # between two boxes that tell a velocity, as the nuScenes devkit has it
 
 

@@ -6,6 +6,9 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from driv3r.errors import GeometryError
 
+# Of a camera that looks along a body's x, level: the body's axes are x forward, y left, z up.
+BODY_T_CAM = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+
 
 def make_transform(
     rotation: Float[np.ndarray, "*b 3 3"], translation: Float[np.ndarray, "*b 3"]

@@ -16,8 +16,8 @@ from pyquaternion import Quaternion
 from tiny_nuscenes import read
 
 from driv3r.datasets import open_dataset
+from driv3r.datasets.match_times import match_nearest
 from driv3r.datasets.nuscenes import official_splits
-from driv3r.datasets.nuscenes.log import match_nearest
 from driv3r.datasets.nuscenes.tables import Tables, Version
 from driv3r.geometry.cameras import project
 from driv3r.geometry.transforms import apply, invert

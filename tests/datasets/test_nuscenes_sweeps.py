@@ -10,7 +10,7 @@ from nuscenes.nuscenes import NuScenes
 from tiny_nuscenes import read
 
 from driv3r.datasets import open_dataset
-from driv3r.datasets.nuscenes.log import match_nearest
+from driv3r.datasets.match_times import match_nearest
 
 REAL_US, TIE_US = -35_500, -25_000  # the front camera before its sample's LiDAR
 

@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from driv3r.datasets.argoverse2.tables import PLACE, read_table, stack
-from driv3r.datasets.boxes import with_velocities
-from driv3r.datasets.nuscenes.boxes import LARGEST_M
+from driv3r.datasets.boxes import LARGEST_M, with_velocities
 from driv3r.datasets.reader import make_pose
 from driv3r.errors import DatasetError
 from driv3r.types import Boxes, BoxesOf

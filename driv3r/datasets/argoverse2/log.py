@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from driv3r.datasets.argoverse2.tables import PLACE, read_table, stack
-from driv3r.datasets.nuscenes.log import match_nearest
+from driv3r.datasets.match_times import match_nearest
 from driv3r.datasets.reader import (
     FARTHEST_M,
     UNIT_SLACK,

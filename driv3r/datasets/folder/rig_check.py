@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8
 
 from driv3r.datasets.folder.rig_file import ROTATION_SLACK, WIDE_LENSES, RigCamera, RigFile
 from driv3r.datasets.reader import CAR_M, FOCAL_SHARES
+from driv3r.geometry.transforms import BODY_T_CAM
 from driv3r.types import Transform
 
 LONG_CAR_M = 8.0  # from the ego origin to a sensor of a car; trucks and buses reach farther
@@ -21,7 +22,6 @@ WIDE_DEG, NARROW_DEG = 140.0, 8.0
 ROAD_REACH_M, ROAD_SLACK_M, ROAD_BIN_M = 12.0, 0.25, 0.1
 ENOUGH_POINTS = 200
 RED_OVER_BLUE, BRIGHT = 30.0, 140.0  # of the sky, which is blue or grey but at sunset
-BODY_R_CV = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # x forward, y left, z up
 OPENGL_R_CV = np.diag([1.0, -1.0, -1.0])  # x right, y up, z backward
 UNITS = {"centimetres": 100.0, "millimetres": 1000.0}
 
@@ -119,7 +119,7 @@ def _turned(cv_axes: Float[np.ndarray, "3 3"]) -> Callable[[Transform], Transfor
 MISTAKES: dict[str, Callable[[Transform], Transform]] = {
     "it is camera_T_ego, not ego_T_cam: give the inverse": _inverted,
     "its camera frame is x forward, y left, z up (ROS, a car's body): turn its axes to OpenCV's, "
-    "x right, y down, z forward": _turned(BODY_R_CV),
+    "x right, y down, z forward": _turned(BODY_T_CAM[:3, :3]),
     "its camera frame is OpenGL's or Blender's (y up, z backward): turn its y and z about": (
         _turned(OPENGL_R_CV)
     ),

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from driv3r.errors import DatasetError
+from driv3r.geometry.transforms import BODY_T_CAM
 from driv3r.types import Camera, Repair, Transform
 
 Unknown = Literal["intrinsics", "ego_T_cam"]
@@ -16,7 +17,6 @@ NOMINAL_FOV_DEG = 60.0  # across; between phones (65 to 70) and a car's long cam
 NOMINAL_HEIGHT_M = 1.5
 FOV_DEG = (10.0, 150.0)
 HEIGHT_M = (0.2, 6.0)
-FORWARD_R = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # of a level camera that looks ahead
 
 
 def assume_K(size_hw: tuple[int, int], fov_deg: float | None, where: str) -> np.ndarray:
@@ -46,8 +46,7 @@ def assume_place(camera_height_m: float | None, ground_z_m: float, where: str) -
             f"{where}: camera_height_m is {height_m:g}, expected its height over the road, "
             f"{HEIGHT_M[0]:g} to {HEIGHT_M[1]:g} m"
         )
-    ego_T_cam = np.eye(4)
-    ego_T_cam[:3, :3] = FORWARD_R
+    ego_T_cam = BODY_T_CAM.copy()
     ego_T_cam[2, 3] = height_m + ground_z_m
     return ego_T_cam
 

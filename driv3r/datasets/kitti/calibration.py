@@ -16,8 +16,6 @@ from driv3r.types import Camera, Repair, Rig, Transform
 
 # Heights over the road as the sensor setup has them (cvlibs.net/datasets/kitti/setup.php).
 IMU_HEIGHT_M, CAMERA_HEIGHT_M = 0.93, 1.65
-# A camera that looks along the car's x, level: its x is the car's -y, its y is -z.
-LEVEL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 COLOUR_FROM = 2  # cameras 0 and 1 see grey
 SINGULAR = 1e-9  # of the determinant of a projection's left part
 

@@ -12,7 +12,6 @@ import numpy as np
 from driv3r.datasets.images import read_size
 from driv3r.datasets.kitti.calibration import (
     CAMERA_HEIGHT_M,
-    LEVEL,
     choose_cameras,
     split_projection,
 )
@@ -38,7 +37,7 @@ from driv3r.datasets.kitti.text_files import (
 from driv3r.datasets.reader import Root, check_place, make_camera
 from driv3r.datasets.scenes import make_scene
 from driv3r.errors import DatasetError
-from driv3r.geometry.transforms import invert
+from driv3r.geometry.transforms import BODY_T_CAM, invert
 from driv3r.types import Camera, Repair, Rig, Scene, Transform
 
 NUMBER = re.compile(r"\d{2}")
@@ -119,7 +118,7 @@ def _read_rig(root: Root, folder: str, streams: dict[str, Stream]) -> Rig:
         raise DatasetError(
             f"{path} lacks Tr, where the LiDAR is; fetch data_odometry_calib.zip, whose file has it"
         )
-    ego_T_velo = LEVEL @ parse_rigid(table["Tr"], f"{path}: Tr")
+    ego_T_velo = BODY_T_CAM @ parse_rigid(table["Tr"], f"{path}: Tr")
     check_place("velodyne", ego_T_velo)
     return Rig(cameras, ego_T_velo, -CAMERA_HEIGHT_M)
 
@@ -127,7 +126,7 @@ def _read_rig(root: Root, folder: str, streams: dict[str, Stream]) -> Rig:
 def _make_camera(table: dict[str, str], name: str, path: Path, size_hw: tuple[int, int]) -> Camera:
     key = f"P{name.removeprefix('image_')}"
     K, cam_T_rect0 = split_projection(take_matrix(table, key, (3, 4), path), f"{path}: {key}")
-    return make_camera(name, K, size_hw, LEVEL @ invert(cam_T_rect0))
+    return make_camera(name, K, size_hw, BODY_T_CAM @ invert(cam_T_rect0))
 
 
 def _measure(stream: Stream) -> tuple[int, int]:
@@ -168,7 +167,7 @@ def _read_places(
         )
     for i, line in enumerate(lines):
         try:
-            poses[i] = LEVEL @ parse_rigid(line, f"{path} line {i + 1}") @ invert(LEVEL)
+            poses[i] = BODY_T_CAM @ parse_rigid(line, f"{path} line {i + 1}") @ invert(BODY_T_CAM)
         except DatasetError as error:
             poses[i] = None
             repairs.append(Repair("poses", f"left out: {error}"))

@@ -8,12 +8,12 @@ from xml.etree import ElementTree
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from driv3r.datasets.boxes import LARGEST_M
 from driv3r.datasets.images import read_file
 from driv3r.errors import DatasetError
 from driv3r.geometry.transforms import make_transform
 from driv3r.types import Boxes, Transform
 
-LARGEST_M = 100.0  # of a box's side
 FARTHEST_M = 1000.0  # of a box from the LiDAR
 LARGEST_RAD = 4 * np.pi
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from driv3r.datasets.boxes import LARGEST_M
 from driv3r.datasets.reader import Row, make_pose, read_json
 from driv3r.errors import DatasetError
 from driv3r.types import Boxes
 
-LARGEST_M = 100.0  # of a box; a train's carriage is shorter
 TABLE = "sample_annotation"
 
 

@@ -7,9 +7,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from driv3r.errors import ConfigError
+from driv3r.geometry.transforms import BODY_T_CAM
 from driv3r.types import Transform
-
-BODY_R_CV = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # of a camera that looks forward, level
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def place_first(options: ImportOptions, kind: str) -> Transform:
         )
     ego_T_cam = np.eye(4)
     ego_T_cam[:3, :3] = (
-        Rotation.from_euler("z", options.yaw_deg, degrees=True).as_matrix() @ BODY_R_CV
+        Rotation.from_euler("z", options.yaw_deg, degrees=True).as_matrix() @ BODY_T_CAM[:3, :3]
     )
     ego_T_cam[2, 3] = options.height_m
     return ego_T_cam

@@ -14,9 +14,9 @@ from scipy.spatial.transform import Rotation
 from driv3r.config import read_yaml
 from driv3r.datasets.folder.rig_file import RigCamera, RigFile
 from driv3r.datasets.images import read_file
-from driv3r.datasets.rig_formats.options import BODY_R_CV, ImportOptions
+from driv3r.datasets.rig_formats.options import ImportOptions
 from driv3r.errors import ConfigError, DatasetError
-from driv3r.geometry.transforms import invert, make_transform
+from driv3r.geometry.transforms import BODY_T_CAM, invert, make_transform
 from driv3r.types import Transform
 
 BASES, FOOTPRINT = ("base_link", "base_footprint"), "base_footprint"
@@ -123,10 +123,6 @@ def _read_camera(info: Path, chain: Chain, base: str, path: Path) -> RigCamera:
         raise DatasetError(f"{path} has none of the links {', '.join(links)} of camera {name}")
     ego_T_cam = _place(chain, link, base, path)
     if "optical" not in link:
-        ego_T_cam = ego_T_cam @ _body_T_cv()
+        ego_T_cam = ego_T_cam @ BODY_T_CAM
     lens: Any = LENSES[model] if any(distortion) or LENSES[model] != "opencv" else "pinhole"
     return RigCamera(name, size_hw, K, ego_T_cam, lens, distortion if lens != "pinhole" else ())
-
-
-def _body_T_cv() -> Transform:
-    return make_transform(BODY_R_CV, np.zeros(3))

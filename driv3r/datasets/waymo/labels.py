@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from driv3r.datasets.boxes import LARGEST_M
 from driv3r.datasets.waymo.segment import LABELS, SegmentFrame
 from driv3r.errors import DatasetError
 from driv3r.geometry.transforms import from_rotvec
 from driv3r.types import Boxes, Repair
 
-LARGEST_M = 100.0  # of a box; a train's carriage is shorter
 REACH_M = 1000.0  # of a box from the car
 
 

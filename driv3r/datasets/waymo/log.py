@@ -18,11 +18,11 @@ from driv3r.datasets.waymo.segment import (
     SegmentFrame,
 )
 from driv3r.errors import DatasetError
+from driv3r.geometry.transforms import BODY_T_CAM
 from driv3r.types import Camera, Repair, Rig, RollingShutter, RowsRead, Transform
 
 GROUND_Z_M = 0.0  # the vehicle's origin lies on the road (see docs/datasets/waymo.md)
-# Waymo's camera axes (x out of the lens, y left, z up) of ours (x right, y down, z out).
-CAMERA_T_CAM = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+CAMERA_T_CAM = BODY_T_CAM  # Waymo's cameras have a body's axes: x out of the lens, y left, z up
 HALF_TURN_US = 50_000  # of the TOP LiDAR, from a frame's start to its pose, about
 NEAR_START_US = 200_000  # of the FRONT exposure; one that is farther off has another unit of time
 SAME_PLACE_M, SAME_TURN = 1e-2, 1e-5  # of two poses that were rounded to 32 bits

@@ -38,7 +38,7 @@ def list_records(path: Path) -> Iterator[tuple[int, bytes | DatasetError]]:
         where = f"record {number} at byte {offset} of {path}"
         length = _read_length(path, offset, size, where)
         try:
-            yield offset, read_record(path, offset)
+            yield offset, _read_body(path, offset, length)
         except DatasetError as error:
             yield offset, error
         offset += HEAD.size + length + TAIL.size
@@ -47,14 +47,21 @@ def list_records(path: Path) -> Iterator[tuple[int, bytes | DatasetError]]:
 
 def read_record(path: Path, offset: int) -> bytes:
     """The data of the record at a byte; DatasetError where they do not agree with their CRCs."""
-    where = f"the record at byte {offset} of {path}"
-    length = _read_length(path, offset, _size_of(path), where)
+    length = _read_length(path, offset, _size_of(path), _name(path, offset))
+    return _read_body(path, offset, length)
+
+
+def _name(path: Path, offset: int) -> str:
+    return f"the record at byte {offset} of {path}"
+
+
+def _read_body(path: Path, offset: int, length: int) -> bytes:
     body = _read_at(path, offset + HEAD.size, length + TAIL.size)
     data, (crc,) = body[:length], TAIL.unpack(body[length:])
     if mask_crc(data) != crc:
         raise DatasetError(
-            f"{where} is damaged: the CRC of its {length} bytes is {mask_crc(data):08x}, expected "
-            f"{crc:08x}; fetch the file again"
+            f"{_name(path, offset)} is damaged: the CRC of its {length} bytes is "
+            f"{mask_crc(data):08x}, expected {crc:08x}; fetch the file again"
         )
     return data
 

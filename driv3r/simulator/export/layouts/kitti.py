@@ -1,6 +1,5 @@
 """Logs as raw drives of KITTI, which `driv3r.datasets.kitti` reads back."""
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +12,11 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from driv3r.datasets.reader import Reader
-from driv3r.datasets.scenes import GENERATED
 from driv3r.errors import ConfigError
 from driv3r.geometry.cameras import is_pinhole
 from driv3r.geometry.transforms import apply, from_rotvec, invert
 from driv3r.simulator.export.layouts.kitti_tracklets import Tracklets
+from driv3r.simulator.export.marker import mark_generated
 from driv3r.types import Camera, Frame, Rig, Scene, Transform
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -56,7 +55,7 @@ def write_logs(source: Reader, split: str, root: Path, report: Callable[[int, in
             report(done, total)
         drive.finish(scene.poses_known)
     if scenes and all(scene.generated for scene in scenes):
-        (root / GENERATED).write_text(json.dumps({"generated": True, "layout": "kitti"}) + "\n")
+        mark_generated(root)
 
 
 def _number(name: str, scenes: Sequence[Scene], index: int) -> int:

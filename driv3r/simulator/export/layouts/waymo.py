@@ -6,7 +6,6 @@ byte, times to the microsecond, poses as they are, points to half a digit of a 3
 world (1.6e-5 m within 512 m).
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -19,13 +18,13 @@ from scipy.spatial.transform import Rotation
 from driv3r.datasets.images import read_file
 from driv3r.datasets.nuscenes import NuScenesReader
 from driv3r.datasets.reader import Reader
-from driv3r.datasets.scenes import GENERATED
 from driv3r.datasets.waymo.log import CAMERA_T_CAM, HALF_TURN_US
 from driv3r.datasets.waymo.parquet_segment import FRAMES, SHUTTER, VELOCITY
 from driv3r.datasets.waymo.range_images import to_points
 from driv3r.datasets.waymo.segment import TOP_LASER, LaserReturn, LaserSetup
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.geometry.transforms import apply, invert
+from driv3r.simulator.export.marker import mark_generated
 from driv3r.types import Camera, Frame, Scene, Sweep, Transform
 
 SPLITS = {"train": "training", "val": "validation", "test": "testing"}
@@ -67,7 +66,7 @@ def write_logs(source: Reader, split: str, root: Path, report: Callable[[int, in
             report(done, total)
         log.write(folder)
     if scenes and all(scene.generated for scene in scenes):
-        (root / GENERATED).write_text(json.dumps({"generated": True, "layout": "waymo"}) + "\n")
+        mark_generated(root)
 
 
 class _Log:
