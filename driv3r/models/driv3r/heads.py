@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from driv3r.models.driv3r.depth_sweep import SweptDepth
+from driv3r.models.driv3r.local_matching import LocalMatch
 from driv3r.models.layers.blocks import ConvBlock, Residual, zero_init
 
 TYPICAL_LOG_DEPTH = 2.7  # 15 m: the initial depth of an untrained network
@@ -39,18 +41,24 @@ class DenseHead(nn.Module):
         return x, coarse + coarse.new_tensor(OUTPUT_BIAS_INIT[:2])[:, None, None]
 
     def refine_depth(
-        self, x: Float[Tensor, "b d yy xx"], finer: list[Tensor], matched: Float[Tensor, "b h w"]
+        self,
+        swept: SweptDepth,
+        finer: list[Tensor],
+        local: LocalMatch,
     ) -> Float[Tensor, "b 3 h w"]:
         """Log depth, log sigma, motion logit.
 
-        Each pixel's log depth is blended with `matched` by a predicted weight.
+        Each pixel's log depth is blended with the swept and corrected one by a predicted weight.
         """
-        x = self.sharpen4(self._upsample_concat(self.stage4, x, finer[0]))
+        x = self._upsample_concat(self.stage4, swept.features, finer[0])
+        x = self.sharpen4(x + local.features)
         x = self.sharpen2(self._upsample_concat(self.stage2, x, finer[1]))
         out = F.pixel_shuffle(torch.cat([self.out(x), self.blend_weight(x)], 1).float(), 2)
         out = out + out.new_tensor(OUTPUT_BIAS_INIT)[:, None, None]
         depth, *rest, blend_weight = out.unbind(1)
-        depth = depth + blend_weight.sigmoid() * (matched - depth)
+        correction = local.log_correction[:, None]
+        correction = F.interpolate(correction, depth.shape[-2:], mode="bilinear")[:, 0]
+        depth = depth + blend_weight.sigmoid() * (swept.log_depth + correction - depth)
         return torch.stack([depth, *rest], 1)
 
     def _upsample_concat(self, stage: nn.Module, x: Tensor, skip: Tensor) -> Tensor:

@@ -14,6 +14,21 @@ RAY_CHANNELS = 5
 
 
 @dataclass(frozen=True, eq=False)
+class Corruption:
+    """What training spoils, so that no cue is trusted alone; absent in use.
+
+    `stem_images` are seen by the trained encoder in place of the images, which pretrained encoders
+    and matching still see. `log_depth_offset` is added to the coarse log depth of cells before
+    anything is matched: in photographs it errs far more than in the images it was trained on.
+    Without `context` a camera's depth sweep does not see the features that it comes from either.
+    """
+
+    stem_images: Float[Tensor, "b t v 3 h w"]
+    log_depth_offset: Float[Tensor, "b t v y x"]
+    context: Bool[Tensor, "b v"]
+
+
+@dataclass(frozen=True, eq=False)
 class Inputs:
     """A batch of clips. `dt_s` is the time since the previous frame, 0 on a log's first.
 
@@ -27,6 +42,7 @@ class Inputs:
     ego_T_cam: Float[Tensor, "b v 4 4"]
     dt_s: Float[Tensor, "b t"]
     calibrated: Bool[Tensor, "b v"]
+    corruption: Corruption | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +93,7 @@ def encode_ray_maps(
     v, u = torch.meshgrid(rows, columns, indexing="ij")
     pixels = torch.stack([u, v, torch.ones_like(u)]).flatten(1)
     R = ego_T_cam[..., :3, :3].double()
-    rays_ego = (R @ torch.linalg.inv(K.double()) @ pixels).unflatten(-1, (h, w))
+    rays_ego = (R @ torch.linalg.inv_ex(K.double())[0] @ pixels).unflatten(-1, (h, w))
     height_m = ego_T_cam[..., 2, 3].double().clamp(min=0.2)[..., None, None, None]
     ground = (-rays_ego[..., 2:3, :, :] / height_m).clamp(0, 2) * 10
     unit = rays_ego / rays_ego.norm(dim=-3, keepdim=True)

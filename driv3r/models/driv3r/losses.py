@@ -71,7 +71,7 @@ def measure_height(
     columns = torch.arange(w, device=depth_m.device) + 0.5
     v, u = torch.meshgrid(rows, columns, indexing="ij")
     pixels = torch.stack([u, v, torch.ones_like(u)], -1).to(K)
-    upward = ego_T_cam[..., 2, None, :3] @ torch.linalg.inv(K)
+    upward = ego_T_cam[..., 2, None, :3] @ torch.linalg.inv_ex(K)[0]
     rise = torch.einsum("bvij,hwj->bvhw", upward, pixels)
     return rise[:, None] * depth_m + ego_T_cam[..., 2, 3][:, None, :, None, None]
 

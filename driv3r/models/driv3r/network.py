@@ -12,13 +12,15 @@ from driv3r.models.driv3r.depth_sweep import PlaneSweepDepth
 from driv3r.models.driv3r.ego_motion_sweep import EgoMotionSweep
 from driv3r.models.driv3r.heads import DenseHead, EgoHead
 from driv3r.models.driv3r.inputs import Inputs, Outputs
+from driv3r.models.driv3r.local_matching import LocalMatching
 from driv3r.models.driv3r.matcher import Matcher
 from driv3r.models.driv3r.reprojection import make_cell_rays, planar_motion
 from driv3r.models.driv3r.sweep_features import SweepFeatures
-from driv3r.models.driv3r.xfeat import CHANNELS, FINE_STRIDE, FineFeatures
 from driv3r.models.layers.aggregators import Alternating, Memory
 from driv3r.models.layers.blocks import fourier
+from driv3r.models.layers.efficientnet import EIGHTH_CHANNELS, SIXTEENTH_CHANNELS, SemanticFeatures
 from driv3r.models.layers.encoders import PATCH, ConvStem
+from driv3r.models.layers.xfeat import CHANNELS, FINE_STRIDE, FineFeatures
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Driv3rConfig:
 
     For ablations, `rays` switches off the calibration input of the tokens, `rig` the attention
     across cameras and neighbours' images in the cost volume, `matching` all correlations, and
-    `pretrained` XFeat's features; the number of parameters does not change.
+    `pretrained` XFeat's and EfficientNet's features; the number of parameters does not change.
     """
 
     size_hw: tuple[int, int] = (128, 224)
@@ -71,6 +73,7 @@ class Driv3r(nn.Module):
             raise ConfigError(f"size_hw {config.size_hw} must be multiples of the patch, {PATCH}")
         self.config = config
         self.stem = ConvStem(config.width, config.channels, CHANNELS)
+        self.semantic = SemanticFeatures()
         self.dt_embed = nn.Linear(1 + 2 * 4, config.width)
         self.missing_token = nn.Parameter(torch.zeros(config.width))
         self.aggregator = Alternating(
@@ -85,49 +88,84 @@ class Driv3r(nn.Module):
         self.sweep_features = SweepFeatures(CHANNELS)
         self.costs = CostVolume(NEIGHBOURS * config.rig)
         self.depth_sweep = PlaneSweepDepth(config.channels[2])
+        self.local = LocalMatching(config.channels[1], NEIGHBOURS * config.rig)
 
     def forward(
         self, inputs: Inputs, state: StreamState | None = None
     ) -> tuple[Outputs, StreamState]:
         """Outputs of t frames that follow those in `state`."""
+        shape, corruption = inputs.present.shape, inputs.corruption
+        images = normalise(inputs.images) * inputs.present[..., None, None, None]
+        fine = self._pretrained_features(images, inputs.present)
+        stem_images = images if corruption is None else normalise(corruption.stem_images)
+        stem_images = stem_images * inputs.present[..., None, None, None]
+        grid, finer = self._encode(inputs, stem_images, fine, state)
+        tokens, memory = self._aggregate(grid, inputs, None if state is None else state.memory)
+        grid = tokens.flatten(0, 2).transpose(1, 2).unflatten(2, grid.shape[-2:])
+        x, coarse = self.dense.coarse_depth(grid, finer[0])
+        log_depth, log_sigma = coarse.detach().clamp(-5, 6).unbind(1)
+        if corruption is not None:
+            log_depth = log_depth + corruption.log_depth_offset.flatten(0, 2)
+            x = x * corruption.context[:, None].expand(shape).flatten()[:, None, None, None]
+        maps = self._matching_features(images, fine, inputs.present)
+        views = self._matching_inputs(inputs, maps, state)
+        prior = (log_depth, log_sigma)
+        depth_m, sigma = (y.exp().flatten(1).unflatten(0, shape) for y in prior)
+        prev_rate = inputs.dt_s.new_zeros(shape[0], 3) if state is None else state.last_rate
+        swept, ego_log_prob, prev_rate = self.ego_sweep(
+            tokens, views, depth_m, sigma, inputs.dt_s, prev_rate
+        )
+        ego_rate = self.ego(tokens.flatten(2, 3), swept)
+        motion = planar_motion(swept[..., 0].detach(), swept[..., 1].detach(), inputs.dt_s)
+        motion = _as_samples(motion)
+        matched = self.depth_sweep(x, self.costs(views, _as_samples(depth_m), motion), *prior)
+        local_rays = make_cell_rays(inputs, FINE_STRIDE).repeat(shape[1])
+        local = self.local(views, local_rays, matched.log_depth, motion)
+        answers = self.dense.refine_depth(matched, finer[1:], local)
+        steps = (matched.log_prob, matched.matching_log_prob, matched.seen)
+        parts = (y.unflatten(0, shape) for y in (*answers.unbind(1), *coarse.unbind(1), *steps))
+        depth, scale, moving, first, first_scale, log_prob, matching, seen = parts
+        outputs = Outputs(
+            depth, scale, moving, ego_rate, first, first_scale, log_prob, matching, seen,
+            ego_log_prob,
+        )  # fmt: skip
+        last_image, last_features, last_fine, last_sweep = (y[:, -1] for y in (stem_images, *maps))
+        return outputs, StreamState(
+            memory, last_image, last_features, last_fine, last_sweep, prev_rate
+        )
+
+    def _encode(
+        self, inputs: Inputs, images: Tensor, fine: Tensor, state: StreamState | None
+    ) -> tuple[Float[Tensor, "_ c y x"], list[Tensor]]:
+        """Token map at stride 16, and features at strides 8, 4 and 2, of each image."""
         shape = inputs.present.shape
-        here = inputs.present[..., None, None, None]
-        images = normalise(inputs.images) * here
         last_images = _previous(images, None if state is None else state.last_images)
         calibrated = inputs.calibrated & self.config.rays
         rays = (inputs.rays * calibrated[..., None, None, None])[:, None]
         rays = rays.expand(*shape, *inputs.rays.shape[2:])
-        fine = self._pretrained_features(images, inputs.present)
-        grid, finer = self.stem(*(x.flatten(0, 2) for x in (images, last_images, rays, fine)))
-        tokens, memory = self._aggregate(grid, inputs, None if state is None else state.memory)
-        grid = tokens.flatten(0, 2).transpose(1, 2).unflatten(2, grid.shape[-2:])
-        x, coarse = self.dense.coarse_depth(grid, finer[0])
-        features = self.matcher(images) * here
-        sweep = self.sweep_features(images, fine) * here
-        views = self._matching_inputs(inputs, (features, fine, sweep), state)
-        log_depth, log_sigma = coarse.detach().clamp(-5, 6).unbind(1)
-        depth_m, coarse_sigma = (
-            y.exp().flatten(1).unflatten(0, shape) for y in (log_depth, log_sigma)
+        semantic = self._semantic_features(inputs.images, inputs.present)
+        maps = (x.flatten(0, 2) for x in (images, last_images, rays, fine))
+        return self.stem(*maps, *semantic)
+
+    def _semantic_features(self, images: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of each image at strides 8 and 16, 0 of missing images."""
+        if self.config.pretrained:
+            here = present.flatten()[:, None, None, None]
+            eighth, sixteenth = self.semantic(images.flatten(0, 2))
+            return eighth * here, sixteenth * here
+        h, w = images.shape[-2:]
+        size = present.numel()
+        return (
+            images.new_zeros(size, EIGHTH_CHANNELS, h // 8, w // 8),
+            images.new_zeros(size, SIXTEENTH_CHANNELS, h // 16, w // 16),
         )
-        prev_rate = inputs.dt_s.new_zeros(shape[0], 3) if state is None else state.last_rate
-        swept, ego_log_prob, prev_rate = self.ego_sweep(
-            tokens, views, depth_m, coarse_sigma, inputs.dt_s, prev_rate
-        )
-        prev_T_curr = planar_motion(swept[..., 0].detach(), swept[..., 1].detach(), inputs.dt_s)
-        costs = self.costs(views, _as_samples(depth_m), _as_samples(prev_T_curr))
-        matched = self.depth_sweep(x, costs, log_depth, log_sigma)
-        answers = self.dense.refine_depth(matched.features, finer[1:], matched.log_depth)
-        depth, sigma, motion = (y.unflatten(0, shape) for y in answers.unbind(1))
-        ego_rate = self.ego(tokens.flatten(2, 3), swept)
-        steps = (matched.log_prob, matched.matching_log_prob, matched.seen)
-        first, scale, log_prob, matching, seen = (
-            y.unflatten(0, shape) for y in (*coarse.unbind(1), *steps)
-        )
-        outputs = Outputs(
-            depth, sigma, motion, ego_rate, first, scale, log_prob, matching, seen, ego_log_prob
-        )
-        images, features, fine, sweep = (y[:, -1] for y in (images, features, fine, sweep))
-        return outputs, StreamState(memory, images, features, fine, sweep, prev_rate)
+
+    def _matching_features(
+        self, images: Tensor, fine: Tensor, present: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The matcher's, pretrained and sweep features; 0 of missing images."""
+        here = present[..., None, None, None]
+        return self.matcher(images) * here, fine, self.sweep_features(images, fine) * here
 
     def _pretrained_features(
         self, images: Tensor, present: Tensor
@@ -141,10 +179,7 @@ class Driv3r(nn.Module):
     def _matching_inputs(
         self, inputs: Inputs, maps: tuple[Tensor, Tensor, Tensor], state: StreamState | None
     ) -> MatchingInputs:
-        """Inputs of matching, each frame as a sample of its own.
-
-        `maps` are the matcher's, pretrained and sweep features; those of missing images are 0.
-        """
+        """Inputs of matching, each frame as a sample of its own."""
         features, fine, sweep = maps
         last_features = _previous(features, None if state is None else state.last_features)
         last_fine = _previous(fine, None if state is None else state.last_fine)

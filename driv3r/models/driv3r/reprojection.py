@@ -44,8 +44,10 @@ class CellRays:
 
 def take_views(x: Tensor, index: Int[Tensor, "b v"], axis: int) -> Tensor:
     """`x` with views in another order along `axis`, each sample of the batch in its own."""
-    rows = [sample.index_select(axis - 1, i) for sample, i in zip(x, index, strict=True)]
-    return torch.stack(rows)
+    shape, views = x.shape[:axis], x.shape[axis]
+    first = torch.arange(shape.numel(), device=x.device).view(*shape, 1) * views
+    rows = first + index.view(len(index), *[1] * (axis - 1), -1)
+    return x.flatten(0, axis).index_select(0, rows.flatten()).unflatten(0, rows.shape)
 
 
 def subsample(x: Tensor, size_hw: tuple[int, int], step: int, axis: int) -> Tensor:
@@ -84,12 +86,12 @@ def cell_center_log_depth(
     return -mean.log()
 
 
-def make_cell_rays(inputs: Inputs) -> CellRays:
-    """Rays through the centres of the cells at stride 8."""
+def make_cell_rays(inputs: Inputs, stride: int = STRIDE) -> CellRays:
+    """Rays through the centres of the cells at a stride."""
     h, w = inputs.images.shape[-2:]
     K = inputs.K
     y, x = (
-        torch.arange(n // STRIDE, device=K.device, dtype=K.dtype) * STRIDE + STRIDE / 2
+        torch.arange(n // stride, device=K.device, dtype=K.dtype) * stride + stride / 2
         for n in (h, w)
     )
     v, u = (grid.flatten() for grid in torch.meshgrid(y, x, indexing="ij"))

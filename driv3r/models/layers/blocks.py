@@ -7,9 +7,15 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.nn import functional as F
 
 from driv3r.models.layers.rope import RopeCosSin, apply_rope
+
+try:
+    from driv3r.kernels.group_norm_gelu_triton import group_norm_gelu
+except ImportError:  # torch for CPUs comes without Triton
+    group_norm_gelu = None
 
 
 @dataclass(frozen=True)
@@ -231,7 +237,11 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
         """One block."""
-        return F.gelu(self.norm(self.conv(x)))
+        x = self.conv(x)
+        norm, half = self.norm, x.dtype in (torch.bfloat16, torch.float16)
+        if half and x.device.type == "cuda" and group_norm_gelu and not is_compiling():
+            return group_norm_gelu(x, norm.weight, norm.bias, norm.num_groups, norm.eps)
+        return F.gelu(norm(x))
 
 
 class Residual(nn.Module):

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from driv3r.models.driv3r.inputs import RAY_CHANNELS
 from driv3r.models.layers.blocks import Block, BlockStyle, ConvBlock, zero_init
+from driv3r.models.layers.efficientnet import EIGHTH_CHANNELS, SIXTEENTH_CHANNELS
 from driv3r.models.layers.rope import RopeCosSin, grid_positions, make_rope
 
 PATCH = 16
@@ -18,7 +19,7 @@ class ConvStem(nn.Module):
 
     Inputs are the image, the camera's previous image, and the rays: the two images give a
     short-baseline motion cue, the rays make the network independent of any one rig. Pretrained unit
-    features are added at stride 4.
+    features are added at stride 4, semantic ones at strides 8 and 16.
     """
 
     def __init__(self, width: int, channels: tuple[int, int, int], fine_channels: int):
@@ -30,6 +31,9 @@ class ConvStem(nn.Module):
         zero_init(self.fine)
         self.stage8 = nn.Sequential(ConvBlock(quarter, eighth, 2), ConvBlock(eighth, eighth))
         self.tokens = nn.Conv2d(eighth, width, 3, 2, 1)
+        self.semantic8 = nn.Conv2d(EIGHTH_CHANNELS, eighth, 1)
+        self.semantic16 = nn.Conv2d(SIXTEENTH_CHANNELS, width, 1)
+        zero_init(self.semantic8, self.semantic16)
 
     def forward(
         self,
@@ -37,6 +41,8 @@ class ConvStem(nn.Module):
         last_image: Float[Tensor, "b 3 h w"],
         rays: Float[Tensor, "b 5 h w"],
         fine: Float[Tensor, "b e yy xx"],
+        semantic8: Float[Tensor, "b f yyy xxx"],
+        semantic16: Float[Tensor, "b g y x"],
     ) -> tuple[Float[Tensor, "b c y x"], list[Tensor]]:
         """Token map at stride 16, and features at strides 8, 4 and 2."""
         x = torch.cat([image, last_image, rays], dim=1).contiguous(
@@ -44,8 +50,8 @@ class ConvStem(nn.Module):
         )
         half = self.stage2(x)
         quarter = self.stage4(half) + self.fine(fine * fine.shape[1] ** 0.5)
-        eighth = self.stage8(quarter)
-        return self.tokens(eighth), [eighth, quarter, half]
+        eighth = self.stage8(quarter) + self.semantic8(semantic8)
+        return self.tokens(eighth) + self.semantic16(semantic16), [eighth, quarter, half]
 
 
 class CroCo(nn.Module):

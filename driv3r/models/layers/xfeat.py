@@ -46,7 +46,7 @@ class XFeat(nn.Module):
         network.load_state_dict(load_file(PRETRAINED), assign=True)  # also on the meta device
         return network.requires_grad_(False)
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 64 y x"]:
+    def forward(self, images: Float[Tensor, "b _ h w"]) -> Float[Tensor, "b 64 y x"]:
         """Features; brightness and contrast of a whole image do not matter."""
         grey = F.instance_norm(images.float().mean(1, keepdim=True))
         quarter = self.quarter(grey) + self.shortcut(F.avg_pool2d(grey, 4))
@@ -72,9 +72,8 @@ class FineFeatures(nn.Module):
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "b t v 3 h w"]) -> Float[Tensor, "b t v c y x"]:
         """Features."""
-        larger = F.interpolate(
-            images.flatten(0, 2), scale_factor=2, mode="bilinear", align_corners=False
-        )
+        grey = images.flatten(0, 2).float().mean(1, keepdim=True)  # XFeat sees no more than that
+        larger = F.interpolate(grey, scale_factor=2, mode="bilinear", align_corners=False)
         maps = self.encoder(larger).float()
         return F.normalize(maps, dim=1).unflatten(0, images.shape[:3])
 
