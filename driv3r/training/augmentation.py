@@ -127,14 +127,25 @@ def jitter_calibration(
     if turn_deg == 0 and focal_percent == 0:
         return K, ego_T_cam
     b, v = K.shape[:2]
-    x, y, z = (random.normal(b, v, 3) * (turn_deg * torch.pi / 180)).unbind(-1)
-    zero = torch.zeros_like(x)
-    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
     rotation = torch.eye(4, device=K.device).repeat(b, v, 1, 1)
-    rotation[..., :3, :3] = torch.linalg.matrix_exp(skew)
+    turn = random.normal(b, v, 3) * (turn_deg * torch.pi / 180)
+    rotation[..., :3, :3] = rotate_by(turn)
     zoom = torch.ones(b, v, 3, 3, device=K.device)
     zoom[..., :2, :2] = (random.normal(b, v, 1, 1) * (focal_percent / 100)).exp()
     return K * zoom, ego_T_cam @ rotation
+
+
+def rotate_by(turn: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3 3"]:
+    """Rotations by small axis-angle vectors in rad (Rodrigues' formula).
+
+    torch.linalg.matrix_exp would make the host wait for the device.
+    """
+    x, y, z = turn.unbind(-1)
+    zero = torch.zeros_like(x)
+    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+    angle = turn.norm(dim=-1).clamp(min=1e-8)[..., None, None]
+    eye = torch.eye(3, device=turn.device)
+    return eye + (angle.sin() / angle) * skew + ((1 - angle.cos()) / angle**2) * skew @ skew
 
 
 def drop_calibration(b: int, v: int, share: float, random: DeviceRandom) -> Bool[Tensor, "b v"]:

@@ -1,6 +1,6 @@
 """Training batches from a pool of clips: made on the device, a function of (seed, step, pool)."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from driv3r.training.augmentation import (
 )
 from driv3r.training.clip_pool import MOTION_VALID, MOVING, VALID, ClipPool, RawClip
 from driv3r.training.config import DataConfig
+from driv3r.training.corruption import corrupt
 
 Parts = dict[str, Tensor]  # of a batch or one clip
 MIRRORED_RATE = (1.0, -1.0, 1.0, -1.0, 1.0, -1.0)
@@ -47,6 +48,16 @@ def draw_batch(
 ) -> tuple[Inputs, Targets]:
     """The batch of a step, augmented; the same for the same seed, step, process and pool."""
     rng = np.random.default_rng([config.seed, step, rank])
+    parts, random = draw_parts(pool, config, rng, half_size)
+    inputs, targets = make_inputs(vary(parts, config, random)), make_targets(parts)
+    corruption = corrupt(inputs.images, targets, config.corruption, random, rng)
+    return replace(inputs, corruption=corruption), targets
+
+
+def draw_parts(
+    pool: ClipPool, config: DataConfig, rng: np.random.Generator, half_size: bool = False
+) -> tuple[Parts, DeviceRandom]:
+    """Parts of clips as they are, or enlarged and of another scale, and draws for the rest."""
     shapes = config.half_size_shapes if half_size else config.shapes
     count, frames = shapes[int(rng.integers(len(shapes)))]
     clips = pool.draw(count, rng)
@@ -65,7 +76,9 @@ def draw_batch(
     parts = gather(clips, draws)
     if config.zoom > 1:
         parts = crop_views(parts, config.zoom, random)
-    return make_inputs(vary(parts, config, random)), make_targets(parts)
+    if config.world_scale > 1:
+        parts = scale_world(parts, config.world_scale, random)
+    return parts, random
 
 
 def whole_batch(clip: RawClip, frames: int) -> tuple[Inputs, Targets]:
@@ -106,6 +119,22 @@ def crop_views(parts: Parts, most: float, random: DeviceRandom) -> Parts:
     }
 
 
+def scale_world(parts: Parts, most: float, random: DeviceRandom) -> Parts:
+    """The world, the rig and the speed of half of the clips times a factor: images stay the same.
+
+    What an object usually measures then tells less of its distance than heights, baselines and the
+    car's motion do.
+    """
+    b = parts["K"].shape[0]
+    log = torch.log(torch.tensor(most)).item() * random.uniform(-1.0, 1.0, b)
+    scale = torch.where(random.uniform(0.0, 1.0, b) < 0.5, log.exp(), torch.ones_like(log))
+    ego_T_cam, ego_rate = parts["ego_T_cam"].clone(), parts["ego_rate"].clone()
+    ego_T_cam[..., :3, 3] *= scale[:, None, None]
+    ego_rate[..., :3] *= scale[:, None, None]
+    depth_m = parts["depth_m"] * scale[:, None, None, None, None]
+    return parts | {"ego_T_cam": ego_T_cam, "ego_rate": ego_rate, "depth_m": depth_m}
+
+
 def gather(clips: list[RawClip], draws: list[Draw]) -> Parts:
     """Parts of clips as tensors of a batch, by the names of RawClip, Inputs and Targets."""
     cuts = [_cut(clip, draw) for clip, draw in zip(clips, draws, strict=True)]
@@ -120,7 +149,8 @@ def make_inputs(parts: Parts) -> Inputs:
     """What a network sees of parts."""
     size_hw = (parts["images"].shape[-2], parts["images"].shape[-1])
     rays = encode_ray_maps(parts["K"], parts["ego_T_cam"], size_hw)
-    return Inputs(rays=rays, **{f.name: parts[f.name] for f in fields(Inputs) if f.name != "rays"})
+    given = [f.name for f in fields(Inputs) if f.name not in ("rays", "corruption")]
+    return Inputs(rays=rays, corruption=None, **{name: parts[name] for name in given})
 
 
 def make_targets(parts: Parts) -> Targets:

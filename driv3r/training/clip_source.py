@@ -19,6 +19,7 @@ from driv3r.training.config import DataConfig
 
 AHEAD = 3  # clips asked for a worker, so that none waits while one is taken over
 MOST_FAILURES = 5  # in a row; a world that can not be rendered is skipped, a broken renderer is not
+RENDERER_NICENESS = 10
 SINGLE_THREADED = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -53,7 +54,10 @@ class ClipSource:
         if workers:
             spawn = multiprocessing.get_context("spawn")
             with _single_threaded():
-                self.executor = ProcessPoolExecutor(workers, mp_context=spawn)
+                # Renderers yield to the trainer, which compiles and feeds the device.
+                self.executor = ProcessPoolExecutor(
+                    workers, mp_context=spawn, initializer=os.nice, initargs=(RENDERER_NICENESS,)
+                )
                 self.held_out = [self.executor.submit(ensure_clip, *job) for job in held_out]
                 self._ask()
 

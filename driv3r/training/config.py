@@ -35,6 +35,23 @@ class AugmentationConfig:
 
 
 @dataclass(frozen=True)
+class CorruptionConfig:
+    """What is spoilt at random (docs/decisions/2026-11-27-photographs.md); by default nothing.
+
+    Of a share `stem_share` of clips the trained encoder sees randomly convolved images. Of a share
+    `prior_share` of cameras the coarse log depth has an error before matching, with sigmas
+    `prior_log_sigma` of one number and of a smooth field; on the road `road_factor` of it. Of a
+    share `context_drop` the depth sweep sees no features of the encoder.
+    """
+
+    stem_share: float = 0.0
+    prior_share: float = 0.0
+    prior_log_sigma: tuple[float, float] = (0.2, 0.3)
+    road_factor: float = 0.15
+    context_drop: float = 0.0
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """What a step may draw.
 
@@ -44,9 +61,9 @@ class DataConfig:
 
     `shapes` are (clips, frames) of a batch, drawn in turn at random, all of `views` cameras; in
     the first `half_size_share` of the run images have half their height and width, and shapes are
-    `half_size_shapes`. Views are random resized crops, enlarged by up to `zoom`.
-    `jitter`
-    is how wrong the given calibration is: degrees of each camera's turn, and percent of its focal
+    `half_size_shapes`. Views are random resized crops, enlarged by up to `zoom`. Half of the clips
+    are of a world, rig and speed larger or smaller by up to a factor of `world_scale`. `jitter` is
+    how wrong the given calibration is: degrees of each camera's turn, and percent of its focal
     length, one sigma. A share `camera_drop` of images is missing. A share `calibration_drop` of
     clips has no calibration at all, and of the others the same share of cameras.
     """
@@ -63,7 +80,9 @@ class DataConfig:
     augmentation: AugmentationConfig = AugmentationConfig()
     views: int = 6
     camera_drop: float = 0.06
+    corruption: CorruptionConfig = CorruptionConfig()
     zoom: float = 1.0
+    world_scale: float = 1.0
     jitter: tuple[float, float] = (0.0, 0.0)
     calibration_drop: float = 0.0
     seed: int = 0

@@ -17,6 +17,7 @@ from driv3r.training.augmentation import (
     draw_crops,
     drop_calibration,
     jitter_calibration,
+    rotate_by,
     vary_appearance,
 )
 from driv3r.training.batches import (
@@ -27,10 +28,12 @@ from driv3r.training.batches import (
     gather,
     make_inputs,
     make_targets,
+    scale_world,
     whole_batch,
 )
 from driv3r.training.clip_pool import ClipPool, blank_clip, ego_rates, put_on_device
-from driv3r.training.config import AugmentationConfig, DataConfig
+from driv3r.training.config import AugmentationConfig, CorruptionConfig, DataConfig
+from driv3r.training.corruption import convolve_randomly, draw_depth_error
 from driv3r.types import Camera
 
 CPU = torch.device("cpu")
@@ -192,3 +195,56 @@ def test_rates_of_a_steady_turn():
     rates = ego_rates(poses, np.array([0, 500_000, 1_000_000]))
     np.testing.assert_allclose(rates[0], 0)
     np.testing.assert_allclose(rates[1:], [[4, 0, 0, 0, 0, 0.2]] * 2, atol=1e-12)
+
+
+def test_a_scaled_world_shows_the_same_pixels_at_scaled_depth_and_speed(clip):
+    parts = gather([put_on_device(clip, CPU)] * 8, [Draw(0, 3, (0, 1))] * 8)
+    scaled = scale_world(parts, 1.5, DeviceRandom(3, CPU))
+    factor = scaled["depth_m"].flatten(1).sum(1) / parts["depth_m"].flatten(1).sum(1)
+    assert (factor == 1).any()
+    assert ((factor - 1).abs() > 0.05).any()
+    assert (factor.log().abs() <= np.log(1.5) + 1e-4).all()
+    wide = factor[:, None, None]
+    torch.testing.assert_close(scaled["ego_rate"][..., :3], parts["ego_rate"][..., :3] * wide)
+    torch.testing.assert_close(scaled["ego_rate"][..., 3:], parts["ego_rate"][..., 3:])
+    # What a pixel shows is as high over the road in the scale of the rig.
+    before, after = make_targets(parts).height_m, make_targets(scaled).height_m
+    torch.testing.assert_close(after, before * wide[..., None, None], atol=1e-3, rtol=1e-3)
+    ground = (make_inputs(scaled).rays - make_inputs(parts).rays)[:, :, :3].abs().max()
+    assert ground < 1e-5  # rays go the same ways
+
+
+def test_random_convolutions_keep_the_spread_of_colours_and_where_edges_are(clip):
+    images = put_on_device(clip, CPU).images.float() / 255
+    spoilt = [convolve_randomly(images, DeviceRandom(seed, CPU)) for seed in range(4)]
+    for each in spoilt:
+        assert each.shape == images.shape
+        torch.testing.assert_close(each, each.clamp(0, 1), atol=0, rtol=0)
+        assert (each - images).abs().mean() > 1e-3
+    flat = torch.full_like(images, 0.4)
+    torch.testing.assert_close(
+        convolve_randomly(flat, DeviceRandom(0, CPU)), flat, atol=1e-2, rtol=0
+    )
+
+
+def test_depth_errors_are_the_same_in_all_frames_and_small_on_the_road(pool):
+    clip = pool.clips[0]
+    targets = make_targets(gather([clip] * 30, [Draw(0, 3, (0, 1))] * 30))
+    config = CorruptionConfig(prior_share=0.5, prior_log_sigma=(0.2, 0.3), road_factor=0.1)
+    error = draw_depth_error(targets, config, DeviceRandom(0, CPU))
+    assert error.shape == (30, 3, 2, 4, 6)
+    spoilt = error.flatten(3).any(-1)
+    assert 0.3 < spoilt.float().mean() < 0.7
+    assert (spoilt[:, :1] == spoilt).all()
+    road = targets.height_m[..., 4::8, 4::8].abs() < 0.3
+    assert error[road].std() < 0.2 * error[~road].std()
+    whole = dataclasses.replace(config, road_factor=1.0)
+    plain = draw_depth_error(targets, whole, DeviceRandom(0, CPU))
+    torch.testing.assert_close(plain[:, :1].expand_as(plain), plain)
+    assert 0.2 < plain[spoilt].std() < 0.5
+
+
+def test_small_turns_are_rotations_about_their_axes():
+    turns = torch.tensor([[0.3, -0.2, 0.1], [0.0, 0.0, 0.0], [1e-4, 0, 0]])
+    expected = np.stack([from_rotvec(t, np.zeros(3))[:3, :3] for t in turns.double().numpy()])
+    np.testing.assert_allclose(rotate_by(turns), expected, atol=1e-6)
