@@ -1,9 +1,11 @@
 """What a few minutes on the first moments of a recorded log are worth on its last ones.
 
 python benchmarks/adaptation.py ../shared/data/pandaset [--sequence 002] [--minutes 10]
+    [--supervision lidar|images]
 
-Learns from the LiDAR of the first 28 moments (the last of these held out to choose by), judges the
-last 9, which it never saw, and held-out clips of generated worlds, by the network alone.
+Learns from the LiDAR or the images of the first 28 moments (the last of these held out to choose
+by), judges by LiDAR the last 9, which it never saw, and held-out clips of generated worlds, by the
+network alone.
 """
 
 import argparse
@@ -13,8 +15,8 @@ import torch
 
 from driv3r.datasets import open_dataset
 from driv3r.models.checkpoints import SHIPPED, load_weights
-from driv3r.training.adapt_logs import render_replay
-from driv3r.training.adaptation import AdaptConfig, adapt, split_moments
+from driv3r.training.adaptation.adapt import AdaptConfig, adapt, split_moments
+from driv3r.training.adaptation.logs import render_replay
 from driv3r.training.clip_pool import RawClip
 from driv3r.training.config import FIRST_VAL_SEED
 from driv3r.training.log_clips import LogClipConfig, read_log_clips
@@ -43,9 +45,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=AdaptConfig.minutes)
     parser.add_argument("--rate", type=float, default=AdaptConfig.learning_rate)
     parser.add_argument("--clips", type=Path, default=Path("runs/adaptation-clips"))
+    parser.add_argument("--supervision", choices=("lidar", "images"), default="lidar")
     options = parser.parse_args()
     network, _ = load_weights(options.weights)
-    size_hw, config = network.config.size_hw, AdaptConfig(options.minutes, options.rate)
+    size_hw, config = (
+        network.config.size_hw,
+        AdaptConfig(options.minutes, options.rate, supervision=options.supervision),
+    )
     learn, held_out = split_moments(LEARNED, 0.2)
     total = len(open_dataset("pandaset", options.root).read(options.sequence).frames)
     logs = read(options.root, options.sequence, learn, size_hw, 4)

@@ -1,9 +1,12 @@
 """The commands that train."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from driv3r.training.log_source import LogSplit
 
 
 def train(
@@ -16,10 +19,24 @@ def train(
     seconds: Annotated[
         float, typer.Option(min=0, help="Train so long instead of as the recipe says.")
     ] = 0.0,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also learn from a dataset's LiDAR; may be given again, with its --root."
+        ),
+    ] = None,
+    root: Annotated[list[Path] | None, typer.Option(help="Its folder.")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Its split, or a scene's name.")] = None,
+    log_share: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="Share of the batches that is of logs.")
+    ] = 0.5,
 ) -> None:
-    """Train a network on generated worlds. A cut run continues with the same command.
+    """Train a network on generated worlds, and on logs. A cut run continues with the same command.
 
     Example, on one GPU with 16 cores beside it: driv3r train driv3r-s --device cuda --workers 13
+
+    Example: driv3r train my.yaml --dataset nuscenes --root /data/nuscenes --split train
+    --dataset pandaset --root /data/pandaset --split 002
     """
     from dataclasses import replace
 
@@ -31,8 +48,28 @@ def train(
     if seconds:
         config = replace(config, steps=0, seconds=seconds)
     folder = out or Path("runs") / config.name
-    path = run_training(config, folder, device, lambda row: print(row, flush=True), workers)
+    logs = _open_logs(dataset or [], root or [], split or [])
+    path = run_training(
+        config, folder, device, lambda row: print(row, flush=True), workers, logs, log_share
+    )
     print(f"weights: {path}")
+
+
+def _open_logs(datasets: list[str], roots: list[Path], splits: list[str]) -> list["LogSplit"]:
+    """Readers of the datasets, each with its root and split."""
+    from driv3r.datasets import open_dataset
+    from driv3r.errors import ConfigError
+    from driv3r.training.log_source import LogSplit
+
+    if not len(datasets) == len(roots) == len(splits):
+        raise ConfigError(
+            f"{len(datasets)} --dataset, {len(roots)} --root and {len(splits)} --split; expected "
+            "as many of each: one root and one split for every dataset"
+        )
+    return [
+        LogSplit(open_dataset(name, root), split)
+        for name, root, split in zip(datasets, roots, splits, strict=True)
+    ]
 
 
 def adapt(
@@ -48,6 +85,13 @@ def adapt(
     replay: Annotated[
         int, typer.Option(min=0, help="Generated clips among the logs', against forgetting.")
     ] = 6,
+    supervision: Annotated[
+        Literal["lidar", "images"],
+        typer.Option(
+            help="What is learned from: the LiDAR's depth, or images alone, which must look alike "
+            "when one is warped to another."
+        ),
+    ] = "lidar",
     split_file: Annotated[
         Path | None, typer.Option(help="The scene list of a DGP root that has several.")
     ] = None,
@@ -56,7 +100,7 @@ def adapt(
     ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
-    """Adapt our network to your own logs by their LiDAR; tells figures before and after.
+    """Adapt our network to your own logs by LiDAR or images; tells figures before and after.
 
     The last moments of each log are held out: the weights that are best there are written, so
     where none is better the ones that were given.
@@ -64,10 +108,10 @@ def adapt(
     Example: driv3r adapt --dataset pandaset --root /data/pandaset --split 002
     """
     from driv3r.datasets import open_dataset
-    from driv3r.training.adapt_logs import adapt_to_logs
-    from driv3r.training.adaptation import AdaptConfig
+    from driv3r.training.adaptation.adapt import AdaptConfig
+    from driv3r.training.adaptation.logs import adapt_to_logs
 
-    config = AdaptConfig(minutes=minutes)
+    config = AdaptConfig(minutes=minutes, supervision=supervision)
     adapted = adapt_to_logs(
         open_dataset(dataset, root, follow_links=follow_links, split_file=split_file), split, out,
         config, weights=weights, held_out_share=held_out, replay=replay, device=device,

@@ -28,8 +28,8 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 class Progress:
     """What a checkpoint holds besides tensors.
 
-    `seeds` are those of all worlds that any process has trained on, `ancestry` is the weights that
-    the run began at (see `read_ancestry`).
+    `seeds` are those of all worlds that any process has trained on, `logs` the recorded logs,
+    `ancestry` is the weights that the run began at (see `read_ancestry`).
     """
 
     step: int = 0
@@ -39,6 +39,7 @@ class Progress:
     history: list[dict] = field(default_factory=list)
     seeds: SeedRanges = field(default_factory=list)
     ancestry: list[dict] = field(default_factory=list)
+    logs: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -5,7 +5,7 @@ clips = read_log_clips(reader.read("002"), LogClipConfig(), torch.device("cpu"))
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -29,8 +29,8 @@ class LogClipConfig:
     """How a log is cut into clips of `frames` frames, one starting every `stride` frames.
 
     `size_hw` is the working size, `min_m` to `max_m` the depths that are taken, `moments` the
-    half-open range of the log's frame numbers to use, None for all. Raises ConfigError where a
-    value is out of range.
+    half-open range of the log's frame numbers to use, None for all. Without `lidar` clips have no
+    depth, and logs need no LiDAR. Raises ConfigError where a value is out of range.
     """
 
     size_hw: tuple[int, int] = (256, 448)
@@ -39,6 +39,7 @@ class LogClipConfig:
     min_m: float = 0.5
     max_m: float = 80.0
     moments: tuple[int, int] | None = None
+    lidar: bool = True
 
     def __post_init__(self):
         if min(self.size_hw) < 1:
@@ -78,21 +79,23 @@ def read_log_clips(scene: Scene, config: LogClipConfig, device: torch.device) ->
     Depth is z (m) in each camera at its own time and pose, of the sweep's points that it can see,
     each in the pixel that holds it, the nearest where several fall into one. MOTION_VALID needs
     the scene's boxes. A log of fewer than `config.frames` frames is one shorter clip; a clip
-    without any depth is left out. Whether nuScenes' frames between keyframes are used is up to the
-    reader.
+    without any depth is left out, if clips have depth. Whether nuScenes' frames between keyframes
+    are used is up to the reader.
 
-    Raises ConfigError at once where there are fewer than 2 frames to use, no LiDAR, or a camera
-    that is no pinhole or assumed, and after the last frame where none had a depth.
+    Raises ConfigError at once where there are fewer than 2 frames to use, no poses, no LiDAR that
+    is wanted, or an assumed camera, and after the last frame where none had a depth.
     """
     _check_calibrated(scene)
-    _check_sensors(scene)
+    _check_sensors(scene, config)
     moments = _choose_moments(scene, config)
     work = prepare_rig(scene.rig, config.size_hw)
     protocol = DepthProtocol("training", config.min_m, config.max_m)
 
     def read(index: int) -> _Part:
         annotated = None if scene.boxes is None else scene.boxes(index)
-        return _read_part(scene.frames[index], work, protocol, annotated)
+        frame = scene.frames[index]
+        frame = frame if config.lidar else replace(frame, sweep=None)
+        return _read_part(frame, work, protocol, annotated)
 
     return _cut_clips(scene.id, work, config, moments, read, device)
 
@@ -139,11 +142,11 @@ def label_points(
     return labels
 
 
-def _check_sensors(scene: Scene) -> None:
-    if scene.rig.ego_T_lidar is None:
+def _check_sensors(scene: Scene, config: LogClipConfig) -> None:
+    if config.lidar and scene.rig.ego_T_lidar is None:
         raise ConfigError(
-            f"log {scene.id} has no LiDAR; training on logs takes its depth from one: choose logs "
-            "with LiDAR, or train on generated worlds alone"
+            f"log {scene.id} has no LiDAR, and its depth was to be learned from: learn from its "
+            "images (driv3r adapt --supervision images), or choose logs with LiDAR"
         )
     if not scene.poses_known:
         raise ConfigError(
@@ -185,7 +188,7 @@ def _cut_clips(
     for start in clip_starts(moments, config):
         run = range(start, min(start + config.frames, moments.stop))
         held = {i: held[i] if i in held else read(i) for i in run}
-        if any(part.labels.any() for part in held.values()):
+        if not config.lidar or any(part.labels.any() for part in held.values()):
             found = True
             yield _join(list(held.values()), work, device)
     if not found:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from driv3r.errors import CheckpointError, ConfigError, TrainingError
 from driv3r.models.checkpoints import read_tensors, save_weights
-from driv3r.models.driv3r.inputs import Inputs
+from driv3r.models.driv3r.inputs import Inputs, Outputs
 from driv3r.models.driv3r.losses import Targets, compute_losses
 from driv3r.models.driv3r.network import Driv3r
 from driv3r.models.driv3r.streaming import choose_device, fast_bf16
@@ -23,15 +23,18 @@ from driv3r.training.batches import draw_batch
 from driv3r.training.checkpoints import Progress, Run, restore, save_checkpoint, save_light
 from driv3r.training.clip_pool import ClipPool, blank_clip
 from driv3r.training.clip_source import ClipSource
+from driv3r.training.compiling import compile_parts
 from driv3r.training.config import TrainConfig
 from driv3r.training.distributed import ProcessGroup, choose_local_device, init_distributed
 from driv3r.training.lineage import count_seeds, merge_seeds, read_ancestry
+from driv3r.training.log_source import LogSource, LogSplit
 from driv3r.training.validation import list_validation_clips, load_validation_clips, validate
 
 ALONE = ProcessGroup()
 VALIDATION_FRAMES = 3
 WARM_UP_BATCHES = 2
 OnLog = Callable[[dict], None]
+Losses = Callable[[Outputs, Targets], dict[str, Tensor]]  # by name, and their sum as `total`
 
 
 def train(
@@ -40,10 +43,13 @@ def train(
     device: str = "cpu",
     on_log: OnLog = lambda row: None,
     workers: int = 0,
+    logs: Sequence[LogSplit] = (),
+    log_share: float = 0.5,
 ) -> Path:
     """Train as long as `config` says, checkpointing into `folder`; returns the weights' path.
 
     `workers` processes render clips ahead; without them all clips are there before the first step.
+    A share `log_share` of the batches is of recorded `logs`, where there are some.
     Under torchrun each process takes batches of its own, and the main one logs and saves:
     `folder/events` is TensorBoard's.
     """
@@ -57,11 +63,14 @@ def train(
             share, data = (0, 1), replace(data, keep_clips=data.keep_clips or group.size > 1)
         validation = list_validation_clips(clips, config.data.clips, config.validation_clips)
         held_out = validation if group.is_main else []
+        recorded = LogSource(logs, data, run.device, log_share) if logs else None
         source = ClipSource(clips, data, run.device, workers, *share, held_out)
         try:
-            _run_steps(run, folder, source, on_log, group)
+            _run_steps(run, folder, source, recorded, on_log, group)
         finally:
             source.close()
+            if recorded is not None:
+                recorded.close()
         if group.is_main:
             release(run, folder)
         group.barrier()
@@ -117,7 +126,12 @@ def init_from(model: Driv3r, path: Path) -> int:
 
 
 def _run_steps(
-    run: Run, folder: Path, source: ClipSource, on_log: OnLog, group: ProcessGroup
+    run: Run,
+    folder: Path,
+    source: ClipSource,
+    logs: LogSource | None,
+    on_log: OnLog,
+    group: ProcessGroup,
 ) -> None:
     """Fill the pool, then take steps while clips keep coming."""
     config, progress = run.config, run.progress
@@ -127,6 +141,8 @@ def _run_steps(
         _warm_up(run)
     _fill(pool, source, config.data.min_clips)
     source.wait_for_held_out()
+    if logs is not None:
+        logs.take(wait=True)
     agreement = Agreement(run, source, group)
     with SummaryWriter(str(folder / "events")) if group.is_main else nullcontext() as writer:
         logger = TrainLogger(run, folder, source.folder, on_log, writer)
@@ -134,7 +150,10 @@ def _run_steps(
         while progress_of(run) < 1:
             for clip in source.ready():
                 pool.add(clip)
-            losses = take_step(run, _draw_batches(run, pool, group), group)
+            if logs is not None:
+                logs.take()
+                progress.logs = sorted({*progress.logs, *logs.names})
+            losses = take_step(run, _draw_batches(run, pool, logs, group), group)
             now = time.monotonic()
             progress.seconds += now - since
             since = now
@@ -143,14 +162,19 @@ def _run_steps(
                 logger.log_step(losses, may_save=agreed)
 
 
-def _draw_batches(run: Run, pool: ClipPool, group: ProcessGroup) -> list[tuple[Inputs, Targets]]:
+def _draw_batches(
+    run: Run, pool: ClipPool, logs: LogSource | None, group: ProcessGroup
+) -> list[tuple[Inputs, Targets]]:
     """This process's batches of the next step."""
     config, step = run.config, run.progress.step
     half_size = progress_of(run) < config.data.half_size_share
     first = step * config.accumulate * group.size + group.rank
+    numbers = [first + i * group.size for i in range(config.accumulate)]
     return [
-        draw_batch(pool, first + i * group.size, config.data, half_size)
-        for i in range(config.accumulate)
+        logs.draw(number)
+        if logs is not None and logs.is_due(number)
+        else draw_batch(pool, number, config.data, half_size)
+        for number in numbers
     ]
 
 
@@ -204,26 +228,6 @@ def _fill(pool: ClipPool, source: ClipSource, count: int) -> None:
         raise ConfigError("no training clip could be rendered; see the errors above")
 
 
-def compile_parts(model: Driv3r) -> None:
-    """Compile what costs most and does not depend on how frames are divided between clips."""
-    torch._dynamo.config.suppress_errors = True  # a part that can not be compiled runs as it is
-    for part in (
-        model.stem,
-        model.fine.encoder,
-        model.costs,
-        model.ego_sweep.score_hypotheses,
-        model.depth_sweep,
-    ):
-        part.compile(dynamic=False)
-    for module, name in (
-        (model.matcher, "encode"),
-        (model.sweep_features, "encode"),
-        (model.dense, "coarse_depth"),
-        (model.dense, "refine_depth"),
-    ):
-        setattr(module, name, torch.compile(getattr(module, name), dynamic=False))
-
-
 def _warm_up(run: Run) -> None:
     """Compile, on a blank clip, while the first ones are rendered; nothing of it stays."""
     data = run.config.data
@@ -249,18 +253,22 @@ def learning_rate_at(step: int, done: float, config: TrainConfig) -> float:
 
 
 def take_step(
-    run: Run, batches: list[tuple[Inputs, Targets]], group: ProcessGroup = ALONE
+    run: Run,
+    batches: list[tuple[Inputs, Targets]],
+    group: ProcessGroup = ALONE,
+    losses: Losses | None = None,
 ) -> dict[str, Tensor]:
     """One step of AdamW over all batches of all processes, and of the moving average.
 
-    Losses stay on the device: reading them would make it wait.
+    `losses` are those of the recipe where not given. They stay on the device: reading them would
+    make it wait.
     """
     config, progress = run.config, run.progress
     run.model.train()
     for parameters in run.optimizer.param_groups:
         parameters["lr"] = learning_rate_at(progress.step, progress_of(run), config)
     run.optimizer.zero_grad(set_to_none=True)
-    terms = [_take_batch(run, *batch, 1 / len(batches)) for batch in batches]
+    terms = [_take_batch(run, *batch, 1 / len(batches), losses) for batch in batches]
     group.average_gradients(run.model)
     trained: list[Tensor] = [p for p in run.model.parameters() if p.requires_grad]
     torch.nn.utils.clip_grad_norm_(trained, config.clip_norm)
@@ -272,12 +280,17 @@ def take_step(
     return {k: torch.stack([term[k] for term in terms]).mean() for k in terms[0]}
 
 
-def _take_batch(run: Run, inputs: Inputs, targets: Targets, share: float) -> dict[str, Tensor]:
+def _take_batch(
+    run: Run, inputs: Inputs, targets: Targets, share: float, compute: Losses | None = None
+) -> dict[str, Tensor]:
     """Add a batch's gradients; its losses by name."""
     bf16 = fast_bf16(run.device)
     with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=bf16):
         outputs, _ = run.model(inputs)
-    losses = compute_losses(outputs, targets, inputs.present, run.config.losses)
+    if compute is None:
+        losses = compute_losses(outputs, targets, inputs.present, run.config.losses)
+    else:
+        losses = compute(outputs, targets)
     (losses["total"] * share).backward()
     return {k: v.detach() for k, v in losses.items()}
 
@@ -362,6 +375,7 @@ def release(run: Run, folder: Path) -> Path:
         "seconds": round(run.progress.seconds),
         "parameters": sum(p.numel() for p in run.average.parameters()),
         "train_seeds": run.progress.seeds,
+        "logs": run.progress.logs,
         "ancestry": run.progress.ancestry,
         "history": run.progress.history,
     }

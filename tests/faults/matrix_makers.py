@@ -74,7 +74,7 @@ def adapting_long_logs(place: Place, patch: pytest.MonkeyPatch) -> list[str]:
     """Logs that are long enough; no clip is to be rendered and no step taken."""
     patch.setattr(tiny, "KEYFRAMES", 5)
     root = tiny.write(place.folder / "long")
-    patch.setattr("driv3r.training.adapt_logs.adapt", must_not_run)
+    patch.setattr("driv3r.training.adaptation.logs.adapt", must_not_run)
     return adapting("--replay", "0", root=root, out="file/adapted.safetensors")(place, patch)
 
 

@@ -11,8 +11,8 @@ from driv3r.errors import ConfigError
 from driv3r.models.checkpoints import load_weights, save_weights
 from driv3r.models.driv3r.network import Driv3r, Driv3rConfig
 from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipConfig, render_clip
-from driv3r.training.adapt_logs import FIRST_REPLAY, adapt_to_logs
-from driv3r.training.adaptation import AdaptConfig, adapt, split_moments
+from driv3r.training.adaptation.adapt import AdaptConfig, adapt, split_moments
+from driv3r.training.adaptation.logs import FIRST_REPLAY, adapt_to_logs
 from driv3r.training.clip_pool import VALID, RawClip, put_on_device
 from driv3r.training.validation import validate
 

@@ -13,8 +13,8 @@ from driv3r.models.checkpoints import load_weights, save_weights
 from driv3r.models.driv3r.losses import LossWeights
 from driv3r.models.driv3r.network import Driv3r, Driv3rConfig
 from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipConfig, clip_path, ensure_clip
-from driv3r.training.adapt_logs import adapt_to_logs
-from driv3r.training.adaptation import AdaptConfig
+from driv3r.training.adaptation.adapt import AdaptConfig
+from driv3r.training.adaptation.logs import adapt_to_logs
 from driv3r.training.checkpoints import restore, save_checkpoint, save_light
 from driv3r.training.clip_source import ClipSource
 from driv3r.training.config import FIRST_VAL_SEED, DataConfig, TrainConfig

@@ -272,7 +272,8 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import torch
 from test_trainer import CPU, RECIPE, losses_from
-from driv3r.training.trainer import compile_parts, start_run
+from driv3r.training.compiling import compile_parts
+from driv3r.training.trainer import start_run
 real = torch.compile
 torch.compile = lambda f, *a, **k: real(f, *a, **k | {"backend": "eager"})
 runs = [start_run(RECIPE, Path(sys.argv[1]) / "none", CPU) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Adapt trained weights to recorded logs: a few minutes on what their LiDAR measures.
+"""Adapt trained weights to recorded logs: a few minutes on their LiDAR, or on images alone.
 
 Only what turns features into answers is trained, at a low rate, on batches from the logs among
 batches from generated worlds (replay), and drawn back towards the weights of before, so that little
@@ -10,16 +10,23 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from driv3r.errors import ConfigError
-from driv3r.models.driv3r.losses import LossWeights
+from driv3r.models.driv3r.inputs import Outputs
+from driv3r.models.driv3r.losses import LossWeights, Targets
 from driv3r.models.driv3r.network import Driv3r
 from driv3r.simulator.export.clips import ClipConfig
-from driv3r.training.batches import draw_batch
+from driv3r.training.adaptation.photometric import (
+    PhotometricConfig,
+    photometric_losses,
+    validate_photometric,
+)
+from driv3r.training.batches import draw_batch, draw_parts, make_inputs, make_targets, vary
 from driv3r.training.checkpoints import Progress, Run
 from driv3r.training.clip_pool import ClipPool, RawClip
 from driv3r.training.config import AugmentationConfig, DataConfig, TrainConfig
@@ -27,11 +34,15 @@ from driv3r.training.lineage import merge_seeds, read_ancestry
 from driv3r.training.trainer import OnLog, take_step
 from driv3r.training.validation import validate
 
+# What the held-out moments are chosen by.
+CRITERIA = {"lidar": "val_abs_rel", "images": "val_photometric"}
+
 
 @dataclass(frozen=True)
 class AdaptConfig:
     """How weights are adapted, for at most `minutes`.
 
+    `supervision` is by the depth of the logs' LiDAR, or by their images (photometric.py).
     `trained` are the network's parts that change. A batch has one clip of `frames` frames, a share
     `generated_share` of the batches is of generated worlds. Each step draws the weights by
     `pull_back` of the way back to where they began (as L2-SP does, Li et al. 2018). Views are
@@ -42,7 +53,9 @@ class AdaptConfig:
     minutes: float = 10.0
     learning_rate: float = 4e-4
     frames: int = 2
-    trained: tuple[str, ...] = ("dense", "depth_sweep", "ego")
+    supervision: Literal["lidar", "images"] = "lidar"
+    photometric: PhotometricConfig = PhotometricConfig()
+    trained: tuple[str, ...] = ("dense", "depth_sweep", "local", "ego")
     generated_share: float = 0.3
     pull_back: float = 0.02
     zoom: float = 1.6
@@ -91,7 +104,7 @@ def adapt(
     run = _start(network, config)
     anchor = [p.detach().clone() for p in _trained(run.model)]
     pools = [_fill(clips) for clips in (logs, generated)]
-    before = best = validate(run.average, held_out, max(config.frames, 2))
+    before = best = _validate(run.average, held_out, config)
     on_log({"step": 0, **before})
     kept = copy.deepcopy(run.average.state_dict())
     began, checks = time.monotonic(), 1
@@ -100,12 +113,22 @@ def adapt(
         run.progress.seconds = time.monotonic() - began
         if run.progress.seconds >= checks * config.minutes * 60 / config.validations:
             checks += 1
-            row = validate(run.average, held_out, max(config.frames, 2))
+            row = _validate(run.average, held_out, config)
             on_log({"step": run.progress.step, "seconds": round(run.progress.seconds), **row})
-            if row["val_abs_rel"] < best["val_abs_rel"]:
+            if row[CRITERIA[config.supervision]] < best[CRITERIA[config.supervision]]:
                 best, kept = row, copy.deepcopy(run.average.state_dict())
     run.average.load_state_dict(kept)
     return Adapted(run.average.eval(), before, best, run.progress.step)
+
+
+def _validate(
+    network: Driv3r, held_out: Sequence[RawClip], config: AdaptConfig
+) -> dict[str, float]:
+    """Figures of held-out clips: by LiDAR where it is learned from, by images where they are."""
+    frames = max(config.frames, 2)
+    if config.supervision == "lidar":
+        return validate(network, held_out, frames)
+    return validate_photometric(network, held_out, frames)
 
 
 def _trained(network: Driv3r) -> list[Tensor]:
@@ -153,10 +176,25 @@ def _step(run: Run, pools: list[ClipPool], anchor: list[Tensor], config: AdaptCo
     replay = bool(pools[1].clips) and rng.random() < config.generated_share
     pool = pools[int(replay)]
     data = replace(run.config.data, views=max(clip.views for clip in pool.clips))
-    take_step(run, [draw_batch(pool, step, data)])
+    if replay or config.supervision == "lidar":
+        take_step(run, [draw_batch(pool, step, data)])
+    else:
+        _step_by_images(run, pool, data, config)
     with torch.no_grad():
         for p, origin in zip(_trained(run.model), anchor, strict=True):
             p.lerp_(origin, config.pull_back)
+
+
+def _step_by_images(run: Run, pool: ClipPool, data: DataConfig, config: AdaptConfig) -> None:
+    """A step on the photometric losses: the network sees images that vary, these are recorded."""
+    rng = np.random.default_rng([config.seed, run.progress.step, 3])
+    parts, random = draw_parts(pool, data, rng)
+
+    def losses(outputs: Outputs, _targets: Targets) -> dict[str, Tensor]:
+        return photometric_losses(outputs, parts, config.photometric)
+
+    batch = make_inputs(vary(parts, data, random)), make_targets(parts)
+    take_step(run, [batch], losses=losses)
 
 
 def split_moments(count: int, held_out_share: float) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -9,7 +9,13 @@ from driv3r.errors import ConfigError
 from driv3r.models.checkpoints import SHIPPED, load_weights, save_weights
 from driv3r.models.driv3r.streaming import choose_device
 from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipConfig, ensure_clip, read_clip
-from driv3r.training.adaptation import AdaptConfig, Adapted, adapt, split_moments, weights_card
+from driv3r.training.adaptation.adapt import (
+    AdaptConfig,
+    Adapted,
+    adapt,
+    split_moments,
+    weights_card,
+)
 from driv3r.training.clip_pool import RawClip, put_on_device
 from driv3r.training.config import FIRST_VAL_SEED
 from driv3r.training.log_clips import LogClipConfig, read_log_clips
@@ -32,8 +38,9 @@ def adapt_to_logs(
 ) -> Adapted:
     """Adapt to all logs of a split, and write the weights to `out`.
 
-    Raises ConfigError before any training where the split has no log with LiDAR and four moments,
-    `out` is no .safetensors file, or `replay` would run into the seeds of held-out clips.
+    Raises ConfigError before any training where a log has fewer than four moments, no poses, or no
+    LiDAR that is to be learned from, `out` is no .safetensors file, or `replay` would run into the
+    seeds of held-out clips.
     """
     if out.suffix != ".safetensors":
         raise ConfigError(f"--out is {out}; expected a file that ends in .safetensors")
@@ -48,9 +55,7 @@ def adapt_to_logs(
     on_device, parent = choose_device(device), weights or SHIPPED
     network, card = load_weights(parent)
     size_hw = network.config.size_hw
-    learned, held_out, names = read_logs(
-        reader, split, size_hw, held_out_share, on_device, config.frames
-    )
+    learned, held_out, names = read_logs(reader, split, size_hw, held_out_share, on_device, config)
     generated = render_replay(out.parent / "clips", replay, size_hw, config.frames, on_device)
     adapted = adapt(network.to(on_device), learned, held_out, generated, config, on_log)
     half = {name: x.half().cpu() for name, x in adapted.network.state_dict().items()}
@@ -67,7 +72,7 @@ def read_logs(
     size_hw: tuple[int, int],
     held_out_share: float,
     device: torch.device,
-    frames: int,
+    config: AdaptConfig,
 ) -> tuple[list[RawClip], list[RawClip], list[str]]:
     """Clips to learn from, clips of each log's last moments, and the logs' names."""
     learned, held_out, names = [], [], []
@@ -75,7 +80,8 @@ def read_logs(
         scene = reader.read(name)
         parts = split_moments(len(scene.frames), held_out_share)
         for clips, moments in zip((learned, held_out), parts, strict=True):
-            cut = LogClipConfig(size_hw, max(frames, 2), max(frames, 2), moments=moments)
+            frames, lidar = max(config.frames, 2), config.supervision == "lidar"
+            cut = LogClipConfig(size_hw, frames, frames, moments=moments, lidar=lidar)
             clips += read_log_clips(scene, cut, device)
         names.append(name)
     return learned, held_out, names
