@@ -37,11 +37,12 @@ def test_the_true_depth_of_a_generated_clip_has_less_error_than_one_that_is_too_
     for clip in clips:
         parts = take(clip)
         true = torch.where(parts["depth_m"] > 0, parts["depth_m"], 150.0)
-        _, counts = reprojection_error(parts, true)
+        least, unmoved, seen = reprojection_error(parts, true)
+        counts = seen & (least < unmoved)
         assert 0.1 < counts.float().mean() < 1
         error = {}
         for factor in (0.75, 1.0, 1.35):
-            each, _ = reprojection_error(parts, factor * true)
+            each, *_ = reprojection_error(parts, factor * true)
             error[factor] = each.clamp(max=1)[counts].mean()
         assert error[1.0] < 0.9 * min(error[0.75], error[1.35])
 
@@ -78,8 +79,8 @@ def test_a_textured_wall_before_a_moving_camera_is_found_at_its_distance_by_grad
     log_depth = torch.tensor(1.2 * wall_m).log().requires_grad_()
     optimizer = torch.optim.Adam([log_depth], lr=0.01)
     for _ in range(60):
-        error, counts = reprojection_error(parts, log_depth.exp().expand(1, 2, 1, h, w))
-        loss = (error * counts).sum() / counts.sum()
+        error, _, seen = reprojection_error(parts, log_depth.exp().expand(1, 2, 1, h, w))
+        loss = (error * seen).sum() / seen.sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

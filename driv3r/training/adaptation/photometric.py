@@ -2,8 +2,8 @@
 
 Sources are the camera's previous and next images and the overlapping cameras' present ones (FSM,
 Guizilini et al. 2022, section 3.2), so that metres come from the rig's baselines and the car's
-motion. Each pixel takes its best source, and counts where that is better than a standing car would
-explain (minimum reprojection and auto-masking, Monodepth2, Godard et al. 2019, section 3.2).
+motion. Each pixel takes its best source, or the unwarped image where that is as like: there depth
+has no say (minimum reprojection and auto-masking, Monodepth2, Godard et al. 2019, section 3.2).
 """
 
 from collections.abc import Sequence
@@ -51,9 +51,10 @@ def photometric_losses(
     errors = []
     for scale in range(config.scales):
         small, small_depth_m, weight = _shrink(parts, depth_m, standing, 2**scale)
-        error, counts = reprojection_error(small, small_depth_m)
-        weight = weight * counts
-        errors.append((error * weight).sum() / weight.sum().clamp(min=1))
+        error, unmoved, seen = reprojection_error(small, small_depth_m)
+        weight = weight * seen
+        least = torch.minimum(error, unmoved)
+        errors.append((least * weight).sum() / weight.sum().clamp(min=1))
     terms = {
         "photometric": config.photometric * torch.stack(errors).mean(),
         "smooth": config.smooth * smoothness(depth_m, parts["images"]),
@@ -65,7 +66,11 @@ def photometric_losses(
 def validate_photometric(
     network: Driv3r, clips: Sequence[RawClip], frames: int
 ) -> dict[str, float]:
-    """Mean photometric error at full size of the pixels that count, of the first frames."""
+    """Mean photometric error at full size of pixels that another image shows, in the first frames.
+
+    Each pixel's is that of its best source or of the unwarped image, so that all depths are
+    compared on the same pixels, none with an error above what no depth has.
+    """
     network.eval()
     total, count = 0.0, 0.0
     for clip in clips:
@@ -74,16 +79,20 @@ def validate_photometric(
         device = clip.K.device
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast_bf16(device)):
             outputs, _ = network(make_inputs(parts))
-        error, counts = reprojection_error(parts, outputs.log_depth.exp())
-        total += float((error * counts).sum())
-        count += float(counts.sum())
+        error, unmoved, _ = reprojection_error(parts, outputs.log_depth.exp())
+        known = unmoved < FAR
+        total += float((torch.minimum(error, unmoved) * known).sum())
+        count += float(known.sum())
     return {"val_photometric": round(total / max(count, 1.0), 5)}
 
 
 def reprojection_error(
     parts: Parts, depth_m: Float[Tensor, "b t v h w"]
-) -> tuple[Float[Tensor, "b t v h w"], Bool[Tensor, "b t v h w"]]:
-    """Each pixel's least error over its sources, and which pixels count."""
+) -> tuple[Float[Tensor, "b t v h w"], Float[Tensor, "b t v h w"], Bool[Tensor, "b t v h w"]]:
+    """Each pixel's least error over its sources, that of the unwarped images, who has a source.
+
+    FAR is the error where there is no image.
+    """
     images, present = parts["images"], parts["present"]
     points_ego = _unproject(parts, depth_m)
     warped, still = [], []
@@ -101,7 +110,7 @@ def reprojection_error(
         there = (there & present)[..., None, None]
         warped.append(_compare(images, source, pixels, seen & there))
     error, unmoved = torch.stack(warped).amin(0), torch.stack(still).amin(0)
-    return error, (error < unmoved) & (error < FAR)
+    return error, unmoved, error < FAR
 
 
 def photometric_error(
