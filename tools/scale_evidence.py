@@ -1,4 +1,4 @@
-"""Let the plane sweep of weights trust its correlations more than training on generated worlds does.
+"""Let the plane sweep of weights trust its correlations more than training on worlds taught it to.
 
 python tools/scale_evidence.py WEIGHTS --factor 2
 
