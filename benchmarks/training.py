@@ -1,11 +1,11 @@
 """Training steps a second on a device, and what they are spent on.
 
-    python benchmarks/training.py [--recipe driv3r-s] [--ways grid_sample,kernel,compiled]
+    python benchmarks/training.py [--recipe driv3r-s] [--ways operators,sampled,kernels,compiled]
     python benchmarks/training.py --device cpu --tiny      # a rehearsal
 
-Steps of the recipe's batches, of noise: `grid_sample` samples source features by torch's operator
-and multiplies, `kernel` by driv3r/kernels/sampled_dot_triton.py, `compiled` with the parts compiled
-that `compile: true` compiles. Each way is first compared with the one before: the losses of a step.
+Steps of the recipe's batches, of noise: `operators` are torch's, `sampled` has the kernel that
+samples source features and multiplies, `kernels` that of group norm with GELU too, `compiled` also
+the parts compiled that `compile: true` compiles. Each way begins alike and prints its last loss.
 `--cache FILE` takes and leaves compiled code (torch.compiler.save_cache_artifacts).
 """
 
@@ -20,6 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from driv3r.config import find_config, load_config
 from driv3r.models.driv3r import sampled_correlation
+from driv3r.models.layers import blocks
 from driv3r.training.batches import draw_batch
 from driv3r.training.checkpoints import Run
 from driv3r.training.clip_pool import ClipPool, blank_clip
@@ -85,7 +86,7 @@ def main() -> None:
     )
     parser.add_argument("--recipe", default="driv3r-s")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--ways", default="grid_sample,kernel,compiled")
+    parser.add_argument("--ways", default="operators,sampled,kernels,compiled")
     parser.add_argument("--steps", type=int, default=TIMED)
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--cache", type=Path)
@@ -100,9 +101,10 @@ def main() -> None:
     data = config.data
     for _ in range(4):
         pool.add(blank_clip(data.clips.frames, data.views, data.clips.size_hw, device))
-    kernel, rows = sampled_correlation.sampled_dot, {}
+    dot, norm, rows = sampled_correlation.sampled_dot, blocks.group_norm_gelu, {}
     for way in options.ways.split(","):
-        sampled_correlation.sampled_dot = None if way == "grid_sample" else kernel
+        sampled_correlation.sampled_dot = None if way == "operators" else dot
+        blocks.group_norm_gelu = None if way in ("operators", "sampled") else norm
         run = start_run(config, Path("no checkpoint"), device)
         if way == "compiled":
             compile_parts(run.model)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from driv3r.config import find_config, load_config
-from driv3r.models.checkpoints import load_weights, save_weights
+from driv3r.models.checkpoints import load_weights, save_network
 from driv3r.simulator.rendering.lidar import ELEVATION_DEG
 from driv3r.training.config import TrainConfig
 from driv3r.training.validation import validation_batches
@@ -46,8 +46,7 @@ def main() -> None:
         ratios.append((off / outputs.log_sigma.exp())[seen].numpy())
     fitted = float(np.quantile(np.concatenate(ratios), 0.9) / math.log(10))
     factor = max(fitted, NARROWEST)
-    half = {name: x.half() for name, x in model.state_dict().items()}
-    save_weights(options.weights, model.config, half, card | {"sigma_scale": round(factor, 4)})
+    save_network(options.weights, model, card | {"sigma_scale": round(factor, 4)})
     print(f"{options.weights}: sigma x {factor:.4f} ({fitted:.4f} on {options.count} clips)")
 
 

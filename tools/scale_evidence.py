@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from driv3r.models.checkpoints import load_weights, save_weights
+from driv3r.models.checkpoints import load_weights, save_network
 
 
 def main() -> None:
@@ -32,8 +32,7 @@ def main() -> None:
         sweep.log_evidence_weight.add_(math.log(options.factor))  # XFeat's and the matcher's
         sweep.sharpness[1].add_(math.log(options.factor))  # the sweep features'
     card["evidence_factor"] = options.factor * card.get("evidence_factor", 1.0)
-    half = {name: x.half() for name, x in model.state_dict().items()}
-    save_weights(options.weights, model.config, half, card)
+    save_network(options.weights, model, card)
     print(f"{options.weights}: correlations x {card['evidence_factor']:g}")
 
 

@@ -44,6 +44,12 @@ def load_weights(path: Path) -> tuple[Driv3r, dict]:
     return model.eval(), json.loads(metadata.get("card", "{}"))
 
 
+def save_network(path: Path, network: Driv3r, card: dict) -> None:
+    """Our network as weights are kept: in float16."""
+    half = {name: x.half().cpu() for name, x in network.state_dict().items()}
+    save_weights(path, network.config, half, card)
+
+
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a safetensors file and its metadata."""
     if not path.is_file():

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 
 from driv3r.errors import CheckpointError, ConfigError, TrainingError
-from driv3r.models.checkpoints import read_tensors, save_weights
+from driv3r.models.checkpoints import read_tensors, save_network
 from driv3r.models.driv3r.inputs import Inputs, Outputs
 from driv3r.models.driv3r.losses import Targets, compute_losses
 from driv3r.models.driv3r.network import Driv3r
@@ -380,7 +380,6 @@ def release(run: Run, folder: Path) -> Path:
         "history": run.progress.history,
     }
     path = weights_path(run.config, folder)
-    state = {k: v.half().cpu().contiguous() for k, v in run.average.state_dict().items()}
-    save_weights(path, run.config.model, state, card)
+    save_network(path, run.average, card)
     (folder / "card.json").write_text(json.dumps(card, indent=1))
     return path

@@ -52,7 +52,8 @@ def inputs(camera) -> Inputs:
 @pytest.fixture(scope="module")
 def cells_m(camera, inputs) -> torch.Tensor:
     """Depth of the plane along the rays by which the network looks at it."""
-    rays_cam = make_cell_rays(inputs).rays_cam[0, 0].double().numpy()
+    rays = make_cell_rays(inputs.K, inputs.ego_T_cam, SIZE_HW)
+    rays_cam = rays.rays_cam[0, 0].double().numpy()
     down = (rays_cam @ camera.ego_T_cam[:3, :3].T)[:, 2]
     return torch.from_numpy(-HEIGHT_M / down).reshape(1, 1, 1, SIZE_HW[0] // 8, SIZE_HW[1] // 8)
 

@@ -14,7 +14,7 @@ from driv3r.models.driv3r.heads import DenseHead, EgoHead
 from driv3r.models.driv3r.inputs import Inputs, Outputs
 from driv3r.models.driv3r.local_matching import LocalMatching
 from driv3r.models.driv3r.matcher import Matcher
-from driv3r.models.driv3r.reprojection import make_cell_rays, planar_motion
+from driv3r.models.driv3r.reprojection import STRIDE, CellRays, make_cell_rays, planar_motion
 from driv3r.models.driv3r.sweep_features import SweepFeatures
 from driv3r.models.layers.aggregators import Alternating, Memory
 from driv3r.models.layers.blocks import fourier
@@ -119,7 +119,7 @@ class Driv3r(nn.Module):
         motion = planar_motion(swept[..., 0].detach(), swept[..., 1].detach(), inputs.dt_s)
         motion = _as_samples(motion)
         matched = self.depth_sweep(x, self.costs(views, _as_samples(depth_m), motion), *prior)
-        local_rays = make_cell_rays(inputs, FINE_STRIDE).repeat(shape[1])
+        local_rays = _cell_rays(inputs, FINE_STRIDE)
         local = self.local(views, local_rays, matched.log_depth, motion)
         answers = self.dense.refine_depth(matched, finer[1:], local)
         steps = (matched.log_prob, matched.matching_log_prob, matched.seen)
@@ -189,7 +189,7 @@ class Driv3r(nn.Module):
         there = last_features.flatten(3).any(-1) & (inputs.dt_s > 0)[..., None]
         frames = inputs.present.shape[1]
         return MatchingInputs(
-            cell_rays=make_cell_rays(inputs).repeat(frames),
+            cell_rays=_cell_rays(inputs, STRIDE),
             features=_as_samples(self.matcher.sharpen(features)),
             last_features=_as_samples(last_features),
             now=_as_samples(fine),
@@ -215,6 +215,13 @@ class Driv3r(nn.Module):
 def normalise(images: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
     """Images in 0..1, normalised for the network."""
     return (images - 0.45) * 4.0
+
+
+def _cell_rays(inputs: Inputs, stride: int) -> CellRays:
+    """Rays of cells of all cameras, each frame as a sample of its own."""
+    size_hw = (inputs.images.shape[-2], inputs.images.shape[-1])
+    rays = make_cell_rays(inputs.K, inputs.ego_T_cam, size_hw, stride)
+    return rays.repeat(inputs.present.shape[1])
 
 
 def _previous(x: Float[Tensor, "b t *s"], last: Float[Tensor, "b *s"] | None) -> Tensor:

@@ -7,8 +7,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from driv3r.models.driv3r.inputs import Inputs
-
 STRIDE = 8
 NEAREST_M = 0.1
 OUTSIDE = -1e4  # pixel of what lies behind a camera
@@ -86,19 +84,22 @@ def cell_center_log_depth(
     return -mean.log()
 
 
-def make_cell_rays(inputs: Inputs, stride: int = STRIDE) -> CellRays:
-    """Rays through the centres of the cells at a stride."""
-    h, w = inputs.images.shape[-2:]
-    K = inputs.K
+def make_cell_rays(
+    K: Float[Tensor, "b v 3 3"],
+    ego_T_cam: Float[Tensor, "b v 4 4"],
+    size_hw: tuple[int, int],
+    stride: int = STRIDE,
+) -> CellRays:
+    """Rays through the centres of the cells at a stride; those of 1 are pixels."""
     y, x = (
         torch.arange(n // stride, device=K.device, dtype=K.dtype) * stride + stride / 2
-        for n in (h, w)
+        for n in size_hw
     )
     v, u = (grid.flatten() for grid in torch.meshgrid(y, x, indexing="ij"))
     across = (u - K[..., 0, 2, None]) / K[..., 0, 0, None]
     down = (v - K[..., 1, 2, None]) / K[..., 1, 1, None]
     rays_cam = torch.stack([across, down, torch.ones_like(across)], dim=-1)
-    return CellRays(rays_cam, K, inputs.ego_T_cam, (h, w))
+    return CellRays(rays_cam, K, ego_T_cam, size_hw)
 
 
 def find_neighbours(

@@ -6,7 +6,7 @@ import torch
 
 from driv3r.datasets import Reader
 from driv3r.errors import ConfigError
-from driv3r.models.checkpoints import SHIPPED, load_weights, save_weights
+from driv3r.models.checkpoints import SHIPPED, load_weights, save_network
 from driv3r.models.driv3r.streaming import choose_device
 from driv3r.simulator.export.clips import FIRST_TRAIN_SEED, ClipConfig, ensure_clip, read_clip
 from driv3r.training.adaptation.adapt import (
@@ -58,11 +58,10 @@ def adapt_to_logs(
     learned, held_out, names = read_logs(reader, split, size_hw, held_out_share, on_device, config)
     generated = render_replay(out.parent / "clips", replay, size_hw, config.frames, on_device)
     adapted = adapt(network.to(on_device), learned, held_out, generated, config, on_log)
-    half = {name: x.half().cpu() for name, x in adapted.network.state_dict().items()}
     kept = {"sigma_scale": card["sigma_scale"]} if "sigma_scale" in card else {}
     replayed = range(FIRST_REPLAY, FIRST_REPLAY + replay)
     told = weights_card(config, adapted, parent, names, replayed)
-    save_weights(out, network.config, half, kept | told)
+    save_network(out, adapted.network, kept | told)
     return adapted
 
 

@@ -16,7 +16,14 @@ from torch.nn import functional as F
 
 from driv3r.models.driv3r.inputs import Outputs
 from driv3r.models.driv3r.network import Driv3r
-from driv3r.models.driv3r.reprojection import find_neighbours, take_views
+from driv3r.models.driv3r.reprojection import (
+    CellRays,
+    find_neighbours,
+    lies_inside,
+    make_cell_rays,
+    reproject,
+    take_views,
+)
 from driv3r.models.driv3r.streaming import fast_bf16
 from driv3r.training.augmentation import rotate_by
 from driv3r.training.batches import Draw, Parts, gather, make_inputs
@@ -24,7 +31,6 @@ from driv3r.training.clip_pool import RawClip
 
 SSIM_SHARE = 0.85  # of the error, the rest is L1
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
-NEAREST_M = 0.3  # of a point before a source camera
 NEIGHBOURS = 2
 FAR = 10.0  # an error above all that images can have
 
@@ -94,21 +100,21 @@ def reprojection_error(
     FAR is the error where there is no image.
     """
     images, present = parts["images"], parts["present"]
-    points_ego = _unproject(parts, depth_m)
+    size_hw = (images.shape[-2], images.shape[-1])
+    rays = make_cell_rays(parts["K"], parts["ego_T_cam"], size_hw, 1)
+    prev_T_curr = _make_motions(parts)
+    next_T_curr = _invert(prev_T_curr).roll(-1, 1)
     warped, still = [], []
-    for step in (-1, 1):
+    for step, source_T_ego in ((-1, prev_T_curr), (1, next_T_curr)):
         source, there = _shift(images, present, step)
-        pixels, seen = _project(_move(points_ego, parts, step), parts["K"], parts["ego_T_cam"])
-        there = (there & present)[..., None, None].expand(depth_m.shape)
-        warped.append(_compare(images, source, pixels, seen & there))
-        still.append(torch.where(there, photometric_error(images, source), FAR))
-    calibrated = parts["calibrated"]
-    for index in find_neighbours(parts["ego_T_cam"], calibrated, NEIGHBOURS):
-        source, there = take_views(images, index, 2), take_views(present, index, 2)
-        K, ego_T_cam = take_views(parts["K"], index, 1), take_views(parts["ego_T_cam"], index, 1)
-        pixels, seen = _project(points_ego, K, ego_T_cam)
-        there = (there & present)[..., None, None]
-        warped.append(_compare(images, source, pixels, seen & there))
+        there = there & present
+        warped.append(_compare(images, source, rays, rays, source_T_ego, depth_m, there))
+        unwarped = photometric_error(images, source)
+        still.append(torch.where(there[..., None, None], unwarped, FAR))
+    same = torch.eye(4, device=images.device).expand_as(prev_T_curr)
+    for index in find_neighbours(parts["ego_T_cam"], parts["calibrated"], NEIGHBOURS):
+        source, there = take_views(images, index, 2), take_views(present, index, 2) & present
+        warped.append(_compare(images, source, rays.take(index), rays, same, depth_m, there))
     error, unmoved = torch.stack(warped).amin(0), torch.stack(still).amin(0)
     return error, unmoved, error < FAR
 
@@ -163,19 +169,6 @@ def _shrink(
     return parts | {"images": pool(parts["images"]), "K": K}, 1 / pool(1 / depth_m), pool(weight)
 
 
-def _unproject(parts: Parts, depth_m: Tensor) -> Float[Tensor, "b t v h w 3"]:
-    """Points of all pixels in the ego frame of their time."""
-    h, w = depth_m.shape[-2:]
-    rows, columns = (torch.arange(n, device=depth_m.device) + 0.5 for n in (h, w))
-    v, u = torch.meshgrid(rows, columns, indexing="ij")
-    pixels = torch.stack([u, v, torch.ones_like(u)], -1)
-    ego_T_cam = parts["ego_T_cam"]
-    turn = ego_T_cam[..., :3, :3] @ torch.linalg.inv_ex(parts["K"])[0]
-    rays = torch.einsum("bvij,hwj->bvhwi", turn, pixels)
-    middle = ego_T_cam[:, None, :, None, None, :3, 3]
-    return rays[:, None] * depth_m[..., None] + middle
-
-
 def _shift(images: Tensor, present: Tensor, step: int) -> tuple[Tensor, Tensor]:
     """The images of the frame `step` later, and where there are any."""
     t = images.shape[1]
@@ -184,38 +177,37 @@ def _shift(images: Tensor, present: Tensor, step: int) -> tuple[Tensor, Tensor]:
     return images[:, at], present[:, at] & inside[:, None]
 
 
-def _move(points_ego: Tensor, parts: Parts, step: int) -> Float[Tensor, "b t v h w 3"]:
-    """Points in the ego frame of the frame `step` later, where that is in the clip."""
+def _make_motions(parts: Parts) -> Float[Tensor, "b t 4 4"]:
+    """prev_T_curr of each frame, of its velocity and rotation rate; the first one's is still."""
     scaled = parts["ego_rate"] * parts["dt_s"][..., None]
-    R, moved_m = rotate_by(scaled[..., 3:]), scaled[..., :3]  # prev_T_curr
-    if step < 0:
-        return torch.einsum("btij,btvhwj->btvhwi", R, points_ego) + _wide(moved_m)
-    R, moved_m = R.roll(-1, 1), moved_m.roll(-1, 1)
-    return torch.einsum("btji,btvhwj->btvhwi", R, points_ego - _wide(moved_m))
+    motion = torch.eye(4, device=scaled.device).repeat(*scaled.shape[:2], 1, 1)
+    motion[..., :3, :3] = rotate_by(scaled[..., 3:])
+    motion[..., :3, 3] = scaled[..., :3]
+    return motion
 
 
-def _wide(x: Float[Tensor, "b t 3"]) -> Float[Tensor, "b t 1 1 1 3"]:
-    return x[:, :, None, None, None]
-
-
-def _project(
-    points_ego: Tensor, K: Tensor, ego_T_cam: Tensor
-) -> tuple[Float[Tensor, "b t v h w 2"], Bool[Tensor, "b t v h w"]]:
-    """Pixels of points in cameras of another image, and which lie before them."""
-    middle = ego_T_cam[:, None, :, None, None, :3, 3]
-    turn = K @ ego_T_cam[..., :3, :3].transpose(-1, -2)
-    ahead = torch.einsum("bvij,btvhwj->btvhwi", turn, points_ego - middle)
-    z = ahead[..., 2]
-    return ahead[..., :2] / z.clamp(min=NEAREST_M)[..., None], z > NEAREST_M
+def _invert(transform: Float[Tensor, "*b 4 4"]) -> Float[Tensor, "*b 4 4"]:
+    """The inverse of rotations with translations."""
+    inverse, back = transform.clone(), transform[..., :3, :3].transpose(-1, -2)
+    inverse[..., :3, :3] = back
+    inverse[..., :3, 3] = -(back @ transform[..., :3, 3, None])[..., 0]
+    return inverse
 
 
 def _compare(
-    images: Tensor, source: Tensor, pixels: Tensor, seen: Tensor
+    images: Tensor,
+    source: Tensor,
+    source_rays: CellRays,
+    rays: CellRays,
+    source_T_ego: Float[Tensor, "b t 4 4"],
+    depth_m: Float[Tensor, "b t v h w"],
+    there: Bool[Tensor, "b t v"],
 ) -> Float[Tensor, "b t v h w"]:
-    """Error of the source, read at pixels; FAR where it does not show them."""
-    h, w = images.shape[-2:]
-    size = pixels.new_tensor([w, h])
-    inside = seen & ((pixels > 0.5) & (pixels < size - 0.5)).all(-1)
+    """Error of the source, warped to the images by depth; FAR where it does not show them."""
+    pixels = reproject(source_rays, rays, source_T_ego[:, :, None], depth_m.flatten(-2)[..., None])
+    pixels = pixels[..., 0, :].unflatten(3, depth_m.shape[-2:])
+    inside = lies_inside(pixels, rays.size_hw) & there[..., None, None]
+    size = pixels.new_tensor([rays.size_hw[1], rays.size_hw[0]])
     grid = (pixels / size * 2 - 1).clamp(-2, 2).flatten(0, 2)
     warped = F.grid_sample(source.flatten(0, 2), grid, align_corners=False, padding_mode="border")
     error = photometric_error(images, warped.unflatten(0, images.shape[:3]))
