@@ -129,7 +129,8 @@ def tell_waiting(scene: Scene, work: WorkRig, system: System, settings: Settings
         stream = system.stream(work.rig, settings)
         since = time.perf_counter()
         with patch.object(predict, "read_ahead", waited):
-            predict.predict_frames(scene, work, writer, stream, settings, lambda *_: None)
+            for _ in predict.predict_frames(scene, work, writer, stream, settings):
+                pass
         took_s = time.perf_counter() - since
         way = "read ahead" if ahead else "read when due"
         frame_s, share = took_s / len(scene.frames), waited.seconds / took_s

@@ -180,7 +180,7 @@ def process(
     settings = make_settings(**given)
     folder = out or default_out(settings)
     start_logging(verbose, log_file)
-    with ProgressBar(f"{settings.dataset} {split}", 3, quiet) as bar:
+    with ProgressBar(f"{settings.dataset} {split}", 2, quiet) as bar:
         run = process_settings(
             settings, folder, workers, inline, address, replace, bar.update, scene, limit
         )

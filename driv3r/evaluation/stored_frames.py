@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from driv3r.datasets.preprocess import WorkRig, prepare_images, prepare_shutters
 from driv3r.datasets.read_ahead import read_ahead
@@ -26,22 +27,50 @@ class StoredFrame:
     boxes: Boxes | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class FrameInput:
+    """One surround frame as recorded, its images and shutters at the working size.
+
+    `boxes` may be broken, and a Repair that says so.
+    """
+
+    index: int
+    frame: Frame
+    images: Images
+    rig: Rig
+    shutters: Sequence[RollingShutter | None]
+    boxes: Boxes | Repair | None
+
+    def answered(self, record: FrameRecord) -> StoredFrame:
+        """With what was written of it."""
+        frame, boxes = self.frame, self.boxes
+        if isinstance(boxes, Repair):
+            frame, boxes = replace(frame, repairs=(*frame.repairs, boxes)), None
+        given = self.images, record, self.rig, self.shutters, boxes
+        return StoredFrame(self.index, frame, *given)
+
+
+def read_input(scene: Scene, work: WorkRig, index: int) -> FrameInput:
+    """A frame of a log, decoded and resized."""
+    frame, boxes = scene.frames[index], None
+    try:
+        boxes = None if scene.boxes is None else scene.boxes(index)
+    except DatasetError as error:
+        boxes = Repair("boxes", f"left out of scoring: {error}")
+    images, shutters = prepare_images(frame, work), prepare_shutters(frame, work)
+    return FrameInput(index, frame, images, work.rig, shutters, boxes)
+
+
 def replay(
-    scene: Scene, work: WorkRig, read_frame: Callable[[int], FrameRecord]
+    scene: Scene,
+    work: WorkRig,
+    read_frame: Callable[[int], FrameRecord],
+    until: int | None = None,
 ) -> Iterator[StoredFrame]:
-    """All frames in order, as stored: what is fused and scored is what a reader will find."""
-
-    def read(index: int) -> tuple[Frame, Boxes | None, Images, Sequence[RollingShutter | None]]:
-        frame, boxes = scene.frames[index], None
-        try:
-            boxes = None if scene.boxes is None else scene.boxes(index)
-        except DatasetError as error:
-            repair = Repair("boxes", f"left out of scoring: {error}")
-            frame = replace(frame, repairs=(*frame.repairs, repair))
-        return frame, boxes, prepare_images(frame, work), prepare_shutters(frame, work)
-
-    for index, (frame, boxes, images, shutters) in read_ahead(read, range(len(scene.frames))):
-        yield StoredFrame(index, frame, images, read_frame(index), work.rig, shutters, boxes)
+    """Frames in order, all or those before one, as stored: as a reader will find them."""
+    frames = range(len(scene.frames) if until is None else until)
+    for index, given in read_ahead(partial(read_input, scene, work), frames):
+        yield given.answered(read_frame(index))
 
 
 def find_gaps(prediction: Prediction, extrapolated: bool) -> tuple[Repair, ...]:

@@ -2,16 +2,23 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from driv3r.datasets.preprocess import WorkRig, prepare_ignored, prepare_images
+from driv3r.datasets.preprocess import WorkRig, prepare_ignored
 from driv3r.datasets.read_ahead import read_ahead
 from driv3r.errors import DatasetError
-from driv3r.evaluation.stored_frames import describe_repair, find_gaps
+from driv3r.evaluation.stored_frames import (
+    FrameInput,
+    StoredFrame,
+    describe_repair,
+    find_gaps,
+    read_input,
+    replay,
+)
 from driv3r.geometry.ego_path import EgoPath, camera_times_us, chain_ego_poses, given_ego_poses
 from driv3r.inference.predictor import Predictor
 from driv3r.inference.refinement import FrameRefiner
@@ -25,50 +32,36 @@ SAVE_STATE_EVERY = 4
 
 
 def predict_frames(
-    scene: Scene,
-    work: WorkRig,
-    writer: LogWriter,
-    predictor: Predictor,
-    settings: Settings,
-    on_progress: Callable[[int, int], None],
-) -> None:
-    """Predict and write every frame that is not yet written, in order of time."""
+    scene: Scene, work: WorkRig, writer: LogWriter, predictor: Predictor, settings: Settings
+) -> Iterator[StoredFrame]:
+    """Every frame in order of time as a reader of the store will find it.
+
+    Those not yet written are predicted and written first. A frame's images are decoded once.
+    """
     refiner, path = FrameRefiner(work, settings.refine, settings.ego_poses), EgoPath()
     ignored = prepare_ignored(scene.ignored, work)
 
-    def read(index: int) -> tuple[Frame, Images, Images]:
-        frame = scene.frames[index]
-        images = prepare_images(frame, work)
-        return frame, images, refiner.prepare(frame, images)
+    def read(index: int) -> tuple[FrameInput, Images]:
+        given = read_input(scene, work, index)
+        return given, refiner.prepare(given.frame, given.images)
 
-    start, since = _resume(writer, predictor, refiner, path), time.monotonic()
-    for index, (frame, images, fine) in read_ahead(read, range(start, len(scene.frames))):
-        dt_s = path.dt_s(frame.time_us)
+    start = _resume(writer, predictor, refiner, path)
+    yield from replay(scene, work, writer.read_frame, start)
+    since = time.monotonic()
+    for index, (given, fine) in read_ahead(read, range(start, len(scene.frames))):
+        frame, dt_s = given.frame, path.dt_s(given.frame.time_us)
         cameras, known = (
             _given_poses(frame, work, path) if settings.ego_poses == "given" else (None, None)
         )
-        prediction = predictor.step(StreamFrame(images, dt_s, cameras))
+        prediction = predictor.step(StreamFrame(given.images, dt_s, cameras))
         prediction, prev_T_curr = refiner.refine(fine, prediction, dt_s, known)
         prediction = replace(mask_prediction(prediction, ignored), scale=scale_of(scene))
         place = _estimate_ego_pose(frame, work, path, settings.ego_poses, prev_T_curr)
-        record = FrameRecord(
-            prediction=prediction,
-            status=frame_status(frame, place.extrapolated),
-            reasons=tuple(
-                map(describe_repair, (*frame.repairs, *find_gaps(prediction, place.extrapolated)))
-            ),
-            time_cam_us=camera_times_us(frame),
-            world_T_ego=place.world_T_ego,
-            world_T_ego_cam=place.world_T_ego_cam,
-            image_paths=tuple(None if view is None else view.path for view in frame.views),
-            seconds=time.monotonic() - since,
-            input_hash=hash_images(images),
-            extrapolated=place.extrapolated,
-        )
+        record = _make_record(given, prediction, place, time.monotonic() - since)
         writer.write_frame(index, record)
         if (index + 1) % SAVE_STATE_EVERY == 0:
             _save(writer, predictor, refiner, path, index)
-        on_progress(index + 1, len(scene.frames))
+        yield given.answered(writer.read_frame(index))
         since = time.monotonic()
 
 
@@ -92,6 +85,24 @@ class EgoEstimate:
     world_T_ego: Transform
     world_T_ego_cam: Float[np.ndarray, "v 4 4"]
     extrapolated: bool
+
+
+def _make_record(
+    given: FrameInput, prediction: Prediction, place: EgoEstimate, seconds: float
+) -> FrameRecord:
+    frame, gaps = given.frame, find_gaps(prediction, place.extrapolated)
+    return FrameRecord(
+        prediction=prediction,
+        status=frame_status(frame, place.extrapolated),
+        reasons=tuple(map(describe_repair, (*frame.repairs, *gaps))),
+        time_cam_us=camera_times_us(frame),
+        world_T_ego=place.world_T_ego,
+        world_T_ego_cam=place.world_T_ego_cam,
+        image_paths=tuple(None if view is None else view.path for view in frame.views),
+        seconds=seconds,
+        input_hash=hash_images(given.images),
+        extrapolated=place.extrapolated,
+    )
 
 
 def _given_poses(

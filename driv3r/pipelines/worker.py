@@ -4,9 +4,10 @@ import contextlib
 import errno
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -18,10 +19,9 @@ from driv3r.datasets.preprocess import WorkRig, prepare_images, prepare_rig
 from driv3r.errors import Driv3rError
 from driv3r.evaluation.log_evaluator import EvalPart, LogScorer
 from driv3r.evaluation.records import LogResult
-from driv3r.evaluation.stored_frames import replay
 from driv3r.fusion import FrameWindow, FusedFrame, FusionConfig, fuse
 from driv3r.fusion.sweeps import PlacedSweep, clean_sweep
-from driv3r.fusion.tiles import TileCache
+from driv3r.fusion.tiles import Arrays, TileCache
 from driv3r.geometry.transforms import invert
 from driv3r.inference.registry import System, load_system
 from driv3r.pipelines.job import Job
@@ -32,12 +32,13 @@ from driv3r.settings import Provenance, Settings
 from driv3r.store.reconstruction import Reconstruction
 from driv3r.store.schema import FrameRecord, LogHeader
 from driv3r.store.writer import LogWriter
-from driv3r.types import Frame, FusionSource, Scene
+from driv3r.types import Camera, Frame, FusionSource, Images, Scene
 
 KEPT_BYTES = 2**28  # of working images in memory: 130 frames of six; others go to temporary files
 ASSUMED = "up to scale, in metres as far as what is assumed of the cameras is true; "
 StageReport = Callable[[str, int, int], None]
 ReadFrame = Callable[[int], FrameRecord]
+T = TypeVar("T")
 
 
 class LogWorker:
@@ -87,25 +88,24 @@ class LogWorker:
             find_image(scene)
         header = make_header(settings, self.provenance, scene, work, system)
         writer = LogWriter(job.staging, header)
-        with _timed(seconds, "predict"):
-            streamer = system.stream(work.rig, settings)
-            predict_frames(scene, work, writer, streamer, settings, _stage(report, "predict"))
         scorer = LogScorer(
             settings.protocol, work.rig, settings.model, settings.ego_poses, scene.generated,
             settings.fuse, header.scale,
         )  # fmt: skip
-        painter = LogImageWriter(job.scene_id, len(scene.frames))
-        frames = len(scene.frames)
-        stage = _stage(report, "score")
-        with _timed(seconds, "score"):
-            kept = TileCache(KEPT_BYTES)
-            evaluate(
-                scene, work, writer.read_frame, scorer, painter, lambda n: stage(n, frames), kept
-            )
-        fusing = _stage(report, "fuse")
+        painter, kept = LogImageWriter(job.scene_id, len(scene.frames)), TileCache(KEPT_BYTES)
+        with _timed(seconds, "predict"):
+            streamer = system.stream(work.rig, settings)
+        answers = predict_frames(scene, work, writer, streamer, settings)
+        for stored in _timed_each(seconds, "predict", answers):
+            with _timed(seconds, "score"):
+                scorer.add(stored)
+                painter.add(stored, scorer)
+                given = work.rig.cameras, stored.frame, stored.images, stored.record
+                kept[stored.index] = keep_input(*given, settings.fuse)
+            report("predict", stored.index + 1, len(scene.frames))
         with _timed(seconds, "fuse"):
             fused = fuse_log(
-                scene, work, writer.read_frame, lambda n: fusing(n, frames),
+                scene, work, writer.read_frame, lambda n: report("fuse", n, len(scene.frames)),
                 settings.threads, settings.fuse, kept,
             )  # fmt: skip
         with _timed(seconds, "score the fusion"):
@@ -202,25 +202,42 @@ def fuse_log(
     source: FusionSource = "cameras",
     kept: TileCache | None = None,
 ) -> Reconstruction:
-    """The 4D fusion of a log's written predictions.
-
-    `kept` has working images by frame and camera's name, which need not be read again then.
-    """
+    """The 4D fusion of a log's written predictions; frames that are `kept` are not read again."""
     cameras = work.rig.cameras
 
     def read(index: int) -> FusedFrame:
         record, time_us = read_frame(index), int(scene.time_us[index])
-        if source == "cameras" and kept is not None and index in kept:
-            shown = kept[index]
-            images = [shown.get(camera.name) for camera in cameras]
-            return FusedFrame.of_record(index, time_us, cameras, record, images)
-        frame = scene.frames[index]
-        sweep = None if source == "cameras" else place_sweep(record, frame)
-        images = prepare_images(frame, work)
+        if kept is None or index not in kept:
+            frame = scene.frames[index]
+            given = keep_input(cameras, frame, prepare_images(frame, work), record, source)
+        else:
+            given = kept[index]
+        images = [given.get(f"image/{camera.name}") for camera in cameras]
+        sweep = None
+        if "points_lidar" in given:
+            placing = given["points_lidar"], given["world_T_lidar"]
+            sweep = PlacedSweep(*placing, int(given["time_us"]))
         return FusedFrame.of_record(index, time_us, cameras, record, images, sweep)
 
     frames = FrameWindow(scene.time_us, read)
     return fuse(frames, FusionConfig(source=source), report, threads)
+
+
+def keep_input(
+    cameras: Sequence[Camera],
+    frame: Frame,
+    images: Images,
+    record: FrameRecord,
+    source: FusionSource,
+) -> Arrays:
+    """What fusion takes of a frame beside its record: working images, and LiDAR it is to fuse."""
+    kept = {
+        f"image/{camera.name}": image
+        for camera, image in zip(cameras, images, strict=True)
+        if image is not None
+    }
+    sweep = None if source == "cameras" else place_sweep(record, frame)
+    return kept if sweep is None else kept | {k: np.asarray(v) for k, v in vars(sweep).items()}
 
 
 def place_sweep(record: FrameRecord, frame: Frame) -> PlacedSweep | None:
@@ -233,30 +250,18 @@ def place_sweep(record: FrameRecord, frame: Frame) -> PlacedSweep | None:
     return PlacedSweep(points, record.world_T_ego @ ego_T_lidar, sweep.time_us)
 
 
-def evaluate(
-    scene: Scene,
-    work: WorkRig,
-    read_frame: ReadFrame,
-    scorer: LogScorer,
-    painter: LogImageWriter,
-    report: Callable[[int], None],
-    kept: TileCache,
-) -> None:
-    """One pass over the written predictions: score and paint each, keep its images for fusion."""
-    for stored in replay(scene, work, read_frame):
-        scorer.add(stored)
-        painter.add(stored, scorer)
-        given = zip(work.rig.cameras, stored.images, strict=True)
-        kept[stored.index] = {camera.name: image for camera, image in given if image is not None}
-        report(stored.index + 1)
-
-
 @contextmanager
 def _timed(seconds: dict[str, float], stage: str):
     since = time.monotonic()
     yield
-    seconds[stage] = time.monotonic() - since
+    seconds[stage] = seconds.get(stage, 0.0) + time.monotonic() - since
 
 
-def _stage(report: StageReport, name: str):
-    return lambda done, total: report(name, done, total)
+def _timed_each(seconds: dict[str, float], stage: str, items: Iterator[T]) -> Iterator[T]:
+    """The items; the time until each comes is the stage's."""
+    while True:
+        with _timed(seconds, stage):
+            item = next(items, None)
+        if item is None:
+            return
+        yield item

@@ -85,7 +85,8 @@ def write(folder: Path, scene: Scene, motions: list, unscaled=frozenset()) -> Lo
         make_header(settings, make_provenance(settings), scene, work, load_system(settings)),
     )
     streamer = Scripted(work.rig, motions, unscaled)
-    predict_frames(scene, work, writer, streamer, settings, lambda *event: None)
+    for stored in predict_frames(scene, work, writer, streamer, settings):
+        assert stored.index in writer.written()
     return writer
 
 

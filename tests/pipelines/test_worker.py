@@ -1,6 +1,7 @@
 """What a worker leaves as it found it, and what it says where the disk or it itself fails."""
 
 import errno
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -10,12 +11,14 @@ import torch
 from run_settings import settings_for
 from threadpoolctl import threadpool_info
 
+from driv3r.datasets.preprocess import WorkRig, prepare_images
 from driv3r.evaluation.rescore import rescore
 from driv3r.pipelines.job import Job
 from driv3r.pipelines.process import process
 from driv3r.pipelines.worker import LogWorker, limited_threads
 from driv3r.simulator.export.nuscenes_writer import WorldConfig, write_world
 from driv3r.store.reader import LogStore
+from driv3r.types import Frame
 
 
 def blas_threads() -> list[int]:
@@ -53,22 +56,29 @@ def test_a_full_disk_fails_its_log_in_a_line(tiny_world, tmp_path, monkeypatch, 
     assert ("the disk is full" in (result.error or "")) == (number == errno.ENOSPC)
 
 
+@pytest.mark.parametrize("fuse", ["cameras", "both"])
 @pytest.mark.parametrize("kept_bytes", [2**28, 1])  # in memory, and in temporary files
-def test_fusion_takes_the_images_that_scoring_made(
-    tiny_world, finished, tmp_path, monkeypatch, kept_bytes
-):
-    """No image is decoded or resized a third time, and the map is the same."""
+def test_a_frame_is_read_once(tiny_world, finished, tmp_path, monkeypatch, kept_bytes, fuse):
+    """Prediction, scoring and fusion share it, and the map is the same."""
+    read: Counter[int] = Counter()
+
+    def count(frame: Frame, work: WorkRig):
+        read[frame.time_us] += 1
+        return prepare_images(frame, work)
 
     def refuse(*_: object) -> None:
         raise AssertionError("fusion reads a frame again")
 
+    monkeypatch.setattr("driv3r.evaluation.stored_frames.prepare_images", count)
     monkeypatch.setattr("driv3r.pipelines.worker.prepare_images", refuse)
     monkeypatch.setattr("driv3r.pipelines.worker.KEPT_BYTES", kept_bytes)
-    run = process(settings_for(tiny_world), tmp_path, inline=True, limit=1)
+    run = process(settings_for(tiny_world, fuse=fuse), tmp_path, inline=True, limit=1)
     assert [log.state for log in run.logs] == ["done"]
+    assert list(read.values()) == [1, 1, 1]
     made, before = (LogStore.open(out / "scene-0003.zarr") for out in (tmp_path, finished[1]))
-    for name, value in vars(before.static()).items():
-        np.testing.assert_array_equal(vars(made.static())[name], value)
+    if fuse == "cameras":
+        for name, value in vars(before.static()).items():
+            np.testing.assert_array_equal(vars(made.static())[name], value)
     assert made.static().rgb.max() > 50  # not the black of a missing image
 
 
