@@ -5,10 +5,12 @@ from functools import cache
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from driv3r.errors import ConfigError, ScoringError
 from driv3r.evaluation.metrics.depth import sample_depth
-from driv3r.evaluation.metrics.lidar_projection import project_sweep
+from driv3r.evaluation.metrics.lidar_projection import NEAREST, find_hidden, project_sweep
 from driv3r.evaluation.metrics.protocol import PROTOCOLS
 from driv3r.geometry.cameras import project, rays_of, unproject
 from driv3r.geometry.lidar import measure_spacing
@@ -242,3 +244,19 @@ def test_of_joined_lidars_one_tells_how_points_are_hidden():
         dataclasses.replace(joined, own_count=None), FRONT, FRONT.ego_T_cam, PROTOCOL
     ).lost
     assert told["hidden (parallax)"] > untold["hidden (parallax)"] > 0
+
+
+@given(count=st.integers(0, 60), seed=st.integers(0, 2**16), spread=st.sampled_from([3.0, 40.0]))
+@settings(max_examples=60, deadline=None)
+def test_hidden_points_are_those_in_the_patch_of_a_nearer_one(count, seed, spread):
+    """Against every pair."""
+    rng = np.random.default_rng(seed)
+    uv = rng.uniform(-spread, spread, (count, 2)).round(1)  # some on the very edge of a patch
+    depth_m, nearness = rng.uniform(2, 60, count), rng.choice([0.5, 1.0, 2.5, 9.0], count)
+    reach_px = np.array([0.5, 2.0])
+    found = find_hidden(uv, depth_m, nearness, reach_px, 0.05)
+    place = uv / reach_px
+    apart = np.abs(place[:, None] - place[None]).max(axis=-1)
+    covers = apart <= np.minimum(nearness, NEAREST)[:, None]
+    nearer = depth_m[:, None] < depth_m[None] * 0.95
+    np.testing.assert_array_equal(found, (covers & nearer).any(axis=0))

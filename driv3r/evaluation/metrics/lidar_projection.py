@@ -2,17 +2,16 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.spatial import KDTree
 
 from driv3r.errors import ScoringError
 from driv3r.evaluation.metrics.protocol import GARG_CROP, DepthProtocol
 from driv3r.geometry.lidar import measure_spacing
 from driv3r.geometry.rolling_shutter import project_rolling
 from driv3r.geometry.transforms import apply, invert
+from driv3r.kernels.hidden_points import find_covered
 from driv3r.types import Camera, RollingShutter, Sweep, Transform
 
 NEAREST = 4.0  # a return closer to the lens than a quarter of its range is the own car: kept small
@@ -89,18 +88,8 @@ def find_hidden(
     range from the LiDAR over its depth, capped) times `reach_px`, half a width and height. A patch
     no larger never meets the next ring on the road, which is rightly much nearer or farther.
     """
-    hidden = np.zeros(len(uv), bool)
-    if len(uv) == 0:
-        return hidden
-    squared = uv / reach_px  # in these units every patch is a square
-    covered = KDTree(squared, balanced_tree=False).query_ball_point(
-        squared, np.minimum(nearness, NEAREST), p=np.inf, return_sorted=False
-    )
-    near = np.repeat(np.arange(len(uv)), list(map(len, covered)))
-    far = np.fromiter(chain.from_iterable(covered), int, len(near))
-    clearly = depth_m[near] < depth_m[far] * (1 - margin)
-    hidden[far[clearly]] = True
-    return hidden
+    # In these units every patch is a square.
+    return find_covered(uv / reach_px, np.minimum(nearness, NEAREST), depth_m, margin)
 
 
 def _relate(sweep: Sweep, camera: Camera, world_T_cam: Transform) -> Transform:

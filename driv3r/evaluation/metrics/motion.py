@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float
 from driv3r.evaluation.metrics.lidar_projection import ViewTruth
 from driv3r.geometry.cameras import unproject
 from driv3r.geometry.transforms import apply, invert
+from driv3r.kernels.points_in_box import mark_inside
 from driv3r.types import Boxes, Camera, Score, Transform
 
 PROTOCOL = "motion"
@@ -56,12 +57,8 @@ def find_inside(
     margin_m: float = BOX_MARGIN_M,
 ) -> Bool[np.ndarray, "n"]:
     """Points inside a box that is `margin_m` larger on every side."""
-    inside = np.zeros(len(points_world), bool)
-    reach_m = float(np.linalg.norm(size_m / 2 + margin_m))
-    offset = np.abs(points_world - world_T_box[:3, 3])
-    near = np.flatnonzero((offset <= reach_m).all(-1))
-    points_box = apply(invert(world_T_box), points_world[near].astype(np.float64))
-    inside[near] = (np.abs(points_box) <= size_m / 2 + margin_m).all(-1)
+    inside = np.empty(len(points_world), bool)
+    mark_inside(points_world, invert(world_T_box), size_m / 2 + margin_m, inside)
     return inside
 
 

@@ -138,7 +138,10 @@ class Scans:
 
 def thin(points: Float[np.ndarray, "n 3"], cell_m: float) -> np.ndarray:
     """Rows of the first point of every cell."""
-    return np.unique(np.floor(points / cell_m).astype(np.int64), axis=0, return_index=True)[1]
+    cells = np.floor(points / cell_m).astype(np.int64)
+    cells -= cells.min(axis=0, initial=0)
+    number = np.ravel_multi_index(tuple(cells.T), tuple(cells.max(axis=0, initial=0) + 1))
+    return np.unique(number, return_index=True)[1]
 
 
 def _list_standing(boxes: Boxes, ego_T_world: Transform) -> tuple[tuple[str, Box], ...]:
