@@ -165,3 +165,32 @@ def test_files_of_a_renamed_drive_keep_their_numbers(root: Path) -> None:
     assert frame.views[0] is not None
     assert frame.views[0].path.endswith("image_00/data_rect/0000000040.png")
     assert frame.time_us == tiny.START_US + tiny.LIDAR_LATE_US
+
+
+def test_boxes_are_of_what_can_move_and_is_near(drive: Scene) -> None:
+    assert drive.boxes is not None
+    assert [drive.boxes(i) is None for i in range(len(drive.frames))] == [
+        not 1 <= number <= 4 for number in PLACED
+    ]
+    for frame, number in enumerate(PLACED[1:4], 1):
+        boxes = drive.boxes(frame)
+        assert boxes is not None
+        assert boxes.instance == ("car 7", "car 9")
+        assert boxes.label == ("car", "car")
+        read = boxes.world_T_box.copy()
+        read[:, :3, 3] += drive.origin_world
+        np.testing.assert_allclose(read, [tiny.PARKED, tiny.driving(number)], atol=1e-6)
+        np.testing.assert_allclose(boxes.size_m, [tiny.PARKED_M, tiny.DRIVING_M], atol=1e-6)
+        np.testing.assert_array_equal(boxes.velocity_world_mps[0], 0)
+        speed_mps = 0.8 / (tiny.STEP_US * 1e-6)
+        np.testing.assert_allclose(boxes.velocity_world_mps[1], [speed_mps, 0, 0], atol=1e-3)
+
+
+def test_boxes_need_a_file_and_poses(root: Path) -> None:
+    shutil.move(root / "data_3d_bboxes/train", root / "data_3d_bboxes/train_full")
+    assert open_dataset("kitti360", root).read(tiny.DRIVE).boxes is not None
+    shutil.rmtree(root / "data_3d_bboxes")
+    assert open_dataset("kitti360", root).read(tiny.DRIVE).boxes is None
+    tiny.write_boxes(root)
+    shutil.rmtree(root / "data_poses")
+    assert open_dataset("kitti360", root).read(tiny.DRIVE).boxes is None

@@ -1,6 +1,7 @@
 """TruckScenes, Lyft and T4: nuScenes' schema with other folders, sensors and files."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from pyquaternion import Quaternion
 from driv3r.datasets import open_dataset
 from driv3r.datasets.folder.lidar import read_points
 from driv3r.datasets.folder.rig_file import Recording
-from driv3r.errors import DatasetError
+from driv3r.datasets.nuscenes.splits import truckscenes_splits
+from driv3r.errors import ConfigError, DatasetError
 from driv3r.geometry.transforms import apply
 
 FRONT, BACK = tiny.RIG["CAM_FRONT"], tiny.RIG["CAM_BACK"]
@@ -82,6 +84,30 @@ def test_a_pcd_is_read_as_it_was_written(tmp_path: Path, compress) -> None:
             read_points(tmp_path / "b.pcd", Recording())
 
 
+def test_truckscenes_splits(tmp_path: Path) -> None:
+    """523, 75, 149, 8 and 2 scenes are the counts that its devkit states."""
+    splits = truckscenes_splits()
+    assert {split: len(set(names)) for split, names in splits.items()} == {
+        "train": 523, "val": 75, "test": 149, "mini_train": 8, "mini_val": 2}  # fmt: skip
+    whole = [*splits["train"], *splits["val"], *splits["test"]]
+    assert len(set(whole)) == 747
+    assert set(splits["mini_train"]) < set(splits["train"])
+    assert set(splits["mini_val"]) < set(splits["val"])
+    for name in whole:  # drives are random UUIDs, version 4
+        assert re.fullmatch(r"scene-[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}-\d+", name)
+    tiny.write(tmp_path, {"CAM_FRONT": FRONT, "LIDAR_TOP": TOP})
+    named = dict(zip(tiny.SCENES, (splits["val"][7], splits["train"][3]), strict=True))
+    rewrite(tmp_path, "scene", lambda row: row.update(name=named[row["name"]]))
+    reader = open_dataset("truckscenes", tmp_path)
+    assert reader.scenes("all") == tuple(named.values())
+    assert reader.scenes("val") == (splits["val"][7],)
+    assert reader.scenes("train") == (splits["train"][3],)
+    with pytest.raises(DatasetError, match=r"holds no scene of split 'test'; it holds 2: scene-"):
+        reader.scenes("test")
+    with pytest.raises(ConfigError, match="unknown split 'trainval'; known are all, train, val"):
+        reader.scenes("trainval")
+
+
 def test_truckscenes_has_all_its_lidars_in_one_sweep(tmp_path: Path) -> None:
     rig = {"CAMERA_RIGHT_BACK": BACK, "CAMERA_LEFT_FRONT": FRONT}
     rig |= {"LIDAR_LEFT": TOP, "LIDAR_TOP_LEFT": SIDE}
@@ -95,7 +121,7 @@ def test_truckscenes_has_all_its_lidars_in_one_sweep(tmp_path: Path) -> None:
     rewrite(tmp_path, "sample_data", lambda row: row.update(
         filename=row["filename"].replace(".pcd.bin", ".pcd")))  # fmt: skip
     reader = open_dataset("truckscenes", tmp_path)
-    assert reader.scenes("trainval") == reader.scenes("all") == tiny.SCENES
+    assert reader.scenes("all") == tiny.SCENES
     scene = reader.read(tiny.SCENES[0])
     assert [camera.name for camera in scene.rig.cameras] == [
         "CAMERA_LEFT_FRONT", "CAMERA_RIGHT_BACK"]  # fmt: skip

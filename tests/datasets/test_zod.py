@@ -120,3 +120,26 @@ def test_names_may_have_no_colons(root: Path) -> None:
         path.rename(path.with_name(path.name.replace(":", "_")))
     scene = open_dataset("zod", root).read(tiny.LOG)
     assert scene.time_us.tolist() == [tiny.time_us(i) for i in range(tiny.FRAMES)]
+
+
+def test_the_keyframe_has_boxes(log: Scene) -> None:
+    """In the frame of its sweep, x along their length; the car goes where the ego car goes."""
+    assert log.boxes is not None
+    assert [log.boxes(i) is None for i in range(tiny.FRAMES)] == [
+        i != tiny.KEYFRAME for i in range(tiny.FRAMES)
+    ]
+    boxes, frame = log.boxes(tiny.KEYFRAME), log.frames[tiny.KEYFRAME]
+    assert boxes is not None
+    assert frame.sweep is not None
+    assert boxes.label == ("Vehicle Car", "Pedestrian")
+    np.testing.assert_array_equal(boxes.size_m, [[4.5, 1.9, 1.6], [0.6, 0.7, 1.8]])
+    assert np.isnan(boxes.velocity_world_mps).all()
+    lidar_T_box = invert(frame.sweep.world_T_lidar) @ boxes.world_T_box
+    np.testing.assert_allclose(lidar_T_box[0, :3, 3], [2, 20, -0.9], atol=1e-9)
+    ahead = (invert(frame.world_T_ego) @ boxes.world_T_box)[0, :3, 0]
+    np.testing.assert_allclose(ahead, [1, 0, 0], atol=0.01)
+
+
+def test_boxes_need_their_keyframes_time(root: Path) -> None:
+    (root / tiny.FOLDER / "info.json").unlink()
+    assert open_dataset("zod", root).read(tiny.LOG).boxes is None

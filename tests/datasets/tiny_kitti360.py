@@ -114,4 +114,59 @@ def write_drive(
         write_points(scans / "data" / f"{i:010d}.bin", POINTS_VELO)
     poses = [f"{i} {numbers(world_T_pose(i)[:3])}\n" for i in range(MOMENTS) if i != standing]
     write(root / "data_poses" / DRIVE / "poses.txt", "".join(poses))
+    write_boxes(root)
     return root
+
+
+def label_file(root: Path) -> Path:
+    return root / "data_3d_bboxes" / "train" / f"{DRIVE}.xml"
+
+
+def place_box(heading_rad: float, center: tuple[float, float, float]) -> np.ndarray:
+    out = np.eye(4)
+    c, s = np.cos(heading_rad), np.sin(heading_rad)
+    out[:2, :2], out[:3, 3] = [[c, -s], [s, c]], center
+    return out
+
+
+def write_object(
+    count: int, kind: tuple[int, int], at: int, world_T_box: np.ndarray, size_m: tuple
+) -> str:
+    """An object as OpenCV's FileStorage has it; `kind` is semanticId and instanceId."""
+    stretched = world_T_box @ np.diag([*size_m, 1.0])
+    matrices = {"transform": stretched, "vertices": CUBE}
+    parts = [f"<object{count}>", f"<index>{count}</index>", "<label>car</label>"]
+    parts += [f"<semanticId>{kind[0]}</semanticId><instanceId>{kind[1]}</instanceId>"]
+    parts += [f"<timestamp>{at}</timestamp><dynamic>0</dynamic>"]
+    parts += ["<start_frame>1</start_frame><end_frame>4</end_frame>"]
+    for name, matrix in matrices.items():
+        rows, columns = matrix.shape
+        parts.append(
+            f'<{name} type_id="opencv-matrix"><rows>{rows}</rows><cols>{columns}</cols><dt>f</dt>'
+            f"<data>\n{numbers(matrix)}</data></{name}>"
+        )
+    return "\n".join([*parts, f"</object{count}>\n"])
+
+
+CUBE = np.array([[x, y, z] for x in (0.5, -0.5) for y in (0.5, -0.5) for z in (0.5, -0.5)])
+PARKED = place_box(0.4, (1012.0, 3003.0, 114.0))
+PARKED_M, DRIVING_M, HOUSE_M = (4.4, 1.8, 1.5), (4.1, 1.7, 1.4), (12.0, 9.0, 8.0)
+
+
+def driving(i: int) -> np.ndarray:
+    """A car ahead that goes 0.8 m a moment along the world's x."""
+    return place_box(0.0, (1020.0 + 0.8 * i, 3010.0, 114.0))
+
+
+def write_boxes(root: Path) -> None:
+    """A parked car (mirrored, as hand-drawn boxes may be), one that drives, a house, one far off.
+
+    Frames 1 to 4 are annotated.
+    """
+    mirrored = PARKED @ np.diag([1.0, -1.0, 1.0, 1.0])
+    objects = [((13, 7), -1, mirrored, PARKED_M), ((11, 2), -1, PARKED, HOUSE_M)]
+    objects += [((13, 9), i, driving(i), DRIVING_M) for i in range(1, 5)]
+    objects += [((13, 8), -1, place_box(0.0, (1300.0, 3000.0, 114.0)), PARKED_M)]
+    objects += [((13, 7), -1, driving(0), PARKED_M)]  # again, of another window
+    text = "".join(write_object(count, *each) for count, each in enumerate(objects, 1))
+    write(label_file(root), f'<?xml version="1.0"?>\n<opencv_storage>\n{text}</opencv_storage>\n')

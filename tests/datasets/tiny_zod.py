@@ -114,6 +114,32 @@ def poses() -> dict[str, Any]:
     }
 
 
+def label_file(root: Path) -> Path:
+    return root / FOLDER / "annotations" / "object_detection.json"
+
+
+def annotate(kind: str, name: str, place: dict[str, Any] | None = None, **more: Any):
+    """An object as the devkit reads it: four pixels around it, and a box if it is `place`d."""
+    corners = {"type": "MultiPoint", "coordinates": [[10, 12], [16, 12], [16, 20], [10, 20]]}
+    known = {"annotation_uuid": name, "class": kind, "unclear": False, "artificial": "False"}
+    return {"geometry": corners, "properties": known | (place or {}) | more}
+
+
+def placed(center: list[float], wxyz: list[float], size_m: list[float]) -> dict[str, Any]:
+    made: dict[str, Any] = {"location_3d": {"type": "Point", "coordinates": center}}
+    made |= {f"orientation_3d_q{part}": q for part, q in zip("wxyz", wxyz, strict=True)}
+    sides = ("length", "width", "height")
+    return made | {f"size_3d_{side}": m for side, m in zip(sides, size_m, strict=True)}
+
+
+KEYFRAME = 2
+QUARTER = [0.5**0.5, 0.0, 0.0, 0.5**0.5]  # the LiDAR's y is forward: so a box that goes ahead does
+CAR_BOX = annotate("Vehicle", "a", placed([2.0, 20.0, -0.9], QUARTER, [4.5, 1.9, 1.6]), type="Car")
+WALKER_BOX = annotate("Pedestrian", "b", placed([-4.0, 9.0, -0.8], [1, 0, 0, 0], [0.6, 0.7, 1.8]))
+SIGN_BOX = annotate("TrafficSign", "c", placed([5.0, 9.0, 1.0], [1, 0, 0, 0], [0.1, 0.7, 0.7]))
+FLAT_BOX = annotate("Vehicle", "d", type="Van")  # too far to be drawn in space
+
+
 def write(root: Path) -> Path:
     folder = root / FOLDER
     for each in ("camera_front_blur", "lidar_velodyne"):
@@ -125,6 +151,11 @@ def write(root: Path) -> Path:
         cv2.imwrite(str(file), image(i)[..., ::-1])
         late_us = time_us(i) + LIDAR_LATE_US
         write_points(folder / "lidar_velodyne" / name(late_us, ".npy"), POINTS + np.float32(i) / 8)
+    at = START + timedelta(microseconds=KEYFRAME * STEP_US)
+    info = {"id": ID, "keyframe_time": at.isoformat(), "start_time": START.isoformat()}
+    (folder / "info.json").write_text(json.dumps(info))
+    (folder / "annotations").mkdir()
+    label_file(root).write_text(json.dumps([CAR_BOX, WALKER_BOX, SIGN_BOX, FLAT_BOX]))
     rows = {"train": [{"id": ID, "start_time": "..."}], "val": [{"id": "000003"}]}
     (root / "trainval-sequences-mini.json").write_text(json.dumps(rows))
     return root

@@ -38,11 +38,13 @@ READER_FAULTS: tuple[ReaderFault, ...] = (
     *matrix_kitti.BOX_FAULTS,
     *matrix_kitti.SEQUENCE_FAULTS,
     *matrix_kitti360.FAULTS,
+    *matrix_kitti360.BOX_FAULTS,
     *matrix_waymo.FAULTS,
     *matrix_argoverse2.FAULTS,
     *matrix_argoverse2.BOX_FAULTS,
     *matrix_rosbag.FAULTS,
     *matrix_zod.FAULTS,
+    *matrix_zod.BOX_FAULTS,
 )
 COMMAND_FAULTS: tuple[CommandFault, ...] = (
     *matrix_commands.PROCESS,

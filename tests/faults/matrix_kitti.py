@@ -179,7 +179,7 @@ BOX_FAULTS = (
         "tracklet 0 pose 0: rz is nan, expected"),
     box("hostile", "entities, which may inflate to gigabytes",
         labels(put_text("<!DOCTYPE boost_serialization>", BOMB)), "error",
-        "declares entities, which no tracklet file has"),
+        "declares entities, which it has no use for"),
 )  # fmt: skip
 FOLDER = f"sequences/{tiny.SEQUENCE}"
 view, scan = (

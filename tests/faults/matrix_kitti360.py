@@ -9,15 +9,16 @@ from driv3r.errors import UnsafePathError
 from tests.datasets import tiny_kitti360 as tiny
 from tests.faults import harms
 from tests.faults import text_files as text
-from tests.faults.matrix_kitti import at, loop, points, put_text
+from tests.faults.matrix_kitti import BOMB, at, loop, points, put_text
 from tests.faults.rows import ReaderFault
-from tests.faults.subjects import KITTI360
+from tests.faults.subjects import KITTI360, KITTI360_BOXES
 
 AT = 1  # the moment that is harmed
 ROUND = "image_02"
 LOST, BLIND = {"lost": ((AT, ROUND),)}, {"lost": ((AT, "lidar"),)}
 IMAGES, SCANS = f"data_2d_raw/{tiny.DRIVE}", f"data_3d_raw/{tiny.DRIVE}/velodyne_points"
-row = partial(ReaderFault, KITTI360)
+row, box = partial(ReaderFault, KITTI360), partial(ReaderFault, KITTI360_BOXES)
+labels = partial(at, f"data_3d_bboxes/train/{tiny.DRIVE}.xml")
 image = partial(at, f"{IMAGES}/{ROUND}/data_rgb/{AT:010d}.png")
 cloud = partial(at, f"{SCANS}/data/{AT:010d}.bin")
 times = partial(at, f"{IMAGES}/{ROUND}/timestamps.txt")
@@ -105,4 +106,32 @@ FAULTS = (
         "image_02.yaml is no YAML"),
     row("hostile", "an image of 30000 x 30000", image(harms.put(harms.bomb_png())), "repair",
         "the image is (30000, 30000) (h, w)", **LOST),
+)  # fmt: skip
+EAST, HALF, TURN = (
+    tiny.numbers(np.array([each]))
+    for each in (tiny.PARKED[0, 3], 0.5, tiny.PARKED[0, 0] * tiny.PARKED_M[0])
+)
+BOX_FAULTS = (
+    box("truncated", "the file", labels(harms.cut(0.5)), "error", f"{tiny.DRIVE}.xml is no XML"),
+    box("missing", "a class", labels(put_text("<semanticId>13</semanticId>", "")), "error",
+        "object1: semanticId is None, expected a whole number"),
+    box("missing", "a box's corners",
+        labels(lambda path: path.write_text(path.read_text().replace("vertices", "corners"))),
+        "error",
+        "object1 has no vertices"),
+    box("wrong type", "a frame in words",
+        labels(put_text("<timestamp>-1</timestamp>", "<timestamp>never</timestamp>")), "error",
+        "object1: timestamp is 'never', expected a whole number"),
+    box("wrong type", "a place in words", labels(put_text(EAST, "there")), "error",
+        "object1: transform: could not convert string to float"),
+    box("wrong unit", "a box's corners in centimetres", labels(put_text(HALF, "50")), "error",
+        "object1: a box of size [222.2"),
+    box("out of range", "a box that is sheared", labels(put_text(TURN, "0.0")), "error",
+        "object1: transform ...is no box's"),
+    box("NaN", "a box's place", labels(put_text(EAST, "nan")), "error",
+        "object1: transform has 16 numbers, expected 4 x 4 finite ones"),
+    box("duplicated", "an object", labels(put_text("<instanceId>9", "<instanceId>7")), "same", ""),
+    box("hostile", "entities, which may inflate to gigabytes",
+        labels(put_text('<?xml version="1.0"?>', BOMB)), "error",
+        "declares entities, which it has no use for"),
 )  # fmt: skip

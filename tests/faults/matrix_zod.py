@@ -14,12 +14,12 @@ from tests.faults import harms
 from tests.faults.harms import Harm, to_file
 from tests.faults.matrix_kitti import loop
 from tests.faults.rows import ReaderFault
-from tests.faults.subjects import ZOD
+from tests.faults.subjects import ZOD, ZOD_BOXES
 
 AT, LAST = 1, tiny.FRAMES - 1  # the moment that is harmed
 LOST, BLIND = {"lost": ((AT, "camera_front"),)}, {"lost": ((AT, "lidar"),)}
 CALIBRATION, MOTION = f"{tiny.FOLDER}/calibration.json", f"{tiny.FOLDER}/ego_motion.json"
-row = partial(ReaderFault, ZOD)
+row, box = partial(ReaderFault, ZOD), partial(ReaderFault, ZOD_BOXES)
 image = partial(to_file, lambda root: tiny.image_files(root)[AT])
 cloud = partial(to_file, lambda root: tiny.lidar_files(root)[AT])
 last_image = partial(to_file, lambda root: tiny.image_files(root)[LAST])
@@ -30,6 +30,11 @@ motion = partial(to_file, lambda root: root / MOTION)
 def front(key: str, value: Any) -> Harm:
     """Another value of the front camera's calibration."""
     return lambda root: edit(root / CALIBRATION, "FC", key, value=value)
+
+
+def labels(*keys: Any, value: Any) -> Harm:
+    """Another value in the keyframe's boxes."""
+    return lambda root: edit(tiny.label_file(root), *keys, value=value)
 
 
 def poses(key: str, change: Callable[[Any], Any]) -> Harm:
@@ -156,4 +161,28 @@ FAULTS = (
         "lidar: sweep left out: the point cloud can not be read", **BLIND),
     row("hostile", "an image of 30000 x 30000", image(harms.put(harms.bomb_png())), "repair",
         "the image is (30000, 30000) (h, w)", **LOST),
+)  # fmt: skip
+FIRST = (0, "properties")
+BOX_FAULTS = (
+    box("missing", "an object's properties", labels(0, value={}), "error",
+        "object_detection.json object 0 has no properties"),
+    box("missing", "a box's width", labels(*FIRST, "size_3d_width", value=None), "error",
+        "object 0: a box of size [4.5, None, 1.6], expected numbers from 0 to 100 m"),
+    box("truncated", "the file", to_file(tiny.label_file, harms.cut(0.6)), "error",
+        "object_detection.json is no valid JSON"),
+    box("wrong type", "a file of another kind", to_file(tiny.label_file, harms.put(b"{}")),
+        "error", "object_detection.json holds a dict, expected a list"),
+    box("wrong type", "a place without coordinates", labels(*FIRST, "location_3d", value=[1, 2]),
+        "error", "object 0: location_3d has no coordinates"),
+    box("wrong type", "the keyframe's time in words",
+        lambda root: edit(root / tiny.FOLDER / "info.json", "keyframe_time", value="noon"),
+        "error", "info.json: keyframe_time is 'noon', expected a time"),
+    box("wrong unit", "a length in millimetres", labels(*FIRST, "size_3d_length", value=4500),
+        "error", "object 0: a box of size [4500, 1.9, 1.6]"),
+    box("out of range", "a turn of twice the length", labels(*FIRST, "orientation_3d_qw", value=2),
+        "error", "object 0: the quaternion ...expected 1"),
+    box("NaN", "a place", labels(*FIRST, "location_3d", "coordinates", 0, value=float("nan")),
+        "error", "object 0: expected 4 + 3 finite numbers"),
+    box("duplicated", "an object", labels(1, "properties", "annotation_uuid", value="a"), "error",
+        "object 1 is annotated twice: a"),
 )  # fmt: skip

@@ -3,13 +3,13 @@
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from driv3r.datasets.boxes import LARGEST_M
-from driv3r.datasets.images import read_file
+from driv3r.datasets.xml_files import read_xml
 from driv3r.errors import DatasetError
 from driv3r.geometry.transforms import make_transform
 from driv3r.types import Boxes, Transform
@@ -32,13 +32,7 @@ def read_tracklets(path: Path) -> dict[int, list[Box]]:
 
     Raises DatasetError where the file is missing, is no such XML, or a box can not be.
     """
-    data = read_file(path)
-    if b"<!ENTITY" in data:  # a few of which, nested, would inflate to gigabytes
-        raise DatasetError(f"{path} declares entities, which no tracklet file has; fetch it again")
-    try:
-        top = ElementTree.fromstring(data).find("tracklets")
-    except ElementTree.ParseError as error:
-        raise DatasetError(f"{path} is no XML ({error}); fetch the file again") from error
+    top = read_xml(path).find("tracklets")
     if top is None:
         raise DatasetError(f"{path} holds no tracklets; fetch the file again")
     boxes: dict[int, list[Box]] = defaultdict(list)
@@ -47,7 +41,7 @@ def read_tracklets(path: Path) -> dict[int, list[Box]]:
     return boxes
 
 
-def _add(boxes: dict[int, list[Box]], index: int, item: ElementTree.Element, where: str) -> None:
+def _add(boxes: dict[int, list[Box]], index: int, item: Element, where: str) -> None:
     height, width, length = (_number(item, side, 0.0, LARGEST_M, where) for side in "hwl")
     first = _number(item, "first_frame", 0.0, 1e9, where)
     label = (item.findtext("objectType") or "unknown").strip()
@@ -63,9 +57,7 @@ def _add(boxes: dict[int, list[Box]], index: int, item: ElementTree.Element, whe
         boxes[round(first) + i].append(Box(str(index), label, size_m, velo_T_box))
 
 
-def _number(
-    element: ElementTree.Element, name: str, least: float, most: float, where: str
-) -> float:
+def _number(element: Element, name: str, least: float, most: float, where: str) -> float:
     text = element.findtext(name)
     try:
         value = float(text or "")

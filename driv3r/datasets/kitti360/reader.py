@@ -23,6 +23,7 @@ from driv3r.datasets.kitti.streams import (
     read_points,
 )
 from driv3r.datasets.kitti.text_files import parse_rigid, read_lines
+from driv3r.datasets.kitti360.boxes import Annotations
 from driv3r.datasets.kitti360.calibration import EGO_T_IMU, FISHEYE, PERSPECTIVE, read_rig
 from driv3r.datasets.reader import Root
 from driv3r.datasets.scenes import GAP_LIMIT_US, make_scene
@@ -52,11 +53,11 @@ class Kitti360Reader:
     card: ClassVar[DatasetCard] = DatasetCard(
         title="KITTI-360",
         sensors="2 rectified cameras ahead (1408 x 376), 2 fisheyes aside (1400 x 1400, 180 "
-        "degrees), 10 Hz, Velodyne HDL-64E, OXTS; boxes are not read",
+        "degrees), 10 Hz, Velodyne HDL-64E, OXTS, boxes of what can move",
         splits=tuple(SPLITS),
         licence="CC BY-NC-SA 3.0",
         source="https://www.cvlibs.net/datasets/kitti-360/download.php (perspective images, "
-        "fisheye images, raw Velodyne scans, calibrations, vehicle poses)",
+        "fisheye images, raw Velodyne scans, calibrations, vehicle poses, 3D bounding boxes)",
         layout="""\
 calibration/
   perspective.txt, image_02.yaml, image_03.yaml
@@ -68,7 +69,8 @@ data_2d_raw/2013_05_28_drive_0000_sync/
   image_02/data_rgb/*.png
 data_3d_raw/2013_05_28_drive_0000_sync/velodyne_points/
   timestamps.txt, data/*.bin
-data_poses/2013_05_28_drive_0000_sync/poses.txt""",
+data_poses/2013_05_28_drive_0000_sync/poses.txt
+data_3d_bboxes/train/2013_05_28_drive_0000_sync.xml""",
         ground="1.55 m below the cameras that look ahead (the authors' figure of the car), and so "
         "0.90 m below the IMU",
     )
@@ -205,7 +207,27 @@ def _read_part(root: Root, drive: str, opened: _Drive, scene_id: str) -> Scene:
     scene = make_scene(
         root.path, scene_id, rig, records, lambda sweep: read_points(sweep.path), repairs
     )
-    return replace(scene, poses_known=opened.world_T_ego is not None)
+    scene = replace(scene, poses_known=opened.world_T_ego is not None)
+    labels = _find_labels(root, drive)
+    if labels is None or opened.world_T_ego is None:
+        return scene
+    annotations = Annotations(
+        labels,
+        [int(record.sample) for record in records],
+        np.stack([record.world_T_ego[:3, 3] for record in records]),
+        scene.time_us,
+        scene.origin_world,
+    )
+    return replace(scene, boxes=annotations.boxes)
+
+
+def _find_labels(root: Root, drive: str) -> Path | None:
+    """The drive's boxes; `train_full` has those that another file has in `train`, and roads."""
+    for folder in ("train", "train_full"):
+        path = root.resolve_inside(f"data_3d_bboxes/{folder}/{drive}.xml")
+        if path.is_file():
+            return path
+    return None
 
 
 def _place(

@@ -4,17 +4,19 @@ from typing import ClassVar
 
 from driv3r.datasets.cards import DatasetCard
 from driv3r.datasets.nuscenes.layouts import LYFT, T4, TRUCKSCENES, Layout
+from driv3r.datasets.nuscenes.splits import OfficialSplitsReader, truckscenes_splits
 from driv3r.datasets.nuscenes.tables_reader import TablesReader
 
 
-class TruckScenesReader(TablesReader):
+class TruckScenesReader(OfficialSplitsReader):
     """Scenes of MAN TruckScenes: four cameras, and six LiDARs as one sweep."""
 
     layout: ClassVar[Layout] = TRUCKSCENES
+    official = staticmethod(truckscenes_splits)
     card: ClassVar[DatasetCard] = DatasetCard(
         title="MAN TruckScenes",
         sensors="4 cameras 1980x943, 6 LiDARs as one sweep, boxes; keyframes 2 Hz, --sweeps 10 Hz",
-        splits=("trainval", "test", "mini"),
+        splits=("train", "val", "test", "mini_train", "mini_val"),
         licence="CC BY-NC-SA 4.0 with MAN's terms of use (no commercial use)",
         source="https://www.man.eu/truckscenes, or the AWS Open Data Registry",
         layout="""\

@@ -4,7 +4,6 @@ REP 103 and 105: base_link is x forward, y left, z up; an optical frame is z for
 y down. http://wiki.ros.org/urdf/XML/joint: rpy turn about the fixed axes x, then y, then z.
 """
 
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from driv3r.config import read_yaml
 from driv3r.datasets.folder.rig_file import RigCamera, RigFile
-from driv3r.datasets.images import read_file
 from driv3r.datasets.rig_formats.options import ImportOptions
+from driv3r.datasets.xml_files import read_xml
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.geometry.transforms import BODY_T_CAM, invert, make_transform
 from driv3r.types import Transform
@@ -59,12 +58,8 @@ def _known(chain: Chain, link: str) -> bool:
 
 
 def _read_chain(path: Path) -> Chain:
-    try:
-        robot = ElementTree.fromstring(read_file(path))
-    except ElementTree.ParseError as error:
-        raise DatasetError(f"{path} is no XML: {error}; expand xacro files first") from error
     chain: Chain = {}
-    for joint in robot.iter("joint"):
+    for joint in read_xml(path).iter("joint"):
         parent, child = joint.find("parent"), joint.find("child")
         if joint.get("type") != "fixed" or parent is None or child is None:
             continue

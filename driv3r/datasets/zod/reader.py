@@ -22,6 +22,7 @@ from driv3r.datasets.folder.rig_file import Recording, make_rigid, parse_transfo
 from driv3r.datasets.folder.times import check_steps
 from driv3r.datasets.reader import FARTHEST_M, Root, check_place, make_camera, read_json
 from driv3r.datasets.scenes import PLAIN_NAME, make_scene
+from driv3r.datasets.zod.boxes import REMEDY, with_boxes
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.types import Camera, Repair, Rig, Scene, Transform
 
@@ -36,7 +37,6 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ROTATION_SLACK = 1e-3
 LATEST_S = 1e11  # the year 5138; milliseconds taken for seconds are later
 SPLITS = ("train", "val")
-REMEDY = "fetch the file again (zod download)"
 
 
 class ZodReader:
@@ -45,16 +45,17 @@ class ZodReader:
     card: ClassVar[DatasetCard] = DatasetCard(
         title="Zenseact Open Dataset: sequences and drives",
         sensors="1 fisheye camera ahead 3848x2168 (120 degrees, 10 Hz), VLS-128 and two VLP-16 as "
-        "one cloud (9 Hz), OxTS; boxes of keyframes are not read",
+        "one cloud (9 Hz), OxTS; boxes of one keyframe",
         splits=("train", "val"),
         licence="CC BY-SA 4.0",
         source="https://zod.zenseact.com after an application: zod download --subset=sequences",
         layout="""\
 trainval-sequences-full.json      or -mini, and trainval-drives-*.json: needed for train and val
 sequences/000002/                 a log; or drives/000005
-  calibration.json, ego_motion.json
+  calibration.json, ego_motion.json, info.json
   camera_front_blur/*.jpg         or camera_front_dnat
-  lidar_velodyne/*.npy""",
+  lidar_velodyne/*.npy
+  annotations/object_detection.json""",
         ground="on the road below the middle of the rear axle (RWTH Aachen's adapter says so; see "
         "docs/datasets/zod.md)",
     )
@@ -157,7 +158,8 @@ sequences/000002/                 a log; or drives/000005
             lambda sweep: read_points(sweep.path),
             repairs,
         )
-        return replace(scene, poses_known=poses is not None)
+        scene = replace(scene, poses_known=poses is not None)
+        return with_boxes(scene, self._root, folder, records)
 
 
 def read_points(path: Path) -> Float[np.ndarray, "n 3"]:
