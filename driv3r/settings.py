@@ -43,8 +43,19 @@ NOT_OF_LOGS = (  # what draws worlds, trains, prints and reports does not decide
 )
 
 
+URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+)")
+
+
+def url_of(path: Path) -> str | None:
+    """The URL that a path was given as, whose two slashes `Path` folds; None of a local one."""
+    told = URL.fullmatch(path.as_posix())
+    return f"{told[1]}://{told[2]}" if told else None
+
+
 def _at(value: Path | None) -> Path | None:
-    return None if value is None else Path(value).expanduser().resolve()
+    if value is None or url_of(Path(value)):
+        return value
+    return Path(value).expanduser().resolve()
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,18 @@ with `ground_z_m`, the ends of near things in LiDAR with edges of the images (ag
 1 where some are not, 2 where none is.
 
 """
+STORES = """\
+## Object stores
+
+`waymo` and `argoverse2` take a URL as `--root`: `gs://`, `s3://`, or any other that
+[fsspec](https://filesystem-spec.readthedocs.io) has a package for (`pip install 'driv3r[remote]'`
+brings those two). The store is listed once; each log's files are fetched whole before it is read,
+into `$DRIV3R_CACHE` (`~/.cache/driv3r` unless set), where at most `$DRIV3R_CACHE_GB` (100) lie:
+what was read least lately goes first. Give every worker of a machine room for a log. Credentials
+are those of the clouds' own tools; `FSSPEC_S3_ANON=true` reads public S3 buckets without. Other
+datasets' roots can be copied, or mounted (rclone, gcsfuse, mount-s3).
+
+"""
 PROTOCOLS_INTRO = """\
 ## Depth protocols
 
@@ -63,7 +75,7 @@ def make_page() -> str:
         extra = f"Needs `pip install 'driv3r[{card.extra}]'`. " if card.extra else ""
         lines += [f"### {name}", "", f"{extra}The ego origin: {card.ground}.", ""]
         lines += ["```", card.layout, "```", ""]
-    lines.append(PROTOCOLS_INTRO + "| protocol | range | crop | frames | hidden points |")
+    lines.append(STORES + PROTOCOLS_INTRO + "| protocol | range | crop | frames | hidden points |")
     lines += ["|---|---|---|---|---|"]
     for name, rules in PROTOCOLS.items():
         if name.endswith("-unfiltered"):

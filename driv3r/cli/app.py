@@ -102,7 +102,13 @@ def process(
         Path | None, typer.Option(help="Images of one's own: short for --dataset folder --root.")
     ] = None,
     rig: RigOption = None,
-    root: Annotated[Path | None, typer.Option(help="Its folder. Default: data/<dataset>.")] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Its folder; of waymo and argoverse2 also gs://... or s3://.... "
+            "Default: data/<dataset>."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Default: out/<dataset>-<split>[-<model>].")
     ] = None,

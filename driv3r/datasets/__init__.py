@@ -14,10 +14,12 @@ from driv3r.datasets.kitti360 import Kitti360Reader
 from driv3r.datasets.nuscenes import LyftReader, NuScenesReader, T4Reader, TruckScenesReader
 from driv3r.datasets.pandaset import PandaSetReader
 from driv3r.datasets.reader import Reader
+from driv3r.datasets.remote import RemoteReader
 from driv3r.datasets.rosbag import RosbagReader
 from driv3r.datasets.waymo import WaymoReader
 from driv3r.datasets.zod import ZodReader
 from driv3r.errors import ConfigError, DatasetError
+from driv3r.settings import url_of
 
 READERS: dict[str, Callable[..., Reader]] = {
     "nuscenes": NuScenesReader,
@@ -64,11 +66,14 @@ def open_dataset(
     """The reader of the dataset `name` at `root`; `sweeps` adds the frames between keyframes.
 
     `follow_links` lets links in `root` lead to files outside of it. `split_file` is the scene table
-    of a DGP root that has several, `rig` the rig file of a folder of one's own images. Raises
-    ConfigError on an unknown name or a file that the dataset does not take, DatasetError where
-    `root` is not such a dataset.
+    of a DGP root that has several, `rig` the rig file of a folder of one's own images. `root` may
+    be a URL of an object store where the reader has a `remote` layout. Raises ConfigError on an
+    unknown name, or a file or URL that the dataset does not take, DatasetError where `root` is not
+    such a dataset.
     """
-    make = choose_reader(name)
+    make, url = choose_reader(name), url_of(Path(root))
+    if url is not None:
+        return _open_remote(name, make, url, sweeps=sweeps, follow_links=follow_links)
     if not os.path.isdir(root):  # Path.is_dir raises on a name that is too long
         raise DatasetError(f"the {name} root {root} is not a folder; give the dataset's top folder")
     if rig is not None and make is not FolderReader:
@@ -86,3 +91,15 @@ def open_dataset(
     if make is FolderReader:
         return FolderReader(Path(root), sweeps, follow_links, rig)
     return make(Path(root), sweeps=sweeps, follow_links=follow_links)
+
+
+def _open_remote(name: str, make: Callable[..., Reader], url: str, **options: bool) -> Reader:
+    """The reader of a root in an object store; ConfigError where the dataset's takes none."""
+    layout = getattr(make, "remote", None)
+    if layout is None:
+        able = [each for each, reader in list_readers().items() if hasattr(reader, "remote")]
+        raise ConfigError(
+            f"{name} is read from folders, and {url} is none: copy or mount it (rclone, gcsfuse, "
+            f"mount-s3) and give that folder; URLs are taken of {', '.join(able)}"
+        )
+    return RemoteReader(make, url, layout, **options)

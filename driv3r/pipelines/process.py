@@ -28,7 +28,7 @@ from driv3r.pipelines.preflight import (
     resolve,
 )
 from driv3r.pipelines.worker import LogWorker, open_reader
-from driv3r.settings import Provenance, Settings, identity_of
+from driv3r.settings import Provenance, Settings, identity_of, url_of
 from driv3r.store.commit import commit
 from driv3r.store.files import is_complete, write_atomically
 from driv3r.store.lock import lock_folder
@@ -152,7 +152,11 @@ def describe(settings: Settings, provenance: Provenance, names: Sequence[str]) -
     title = f"{settings.dataset} {settings.split}"
     shown = describe_run(settings, provenance)
     run = {"title": title, "settings": shown, "logs": list(names)}
-    return json.loads(json.dumps(run, default=str))
+    return json.loads(json.dumps(run, default=_plain))
+
+
+def _plain(value: object) -> str:
+    return (isinstance(value, Path) and url_of(value)) or str(value)
 
 
 def gather(out: Path, run: dict[str, Any], attempts: Sequence[LogResult] = ()) -> RunResult:

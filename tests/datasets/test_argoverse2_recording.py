@@ -13,6 +13,7 @@ from pyarrow import feather
 from scipy.spatial import KDTree
 
 from driv3r.datasets import open_dataset
+from driv3r.evaluation.metrics.flow import find_flow, split_ways
 from driv3r.evaluation.metrics.motion import find_inside, label_motion
 from driv3r.geometry.transforms import apply, invert
 from driv3r.types import Boxes, Scene
@@ -117,6 +118,31 @@ def test_a_cars_flow_is_its_boxs_velocity(log: Scene, real: Path) -> None:
         if inside.sum() > 20:
             velocity_mps = np.median(way_m[inside], axis=0) / step_s
             np.testing.assert_allclose(velocity_mps, boxes.velocity_world_mps[i], atol=0.5)
+
+
+def test_the_flow_that_tracks_are_scored_against_is_the_labels(log: Scene, real: Path) -> None:
+    """Above the ground, where figures are of; the labels' own has the car's motion in it."""
+    labels = feather.read_table(str(real / "flow_labels.feather"))
+    flow_m = np.stack([labels[f"flow_t{axis}_m"].to_numpy() for axis in "xyz"], axis=-1)
+    above = ~labels["is_ground_0"].to_numpy()
+    foreground, dynamic = (labels[name].to_numpy() > 0 for name in ("classes", "dynamic"))
+    before, after = (log.frames[i].world_T_ego for i in (0, 1))
+    points_ego = apply(invert(before), points_world_of(log, 0))
+    expected_m = apply(invert(before) @ after, points_ego + flow_m) - points_ego
+    at = [
+        dict(zip(boxes.instance, zip(ego_T_box, boxes.size_m, strict=True), strict=True))
+        for boxes, world_T_ego in ((boxes_of(log, 0), before), (boxes_of(log, 1), after))
+        for ego_T_box in [invert(world_T_ego) @ boxes.world_T_box]
+    ]
+    found_m, inside = find_flow(points_ego, invert(before) @ after, *at)
+    assert np.mean(inside[above] == foreground[above]) > 0.9998
+    assert inside[above & foreground].all()
+    error_m = np.linalg.norm(found_m - expected_m, axis=-1)
+    assert (above & dynamic).sum() > 1900
+    assert error_m[above & dynamic].max() < 1e-6
+    assert np.mean(error_m[above] > 2e-3) < 1e-3  # where boxes meet, and their margins
+    ways = split_ways(expected_m[above], found_m[above], inside[above])
+    assert len(ways["foreground_dynamic"]) == (above & dynamic).sum()
 
 
 def test_the_real_road_is_a_third_of_a_metre_below_the_axle(log: Scene, real: Path) -> None:

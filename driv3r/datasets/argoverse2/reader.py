@@ -15,6 +15,7 @@ from driv3r.datasets.argoverse2.log import Log
 from driv3r.datasets.argoverse2.tables import read_table, stack
 from driv3r.datasets.cards import DatasetCard
 from driv3r.datasets.reader import Datum, Root
+from driv3r.datasets.remote import RemoteLayout
 from driv3r.datasets.scenes import PLAIN_NAME, make_scene
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.geometry.transforms import apply, invert
@@ -53,6 +54,9 @@ val/                                  or train, test
     sensors/lidar/<nanoseconds>.feather""",
         ground="the middle of the rear axle, 0.33 m over the road (argoverse-api, issue 286)",
         extra="argoverse2",
+    )
+    remote: ClassVar[RemoteLayout] = RemoteLayout(
+        tuple(f"{split}/*" for split in SPLITS), inner="sensors"
     )
 
     def __init__(self, root: Path, sweeps: bool = False, follow_links: bool = False) -> None:

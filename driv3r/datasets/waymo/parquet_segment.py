@@ -46,6 +46,15 @@ SHUTTER = tuple(
 SIDES = ("center.x", "center.y", "center.z", "size.x", "size.y", "size.z", "heading")
 SPEED = ("speed.x", "speed.y", "speed.z")
 FRAMES = "vehicle_pose"  # the component that lists a segment's frames
+COMPONENTS = (
+    FRAMES,
+    "camera_image",
+    "camera_calibration",
+    "lidar",
+    "lidar_calibration",
+    "lidar_pose",
+    "lidar_box",
+)
 
 Find = Callable[[str], Path | None]  # a component's file, None where there is no such component
 

@@ -11,6 +11,7 @@ from driv3r.datasets.boxes import with_velocities
 from driv3r.datasets.cards import DatasetCard
 from driv3r.datasets.images import decode_image
 from driv3r.datasets.reader import PART, Datum, FrameSources, Points, ReadPoints, Root
+from driv3r.datasets.remote import RemoteLayout
 from driv3r.datasets.scenes import check_scene_ids, make_scene
 from driv3r.datasets.waymo import parquet_segment, record_segment
 from driv3r.datasets.waymo.labels import level, make_boxes
@@ -22,6 +23,7 @@ from driv3r.types import Boxes, Repair, Rig, Scene
 
 SPLITS = ("training", "validation", "testing")
 RECORDS, COMPONENT = ".tfrecord", ".parquet"
+COMPONENT_FILES = tuple(f"{each}/*{COMPONENT}" for each in parquet_segment.COMPONENTS)
 BEFORE, AFTER = "segment-", "_with_camera_labels"  # around the context name in v1's file names
 
 
@@ -61,6 +63,13 @@ training/                         and validation, testing
         ground="on the road below the middle of the rear axle (Waymo's answers to issues 165 and "
         "597)",
         extra="waymo",
+    )
+    remote: ClassVar[RemoteLayout] = RemoteLayout(
+        tuple(
+            f"{split}{files}"
+            for split in ("", *(f"{split}/" for split in SPLITS))
+            for files in (f"*{RECORDS}", *COMPONENT_FILES)
+        )
     )
 
     def __init__(self, root: Path, sweeps: bool = False, follow_links: bool = False) -> None:

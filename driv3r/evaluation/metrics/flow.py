@@ -5,6 +5,7 @@ Khatri et al., ECCV 2024, do it, with all dynamic points in one bucket.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -19,6 +20,7 @@ STEP_S = 0.1  # flow is that of a tenth of a second
 DYNAMIC_M = 0.05  # from so much flow on a point is dynamic: 0.5 m/s
 REACH_M = 35.0  # forward and sideways: a square of 70 m around the car
 LONGEST_S = 1.0  # between annotated frames
+BoxesAt = dict[Any, tuple[Transform, Float[np.ndarray, "3"]]]  # ego_T_box and size_m by name
 WAYS = ("foreground_dynamic", "foreground_static", "background_static")
 CARD = {
     "protocol": PROTOCOL,
@@ -44,7 +46,7 @@ class _Annotated:
     time_us: int
     world_T_ego: Transform
     points_ego: Float[np.ndarray, "n 3"]
-    rigid_of: dict[str, tuple[Transform, Float[np.ndarray, "3"]]]
+    rigid_of: BoxesAt
 
 
 class FlowScorer:
@@ -76,8 +78,9 @@ class FlowScorer:
             if not 0 < seconds <= LONGEST_S:
                 continue
             states = [_states_of(objects, m.frame, world_T_ego[m.frame]) for m in (first, second)]
-            true_m, found = _move(first.points_ego, first, second, first.rigid_of, second.rigid_of)
-            told_m, _ = _move(first.points_ego, first, second, *states)
+            given = first.points_ego, invert(first.world_T_ego) @ second.world_T_ego
+            true_m, found = find_flow(*given, first.rigid_of, second.rigid_of)
+            told_m, _ = find_flow(*given, *states)
             scale, known = STEP_S / seconds, np.isfinite(true_m).all(-1)
             told_m = np.nan_to_num(told_m)[known]
             parts = split_ways(true_m[known] * scale, told_m * scale, found[known])
@@ -137,9 +140,7 @@ def _make_scores(
     return scores
 
 
-def _states_of(
-    objects: MovingObjects, frame: int, world_T_ego: Transform
-) -> dict[int, tuple[Transform, Float[np.ndarray, "3"]]]:
+def _states_of(objects: MovingObjects, frame: int, world_T_ego: Transform) -> BoxesAt:
     rows: Int[np.ndarray, "m"] = np.flatnonzero(objects.frame == frame)
     ego_T_object = invert(world_T_ego) @ objects.world_T_object[rows]
     size_m = objects.size_m[objects.track_id[rows]]
@@ -148,13 +149,17 @@ def _states_of(
     )
 
 
-def _move(points_ego, first: _Annotated, second: _Annotated, at_first: dict, at_second: dict):
+def find_flow(
+    points_ego: Float[np.ndarray, "n 3"],
+    first_T_second: Transform,
+    at_first: BoxesAt,
+    at_second: BoxesAt,
+) -> tuple[Float[np.ndarray, "n 3"], Bool[np.ndarray, "n"]]:
     """Flow (m) of points with the boxes that they lie in, and which lie in one.
 
     0 outside boxes, NaN in boxes that the second frame lacks; of several boxes the one whose middle
     is nearest counts. Boxes are in the ego frame of each time; flow is in the first's.
     """
-    first_T_second = invert(first.world_T_ego) @ second.world_T_ego
     flow_m, inside = np.zeros_like(points_ego), np.zeros(len(points_ego), bool)
     nearest_m = np.full(len(points_ego), np.inf)
     for name, (ego_T_box, size_m) in at_first.items():
