@@ -99,7 +99,8 @@ class View:
 
     `path` is the image's file relative to the dataset's root, with forward slashes; a file that
     holds many has the image's place in it after a `#`. `shutter` is None where all lines are read
-    at one time, or nobody knows.
+    at one time, or nobody knows. `annotated_cam` are points (m) in the camera's frame that the
+    dataset annotates the image with, such as depth of many sweeps; None where there are none.
     """
 
     image: UInt8[np.ndarray, "h w 3"]
@@ -107,6 +108,7 @@ class View:
     world_T_cam: Transform
     path: str = ""
     shutter: RollingShutter | None = None
+    annotated_cam: Float[np.ndarray, "n 3"] | None = None
 
 
 @dataclass(frozen=True, eq=False)

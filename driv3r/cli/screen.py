@@ -124,7 +124,9 @@ def warnings_of(run) -> list[str]:
         if log.scale == "metric" and all(s.protocol == "ego" for s in log.scores)
     ]
     if unscored:
-        lines.append(f"no depth was scored, for want of LiDAR sweeps, in {', '.join(unscored)}")
+        lines.append(
+            f"no depth was scored, for want of LiDAR or annotated depth, in {', '.join(unscored)}"
+        )
     if any(log.generated for log in done):
         lines.append("the data are generated: figures tell nothing of recorded streets")
     return lines

@@ -13,6 +13,7 @@ from typing import Any, Protocol, overload, runtime_checkable
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from driv3r.datasets.depth_images import read_annotated
 from driv3r.datasets.images import read_file, read_image
 from driv3r.errors import DatasetError, GeometryError, UnsafePathError
 from driv3r.geometry.lenses import COUNTS
@@ -96,7 +97,7 @@ class Datum:
     """One file that a sensor wrote, as the tables give it.
 
     `part` is its place in a file that holds the data of many moments, such as a byte offset or a
-    row; `shutter` is a camera's.
+    row; `shutter` is a camera's, and so is `annotated`, a file of depth.
     """
 
     path: Path
@@ -104,6 +105,7 @@ class Datum:
     world_T_sensor: Transform
     part: str = ""
     shutter: RollingShutter | None = None
+    annotated: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +190,18 @@ def _read_view(
         repairs.append(Repair(camera.name, f"view left out: {error}"))
         return None
     path = datum.path.relative_to(root).as_posix() + (f"{PART}{datum.part}" if datum.part else "")
-    return View(image, datum.time_us, datum.world_T_sensor, path, datum.shutter)
+    annotated = _read_annotated(datum, camera, repairs)
+    return View(image, datum.time_us, datum.world_T_sensor, path, datum.shutter, annotated)
+
+
+def _read_annotated(datum: Datum, camera: Camera, repairs: list[Repair]) -> Points | None:
+    if datum.annotated is None:
+        return None
+    try:
+        return read_annotated(datum.annotated, camera)
+    except DatasetError as error:
+        repairs.append(Repair(camera.name, f"left out of scoring: {error}"))
+        return None
 
 
 def _read_sweep(

@@ -10,7 +10,7 @@ from driv3r.evaluation.fused_evaluator import FusedScorer
 from driv3r.evaluation.metrics import light
 from driv3r.evaluation.metrics.depth import DepthScorer, DepthTable, floor_depth
 from driv3r.evaluation.metrics.ego import score_ego, without_metres
-from driv3r.evaluation.metrics.lidar_projection import ViewTruth, project_sweep
+from driv3r.evaluation.metrics.lidar_projection import ViewTruth, project_annotated, project_sweep
 from driv3r.evaluation.metrics.protocol import choose_protocol
 from driv3r.evaluation.records import EGO, PATH
 from driv3r.evaluation.stored_frames import StoredFrame, find_gaps
@@ -84,24 +84,34 @@ class LogScorer:
         self.repairs.append((*frame.repairs, *gaps, *unscored))
         self._add_ego(stored)
         self.truths = {}
-        if sweep is None or (self.protocol.keyframes_only and not frame.is_keyframe):
+        if self.protocol.keyframes_only and not frame.is_keyframe:
             return
-        self.fused.add(stored, sweep)
+        if sweep is not None:
+            self.fused.add(stored, sweep)
         for view, (shot, camera) in enumerate(zip(frame.views, self.rig.cameras, strict=True)):
             if shot is None:
                 continue
-            placing = camera, shot.world_T_cam, self.protocol, stored.shutters[view]
-            truth = project_sweep(sweep, *placing)
-            self.truths[view] = truth
-            image = stored.images[view]
-            if image is not None:
-                self.brightness[stored.index, view] = light.measure_brightness(image)
-            self.fused.add_view(stored, view, truth)
-            key = (stored.index, view, truth)
-            self.depth[self.subject].add(*key, prediction.depth_m[view], prediction.sigma[view])
-            for who, depth_m in self.fixed.items():
-                self.depth[who].add(*key, depth_m[view])
-            self.depth[FLOOR].add(*key, floor_depth(truth))
+            if sweep is not None:
+                placing = camera, shot.world_T_cam, self.protocol, stored.shutters[view]
+                self.truths[view] = project_sweep(sweep, *placing)
+                self.fused.add_view(stored, view, self.truths[view])
+            if self.protocol.truth == "annotated" and self.metric:
+                self.truths.pop(view, None)
+                if shot.annotated_cam is not None:
+                    given = shot.annotated_cam, camera, self.protocol
+                    self.truths[view] = project_annotated(*given)
+            if view in self.truths:
+                self._add_depth(stored, view, self.truths[view])
+
+    def _add_depth(self, stored: StoredFrame, view: int, truth: ViewTruth) -> None:
+        prediction, image = stored.record.prediction, stored.images[view]
+        if image is not None:
+            self.brightness[stored.index, view] = light.measure_brightness(image)
+        key = (stored.index, view, truth)
+        self.depth[self.subject].add(*key, prediction.depth_m[view], prediction.sigma[view])
+        for who, depth_m in self.fixed.items():
+            self.depth[who].add(*key, depth_m[view])
+        self.depth[FLOOR].add(*key, floor_depth(truth))
 
     def _add_ego(self, stored: StoredFrame) -> None:
         frame, record = stored.frame, stored.record

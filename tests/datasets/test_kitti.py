@@ -1,16 +1,22 @@
 """The KITTI reader against small logs with a known rig, and against what pykitti says of one."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from driv3r import process
 from driv3r.datasets import open_dataset
 from driv3r.datasets.kitti.oxts import make_oxts_poses
 from driv3r.datasets.kitti.splits import EIGEN
+from driv3r.datasets.preprocess import prepare_rig
 from driv3r.errors import ConfigError, DatasetError, UnsafePathError
+from driv3r.evaluation.metrics.lidar_projection import project_annotated
+from driv3r.evaluation.metrics.protocol import PROTOCOLS
 from driv3r.geometry.cameras import project
 from driv3r.geometry.transforms import apply, invert
 from driv3r.types import Scene
@@ -317,3 +323,60 @@ def test_a_broken_pose_costs_its_frame(sequences: Path) -> None:
     assert len(scene.frames) == tiny.MOMENTS - 1
     assert [repair.where for repair in scene.repairs] == ["poses", "frames"]
     np.testing.assert_allclose(scene.frames[2].world_T_ego[:3, 3], [3, 0, 0], atol=1e-9)
+
+
+@pytest.mark.parametrize("top", [tiny.DATE, "train", "data_depth_annotated/val"])
+def test_annotated_depth_is_a_truth_of_its_own(root: Path, top: str) -> None:
+    """A road, known in closed form; where the images are half as large, too."""
+    depth_m = tiny.write_annotated(root, top)
+    scene = open_dataset("kitti", root).read(tiny.DRIVE)
+    annotated = [
+        [view is not None and view.annotated_cam is not None for view in frame.views]
+        for frame in scene.frames
+    ]
+    assert annotated == [[i == 1, False] for i in range(tiny.MOMENTS)]
+    view = scene.frames[1].views[0]
+    assert view is not None
+    points = view.annotated_cam
+    assert points is not None
+    assert len(points) == (depth_m > 0).sum()
+    np.testing.assert_allclose(points[:, 1], 1.65, rtol=0.02)  # of 1/256 m, in the distance
+    camera = prepare_rig(scene.rig, (tiny.SIZE_HW[0] // 2, tiny.SIZE_HW[1] // 2)).rig.cameras[0]
+    truth = project_annotated(points, camera, PROTOCOLS["kitti-annotated"])
+    below = (truth.uv[:, 1] - camera.K[1, 2]) / camera.K[1, 1]
+    np.testing.assert_allclose(truth.depth_m, 1.65 / below, rtol=0.02)
+    assert truth.depth_m.max() <= 80
+    assert sum(truth.lost.values()) + len(truth.uv) == len(points)
+
+
+def test_a_run_is_scored_against_annotated_depth_alone(root: Path, tmp_path: Path) -> None:
+    tiny.write_annotated(root, "train")
+    options = {"protocol": "kitti-annotated", "refine": "none", "inline": True}
+    run = process("kitti", root, tiny.DRIVE, tmp_path / "out", **options)
+    scores = [s for s in run.scores if s.protocol == "kitti-annotated" and s.camera == "all"]
+    assert {s.images for s in scores} == {1}
+    floor = {s.metric: s.value for s in scores if (s.subject, s.scaling) == ("floor", "metric")}
+    assert floor["abs_rel"] < 0.01
+    (log,) = run.logs
+    assert "11 sweeps" in log.cards["kitti-annotated"]["truth"]
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-20]), "annotated depth is cut short"),
+        (lambda path: cv2.imwrite(str(path), np.zeros((4, 5), np.uint16)), r"is \(4, 5\) \(h, w\)"),
+        (lambda path: cv2.imwrite(str(path), np.zeros((4, 5, 3), np.uint8)), "no PNG of 16 bits"),
+    ],
+)
+def test_broken_annotated_depth_is_counted(root: Path, harm, says: str) -> None:
+    tiny.write_annotated(root, "train")
+    (path,) = root.glob("train/**/*.png")
+    harm(path)
+    frame = open_dataset("kitti", root).read(tiny.DRIVE).frames[1]
+    (repair,) = frame.repairs
+    assert repair.where == "image_02"
+    assert re.search(says, repair.reason)
+    view = frame.views[0]
+    assert view is not None
+    assert view.annotated_cam is None

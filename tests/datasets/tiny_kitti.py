@@ -182,3 +182,17 @@ def write_sequence(
         poses = [numbers(world_T_cam0(i)[:3]) + "\n" for i in range(MOMENTS)]
         write(root / f"poses/{sequence}.txt", "".join(poses))
     return root
+
+
+def write_annotated(root: Path, top: str, number: int = 1) -> np.ndarray:
+    """The depth benchmark's map of a left image, a road 1.65 m below it: depth (m), 0 for none."""
+    height, width = SIZE_HW
+    K = P[2][:, :3]
+    rows, columns = np.mgrid[:height, :width]
+    below = (rows - K[1, 2]) / K[1, 1]  # KITTI's K counts from the middle of the first pixel
+    depth_m = np.where(below > 0.05, 1.65 / np.maximum(below, 0.05), 0.0)
+    depth_m[:, columns[0] % 3 > 0] = 0.0  # annotated maps are half empty
+    path = root / top / DRIVE / f"proj_depth/groundtruth/image_02/{number:010d}.png"
+    path.parent.mkdir(parents=True)
+    cv2.imwrite(str(path), np.rint(depth_m * 256).astype(np.uint16))
+    return depth_m

@@ -19,13 +19,14 @@ from driv3r.datasets.kitti.streams import (
     POINTS,
     PlaceAll,
     count_lost,
+    list_numbered,
     list_stream,
     make_data,
     make_records,
     read_points,
 )
 from driv3r.datasets.kitti.tracklets import Box, make_boxes, read_tracklets
-from driv3r.datasets.reader import FrameSources, Root
+from driv3r.datasets.reader import Datum, FrameSources, Root
 from driv3r.datasets.scenes import make_scene
 from driv3r.errors import DatasetError
 from driv3r.types import Boxes, Repair, Rig, Scene, Transform
@@ -35,6 +36,7 @@ DATE = re.compile(r"\d{4}_\d{2}_\d{2}")
 CAMERA = re.compile(r"image_\d{2}")
 GREY_AND_COLOUR = ("image_00", "image_01", "image_02", "image_03")
 VELODYNE = "velodyne_points"
+DEPTH, SPLITS = ("", "data_depth_annotated/"), ("train", "val")  # of the depth benchmark
 
 
 def find_drives(root: Root) -> tuple[str, ...]:
@@ -112,11 +114,27 @@ class _Log:
             name: make_data(stream, places.get(name, ego_T_velo), place_all or _stand_still)
             for name, stream in streams.items()
         }
+        data |= {name: _with_depth(root, folder, name, data[name]) for name in held}
         sweeps = data.pop(VELODYNE, None)
         records = make_records(rig, data, sweeps)
         timed = set().union(*(stream.numbers for stream in streams.values()))
         repairs += count_lost("frames", len(records), len(timed), "no OXTS packet is near enough")
         return cls(rig, records, ego_T_velo, place_all is not None)
+
+
+def _with_depth(root: Root, folder: str, camera: str, data: dict[int, Datum]) -> dict[int, Datum]:
+    """A camera's data with the depth benchmark's annotation, where it lies in the root."""
+    date, drive = folder.split("/")
+    tops = (f"{date}/{drive}", *(f"{top}{split}/{drive}" for top in DEPTH for split in SPLITS))
+    for top in tops:
+        files = list_numbered(root, f"{top}/proj_depth/groundtruth/{camera}", ("png",))
+        if files:
+            held = {
+                n: root.resolve_inside(str(path.relative_to(root.path)))
+                for n, path in files.items()
+            }
+            return {n: replace(datum, annotated=held.get(n)) for n, datum in data.items()}
+    return data
 
 
 def _stand_still(numbers: Sequence[int], times_us: Sequence[int]) -> list[Transform | None]:

@@ -27,7 +27,7 @@ class KittiReader:
         splits=(*EIGEN, *SEQUENCES),
         licence="CC BY-NC-SA 3.0",
         source="https://www.cvlibs.net/datasets/kitti/raw_data.php (synced+rectified data, "
-        "calibration, tracklets) and /eval_odometry.php",
+        "calibration, tracklets), /eval_odometry.php, /eval_depth.php (annotated depth maps)",
         layout="""\
 2011_09_26/                       a day of KITTI raw
   calib_cam_to_cam.txt, calib_velo_to_cam.txt, calib_imu_to_velo.txt
@@ -37,6 +37,8 @@ class KittiReader:
     velodyne_points/timestamps.txt, velodyne_points/data/*.bin
     oxts/timestamps.txt, oxts/data/*.txt
     tracklet_labels.xml           boxes, where there are any
+data_depth_annotated/             the depth benchmark's, for --protocol kitti-annotated
+  train/2011_09_26_drive_0001_sync/proj_depth/groundtruth/image_02/*.png
 or KITTI odometry:
 sequences/00/                     a sequence
   calib.txt, times.txt

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 
 from driv3r.errors import ScoringError
 from driv3r.evaluation.metrics.protocol import GARG_CROP, DepthProtocol
+from driv3r.geometry.cameras import project
 from driv3r.geometry.lidar import measure_spacing
 from driv3r.geometry.rolling_shutter import project_rolling
 from driv3r.geometry.transforms import apply, invert
@@ -56,8 +57,28 @@ def project_sweep(
         hidden[seen] = find_hidden(
             uv[seen], depth_m[seen], nearness, reach_px, protocol.parallax_margin
         )
-    reasons = {
-        "not finite": ~finite,
+    return _choose(uv, depth_m, {"not finite": ~finite}, inside, hidden, camera, protocol)
+
+
+def project_annotated(
+    points_cam: Float[np.ndarray, "n 3"], camera: Camera, protocol: DepthProtocol
+) -> ViewTruth:
+    """Points that an image is annotated with, seen by the camera that the prediction is of."""
+    uv, depth_m, inside = project(camera, points_cam)
+    return _choose(uv, depth_m, {}, inside, np.zeros(len(uv), bool), camera, protocol)
+
+
+def _choose(
+    uv: Float[np.ndarray, "n 2"],
+    depth_m: Float[np.ndarray, "n"],
+    unusable: dict[str, Bool[np.ndarray, "n"]],
+    inside: Bool[np.ndarray, "n"],
+    hidden: Bool[np.ndarray, "n"],
+    camera: Camera,
+    protocol: DepthProtocol,
+) -> ViewTruth:
+    """The points that a protocol takes, and how many its filters took."""
+    reasons = unusable | {
         "behind": depth_m <= 1e-3,
         "outside lens model": np.isnan(uv).any(axis=-1),
         "outside image": ~inside,

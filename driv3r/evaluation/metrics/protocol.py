@@ -10,10 +10,28 @@ from driv3r.errors import ConfigError
 # Garg et al., ECCV 2016, as fractions of the image: top, bottom, left, right.
 GARG_CROP = (0.40810811, 0.99189189, 0.03594771, 0.96405229)
 
+OF_TRUTH = {
+    "sweep": {
+        "truth": "LiDAR z in the camera; every return at subpixel position, no rounding",
+        "placement": "LiDAR to world by its own pose at its own time, world to camera by the "
+        "camera's own pose at its own time",
+        "moving objects": "not compensated between the LiDAR's and the camera's time, nor "
+        "within a sweep beyond what the dataset did",
+    },
+    "annotated": {
+        "truth": "z that the dataset annotates the image with, at the middle of each pixel (KITTI: "
+        "11 sweeps, compared with stereo: Uhrig et al., 3DV 2017); images without are left out",
+        "placement": "the dataset's",
+        "moving objects": "as the dataset has them (KITTI: mostly removed)",
+    },
+}
+
 
 @dataclass(frozen=True)
 class DepthProtocol:
-    """Which LiDAR points count as truth; raises ConfigError on an impossible range or margin.
+    """Which points count as truth; raises ConfigError on an impossible range or margin.
+
+    `truth` are a frame's own sweep, or what the dataset annotates each image with.
 
     A LiDAR point hides what lies behind it by more than `parallax_margin` of its own depth, within
     `parallax_reach` (sideways, up and down) of the spacing of the LiDAR's beams.
@@ -27,6 +45,7 @@ class DepthProtocol:
     occlusion_filter: bool = True
     parallax_margin: float = 0.05
     parallax_reach: tuple[float, float] = (1.0, 0.55)
+    truth: Literal["sweep", "annotated"] = "sweep"
 
     def __post_init__(self):
         if not 0 <= self.min_m < self.max_m < math.inf:
@@ -58,17 +77,12 @@ class DepthProtocol:
             f"{sideways:g} azimuth steps and {upright:g} beam spacings (measured in the sweep, "
             "carried from the LiDAR to the camera by that point's distance to each, at most 4 x)"
         )
-        return {
+        return OF_TRUTH[self.truth] | {
             "protocol": self.name,
             "min_m": self.min_m,
             "max_m": self.max_m,
             "keyframes_only": self.keyframes_only,
             "crop": "none" if self.crop == "none" else f"Garg, fractions {GARG_CROP}",
-            "truth": "LiDAR z in the camera; every return at subpixel position, no rounding",
-            "placement": "LiDAR to world by its own pose at its own time, world to camera by the "
-            "camera's own pose at its own time",
-            "moving objects": "not compensated between the LiDAR's and the camera's time, nor "
-            "within a sweep beyond what the dataset did",
             "hidden points": hidden if self.occlusion_filter else "left in",
             "sampling": "bilinear in inverse depth, pixel centres at +0.5, clamped at the borders",
             "order": "mask truth by range and crop, scale the prediction, clamp it to the range "
@@ -94,6 +108,9 @@ _AS_PUBLISHED = (
     DepthProtocol("t4", 0.1, 80.0),
     DepthProtocol("ddad", 0.0, 200.0),
     DepthProtocol("kitti", 0.0, 80.0, crop="garg"),
+    DepthProtocol(
+        "kitti-annotated", 0.0, 80.0, crop="garg", occlusion_filter=False, truth="annotated"
+    ),
     DepthProtocol("kitti360", 0.0, 80.0),  # KITTI's range; its crop is of KITTI's images
     DepthProtocol("pandaset", 0.1, 80.0),
     DepthProtocol("waymo", 0.0, 75.0),
@@ -103,7 +120,9 @@ _AS_PUBLISHED = (
     DepthProtocol("folder", 0.1, 80.0),  # of one's own rig: as nuScenes' range
 )
 PROTOCOLS: dict[str, DepthProtocol] = {
-    protocol.name: protocol for given in _AS_PUBLISHED for protocol in (given, given.unfiltered())
+    protocol.name: protocol
+    for given in _AS_PUBLISHED
+    for protocol in ((given, given.unfiltered()) if given.occlusion_filter else (given,))
 }
 
 
