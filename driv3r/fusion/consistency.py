@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
 from driv3r.geometry.cameras import cached_rays, unproject
+from driv3r.geometry.rolling_shutter import place_lines
 from driv3r.geometry.transforms import apply, invert
 from driv3r.kernels.view_consistency import compare_with_views, measure_edges
 from driv3r.types import Camera
@@ -124,7 +125,8 @@ def _lift_view(
     """The chosen ones of a view's strided pixels, as fields of PixelEvidence."""
     rays = cached_rays(camera)[at][chosen]
     length = np.linalg.norm(rays, axis=-1)
-    ray_world = (rays / length[:, None]) @ frame.world_T_cam[view, :3, :3].T
+    rays, place_cam = _roll(frame, view, camera, at, chosen, rays / length[:, None])
+    ray_world = rays @ frame.world_T_cam[view, :3, :3].T
     range_m = frame.depth_m[view][at][chosen].astype(np.float64) * length
     error_m = np.maximum(range_m * frame.sigma[view][at][chosen], LEAST_ERROR_M)
     n = len(rays)
@@ -132,7 +134,7 @@ def _lift_view(
         "view": np.full(n, view, np.int32),
         "pixel": np.flatnonzero(chosen),
         "time_us": np.full(n, frame.time_cam_us[view], np.int64),
-        "point_world": frame.world_T_cam[view, :3, 3] + ray_world * range_m[:, None],
+        "point_world": apply(frame.world_T_cam[view], place_cam) + ray_world * range_m[:, None],
         "ray_world": ray_world,
         "range_m": range_m,
         "error_m": error_m,
@@ -142,6 +144,21 @@ def _lift_view(
         "motion": frame.motion[view][at][chosen].astype(np.float64),
         "rgb": frame.rgb[view][at][chosen],
     }
+
+
+def _roll(
+    frame: FusedFrame, view: int, camera: Camera, at: tuple[slice, slice], chosen: np.ndarray,
+    rays: Float[np.ndarray, "n 3"],
+) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "#n 3"]]:  # fmt: skip
+    """Pixels' rays, and where the camera was when their lines were read, in its frame."""
+    shutter = frame.shutter(view)
+    if shutter is None:
+        return rays, np.zeros((1, 3))
+    height, width = camera.size_hw
+    rows, columns = np.mgrid[:height, :width]
+    uv = np.stack([columns[at][chosen], rows[at][chosen]], axis=-1) + 0.5
+    cam_T_line = place_lines(camera, uv, shutter)
+    return np.einsum("nij,nj->ni", cam_T_line[:, :3, :3], rays), cam_T_line[:, :3, 3]
 
 
 def find_moving(pixels: PixelEvidence, config: FusionConfig) -> Bool[np.ndarray, "n"]:

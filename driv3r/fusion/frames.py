@@ -17,7 +17,7 @@ from driv3r.geometry.cameras import is_pinhole
 from driv3r.geometry.transforms import invert
 from driv3r.kernels.view_consistency import find_pixels, range_around
 from driv3r.store.schema import FrameRecord
-from driv3r.types import Camera, FusionSource, Images, Transform
+from driv3r.types import Camera, FusionSource, Images, RollingShutter, Transform
 
 _MAY_BE_ZERO = {"moving_above", "max_gap_frames", "min_through"}
 
@@ -89,6 +89,7 @@ class PlacedViews:
     """What points are compared with: the p placed views of a frame, their images flat.
 
     `nearest_m` and `farthest_m` are the least and greatest depth of a pixel and those around it.
+    `lines` are the views' rolling shutters as `find_pixels` takes them.
     """
 
     view: Int[np.ndarray, "p"]
@@ -99,6 +100,7 @@ class PlacedViews:
     nearest_m: Float[np.ndarray, "p hw"]
     farthest_m: Float[np.ndarray, "p hw"]
     sigma: Float[np.ndarray, "p hw"]
+    lines: Float[np.ndarray, "p 10"]
 
     @property
     def maps(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -117,7 +119,7 @@ class PlacedViews:
         height, width = self.size_hw
         shape = len(self.view), len(points_world)
         pixel, z_m = np.empty(shape, np.int32), np.empty(shape, np.float32)
-        placing = hull_world, self.cam_T_world, self.K, width, height, self.depth_m
+        placing = hull_world, self.cam_T_world, self.K, width, height, self.lines, self.depth_m
         find_pixels(points_world, *placing, pixel, z_m)
         return pixel, z_m
 
@@ -129,7 +131,7 @@ class FusedFrame:
     `time_us` is the frame's own, `time_cam_us` each camera's (negative: absent); `depth_m`, `sigma`
     and `motion` are those of `types.Prediction`. Pixels of NaN depth count nowhere. GeometryError
     for cameras that are no pinholes, shapes that disagree, a negative index, and depth of a camera
-    without time or pose.
+    without time or pose. Of cameras with `shutters` depth is of the time of each pixel's line.
     """
 
     index: int
@@ -143,6 +145,7 @@ class FusedFrame:
     motion: Float[np.ndarray, "v h w"]
     rgb: UInt8[np.ndarray, "v h w 3"]
     sweep: PlacedSweep | None = None
+    shutters: tuple[RollingShutter | None, ...] = ()
 
     @classmethod
     def of_record(
@@ -170,7 +173,12 @@ class FusedFrame:
             motion=prediction.motion,
             rgb=np.stack([blank if image is None else image for image in images]),
             sweep=sweep,
+            shutters=record.shutters,
         )
+
+    def shutter(self, view: int) -> RollingShutter | None:
+        """A view's; None where all lines are read at one time."""
+        return self.shutters[view] if self.shutters else None
 
     def __post_init__(self):
         vhw = self.depth_m.shape
@@ -220,7 +228,18 @@ class FusedFrame:
             nearest_m=nearest_m.reshape(flat),
             farthest_m=farthest_m.reshape(flat),
             sigma=sigma.reshape(flat),
+            lines=np.array([_pack(self.shutter(view)) for view in chosen.tolist()]).reshape(-1, 10),
         )
+
+
+def _pack(shutter: RollingShutter | None) -> list[float]:
+    """Whether there is one, the axis and sense of reading, first and last time (s), motion."""
+    if shutter is None:
+        return [0.0] * 10
+    upright = float(shutter.read in ("down", "up"))
+    onward = float(shutter.read in ("down", "right"))
+    moved = (*shutter.velocity_cam_mps.tolist(), *shutter.turn_cam_radps.tolist())
+    return [1.0 + upright, onward, shutter.first_us * 1e-6, shutter.last_us * 1e-6, *moved]
 
 
 class FrameWindow:

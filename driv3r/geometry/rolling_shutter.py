@@ -1,13 +1,13 @@
-"""Projection into images whose lines are read one after the other while the camera moves."""
+"""Images whose lines are read one after the other while the camera moves."""
 
 from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from driv3r.geometry.cameras import project
-from driv3r.geometry.transforms import from_rotvec
-from driv3r.types import Camera, RollingShutter
+from driv3r.geometry.cameras import lift_depth, project
+from driv3r.geometry.transforms import apply, from_rotvec
+from driv3r.types import Camera, RollingShutter, Transform
 
 STEPS = 4  # of the fixed point: each leaves the share of a readout in which a point crosses a line
 
@@ -43,12 +43,52 @@ def project_rolling(
     if shutter is None:
         return uv, depth_m, inside
     for _ in range(STEPS):
-        dt_s = _line_times(camera, uv, shutter)[:, None]
-        now_T_then = from_rotvec(shutter.turn_cam_radps * dt_s, shutter.velocity_cam_mps * dt_s)
-        moved_m = points_cam - now_T_then[:, :3, 3]
-        points_then = np.einsum("nji,nj->ni", now_T_then[:, :3, :3], moved_m)
-        uv, depth_m, inside = project(camera, points_then)
+        cam_T_line = place_lines(camera, uv, shutter)
+        moved_m = points_cam - cam_T_line[:, :3, 3]
+        points_line = np.einsum("nji,nj->ni", cam_T_line[:, :3, :3], moved_m)
+        uv, depth_m, inside = project(camera, points_line)
     return uv, depth_m, inside
+
+
+def place_lines(
+    camera: Camera, uv: Float[np.ndarray, "n 2"], shutter: RollingShutter
+) -> Float[np.ndarray, "n 4 4"]:
+    """The camera when each pixel's line is read, in its own frame at the exposure's time."""
+    dt_s = _line_times(camera, uv, shutter)[:, None]
+    return from_rotvec(shutter.turn_cam_radps * dt_s, shutter.velocity_cam_mps * dt_s)
+
+
+def lift_rolling(
+    camera: Camera,
+    depth_m: Float[np.ndarray, "h w"],
+    world_T_cam: Transform,
+    shutter: RollingShutter | None,
+) -> Float[np.ndarray, "h w 3"]:
+    """`lift_depth` of depth at the time of each pixel's line."""
+    if shutter is None:
+        return lift_depth(camera, depth_m, world_T_cam)
+    height, width = depth_m.shape
+    rows, columns = np.mgrid[:height, :width]
+    uv = np.stack([columns, rows], axis=-1).reshape(-1, 2) + 0.5
+    points_line = lift_depth(camera, depth_m, np.eye(4)).reshape(-1, 3)
+    cam_T_line = place_lines(camera, uv, shutter)
+    points_cam = np.einsum("nij,nj->ni", cam_T_line[:, :3, :3], points_line) + cam_T_line[:, :3, 3]
+    return apply(world_T_cam, points_cam).reshape(height, width, 3)
+
+
+def driven(
+    shutter: RollingShutter | None, ego_T_cam: Transform, rate: Float[np.ndarray, "6"] | None
+) -> RollingShutter | None:
+    """The shutter of a camera on a car that turns (rad/s) and shifts (m/s) at a `rate`.
+
+    None where the rate is not known: lines are then taken to be read at one time.
+    """
+    if shutter is None or rate is None:
+        return None
+    turn, place = rate[:3], ego_T_cam[:3, 3]
+    cam_R_ego = ego_T_cam[:3, :3].T
+    velocity = cam_R_ego @ (rate[3:] + np.cross(turn, place))
+    return replace(shutter, velocity_cam_mps=velocity, turn_cam_radps=cam_R_ego @ turn)
 
 
 def _line_times(

@@ -1,24 +1,31 @@
 """Comparison of world points with the depth images of other views.
 
 Views are a frame's p placed ones, their images [p h*w]. The kernels call no other kernel with
-arrays: numba counts references to each at every call, which takes ten times as long as the rest.
+arrays for every point: numba counts references to each at every call, which takes ten times as long
+as the rest.
 """
 
 import numpy as np
 from numba import njit
 
 NEAREST_M = 0.1
+LINE_STEPS = 3  # of the fixed point: each leaves the share of a readout in which a line is crossed
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def find_pixels(points, hull, cam_T_world, K, width, height, depth_m, pixel, z_m):
+def find_pixels(points, hull, cam_T_world, K, width, height, lines, depth_m, pixel, z_m):
     """Write the `pixel` [p n] that each world point falls into, and its depth `z_m` [p n].
 
     -1 where it lies in none, or in one that has no depth. The convex hull of `hull` [m 3] holds all
     points: a view that has the whole of it behind it or to one side of its image sees none.
+
+    `lines` [p 10]: 0 where a view's lines are read at one time, 1 where columns are read one after
+    the other, 2 where rows are; 1 where they are read down or to the right; seconds from the view's
+    own time to the first and the last line's; the camera's velocity and turn (rad/s), in its frame.
+    The turn while an image is read is small: it is taken to the first order.
     """
     for view in range(cam_T_world.shape[0]):
-        T = cam_T_world[view]
+        T, by, rolling = cam_T_world[view], lines[view], lines[view, 0] > 0.0
         fx, skew, cx, fy, cy = (
             K[view, 0, 0],
             K[view, 0, 1],
@@ -26,19 +33,7 @@ def find_pixels(points, hull, cam_T_world, K, width, height, depth_m, pixel, z_m
             K[view, 1, 1],
             K[view, 1, 2],
         )
-        behind = left = right = above = below = hull.shape[0] > 0
-        for n in range(hull.shape[0]):
-            a, b, c = hull[n, 0], hull[n, 1], hull[n, 2]
-            x = T[0, 0] * a + T[0, 1] * b + T[0, 2] * c + T[0, 3]
-            y = T[1, 0] * a + T[1, 1] * b + T[1, 2] * c + T[1, 3]
-            z = T[2, 0] * a + T[2, 1] * b + T[2, 2] * c + T[2, 3]
-            across, down = fx * x + skew * y + cx * z, fy * y + cy * z
-            behind &= z < NEAREST_M
-            left &= across < 0.0
-            right &= across > width * z
-            above &= down < 0.0
-            below &= down > height * z
-        if behind or left or right or above or below:
+        if not rolling and _sees_none(hull, T, fx, skew, cx, fy, cy, width, height):
             pixel[view, :] = -1
             continue
         for n in range(points.shape[0]):
@@ -49,11 +44,38 @@ def find_pixels(points, hull, cam_T_world, K, width, height, depth_m, pixel, z_m
                 continue
             x = (T[0, 0] * a + T[0, 1] * b + T[0, 2] * c + T[0, 3]) / z
             y = (T[1, 0] * a + T[1, 1] * b + T[1, 2] * c + T[1, 3]) / z
-            u, v = fx * x + skew * y + cx, fy * y + cy
+            u, v, now_m = fx * x + skew * y + cx, fy * y + cy, z
+            for _ in range(LINE_STEPS if rolling else 0):
+                share = min(max(v / height if by[0] > 1.0 else u / width, 0.0), 1.0)
+                share = share if by[1] > 0.0 else 1.0 - share
+                dt = by[2] + share * (by[3] - by[2])
+                p, q, r = x * now_m - dt * by[4], y * now_m - dt * by[5], now_m - dt * by[6]
+                z = max(r - dt * (by[7] * q - by[8] * p), NEAREST_M)
+                i = (p - dt * (by[8] * r - by[9] * q)) / z
+                j = (q - dt * (by[9] * p - by[7] * r)) / z
+                u, v = fx * i + skew * j + cx, fy * j + cy
             if u >= 0.0 and v >= 0.0 and u < width and v < height:
                 found = np.intp(v) * width + np.intp(u)
                 if depth_m[view, found] > 0.0:
                     pixel[view, n], z_m[view, n] = found, z
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _sees_none(hull, T, fx, skew, cx, fy, cy, width, height):
+    """Whether all of a hull is behind a view or to one side of its image; it is called once."""
+    behind = left = right = above = below = hull.shape[0] > 0
+    for n in range(hull.shape[0]):
+        a, b, c = hull[n, 0], hull[n, 1], hull[n, 2]
+        x = T[0, 0] * a + T[0, 1] * b + T[0, 2] * c + T[0, 3]
+        y = T[1, 0] * a + T[1, 1] * b + T[1, 2] * c + T[1, 3]
+        z = T[2, 0] * a + T[2, 1] * b + T[2, 2] * c + T[2, 3]
+        across, down = fx * x + skew * y + cx * z, fy * y + cy * z
+        behind &= z < NEAREST_M
+        left &= across < 0.0
+        right &= across > width * z
+        above &= down < 0.0
+        below &= down > height * z
+    return behind or left or right or above or below
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

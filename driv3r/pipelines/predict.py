@@ -20,13 +20,23 @@ from driv3r.evaluation.stored_frames import (
     replay,
 )
 from driv3r.geometry.ego_path import EgoPath, camera_times_us, chain_ego_poses, given_ego_poses
+from driv3r.geometry.rolling_shutter import driven
 from driv3r.inference.predictor import Predictor
 from driv3r.inference.refinement import FrameRefiner
 from driv3r.models.driv3r.streaming import StreamFrame
 from driv3r.settings import Settings
 from driv3r.store.schema import FrameRecord, Status
 from driv3r.store.writer import LogWriter
-from driv3r.types import EgoPoses, Frame, Images, Prediction, Scale, Scene, Transform
+from driv3r.types import (
+    EgoPoses,
+    Frame,
+    Images,
+    Prediction,
+    RollingShutter,
+    Scale,
+    Scene,
+    Transform,
+)
 
 SAVE_STATE_EVERY = 4
 
@@ -56,7 +66,7 @@ def predict_frames(
         prediction = predictor.step(StreamFrame(given.images, dt_s, cameras))
         prediction, prev_T_curr = refiner.refine(fine, prediction, dt_s, known)
         prediction = replace(mask_prediction(prediction, ignored), scale=scale_of(scene))
-        place = _estimate_ego_pose(frame, work, path, settings.ego_poses, prev_T_curr)
+        place = _estimate_ego_pose(given, work, path, settings.ego_poses, prev_T_curr)
         record = _make_record(given, prediction, place, time.monotonic() - since)
         writer.write_frame(index, record)
         if (index + 1) % SAVE_STATE_EVERY == 0:
@@ -85,6 +95,7 @@ class EgoEstimate:
     world_T_ego: Transform
     world_T_ego_cam: Float[np.ndarray, "v 4 4"]
     extrapolated: bool
+    shutters: tuple[RollingShutter | None, ...] = ()
 
 
 def _make_record(
@@ -102,6 +113,7 @@ def _make_record(
         seconds=seconds,
         input_hash=hash_images(given.images),
         extrapolated=place.extrapolated,
+        shutters=place.shutters,
     )
 
 
@@ -114,19 +126,27 @@ def _given_poses(
 
 
 def _estimate_ego_pose(
-    frame: Frame,
+    given: FrameInput,
     work: WorkRig,
     path: EgoPath,
     ego_poses: EgoPoses,
     prev_T_curr: Transform | None,
 ) -> EgoEstimate:
     """Where the car is: as the dataset has it, or at the end of the predicted path."""
+    frame, shutters = given.frame, tuple(given.shutters)
+    rolling = any(shutter is not None for shutter in shutters)
     if ego_poses == "given":
         path.world_T_ego, path.time_us = frame.world_T_ego, frame.time_us
-        return EgoEstimate(frame.world_T_ego, given_ego_poses(frame, work.rig), False)
+        poses = given_ego_poses(frame, work.rig)
+        return EgoEstimate(frame.world_T_ego, poses, False, shutters if rolling else ())
     start = frame.world_T_ego
     world_T_ego, extrapolated = path.advance(frame.time_us, start, prev_T_curr)
-    return EgoEstimate(world_T_ego, chain_ego_poses(world_T_ego, path.rate, frame), extrapolated)
+    own = tuple(
+        driven(shutter, camera.ego_T_cam, path.rate)
+        for shutter, camera in zip(shutters, work.rig.cameras, strict=True)
+    )
+    poses = chain_ego_poses(world_T_ego, path.rate, frame)
+    return EgoEstimate(world_T_ego, poses, extrapolated, own if rolling else ())
 
 
 def scale_of(scene: Scene) -> Scale:

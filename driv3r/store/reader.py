@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64, UInt8
 
 from driv3r.errors import StoreError
-from driv3r.geometry.cameras import lift_depth
+from driv3r.geometry.rolling_shutter import lift_rolling
 from driv3r.geometry.transforms import interpolate
 from driv3r.settings import Provenance
 from driv3r.store.arrays import open_array, read_array, read_view
@@ -26,7 +26,7 @@ from driv3r.store.schema import (
     Status,
     header_hash,
 )
-from driv3r.store.units import read_prediction, read_record, unit_path
+from driv3r.store.units import read_prediction, read_record, read_shutters, unit_path
 from driv3r.types import (
     Camera,
     EgoPoses,
@@ -34,6 +34,7 @@ from driv3r.types import (
     Prediction,
     Repair,
     Rig,
+    RollingShutter,
     Scale,
     Score,
     StaticMap,
@@ -201,7 +202,11 @@ class LogStore:
         depth_m = self.depth_m(frame, view)
         camera = self.rig.cameras[view]
         world_T_cam = self._world_T_ego_cam[frame, view] @ camera.ego_T_cam
-        return lift_depth(camera, depth_m, world_T_cam)
+        return lift_rolling(camera, depth_m, world_T_cam, self.shutters(frame)[view])
+
+    def shutters(self, frame: int) -> tuple[RollingShutter | None, ...]:
+        """How each camera moved while its lines were read; None where they were read at once."""
+        return read_shutters(self.path, frame) or (None,) * len(self.rig.cameras)
 
     def count_voxels(self) -> int:
         """How many voxels the still world has, without reading them."""

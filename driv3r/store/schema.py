@@ -11,7 +11,7 @@ from driv3r.errors import StoreError
 from driv3r.geometry.cameras import is_pinhole
 from driv3r.settings import PLAIN_NAME, Provenance, fingerprint
 from driv3r.store import codec
-from driv3r.types import Camera, EgoPoses, Prediction, Rig, Scale, Transform
+from driv3r.types import Camera, EgoPoses, Prediction, Rig, RollingShutter, Scale, Transform
 
 SCHEMA = "driv3r/5"
 Status = Literal["ok", "repaired", "partial", "quarantined"]
@@ -96,7 +96,8 @@ class FrameRecord:
 
     `world_T_ego` is the car at the frame's time, `world_T_ego_cam` at each camera's own time (not
     the camera's pose). Only a quarantined frame may lack poses (NaN). An `extrapolated` one has its
-    pose from the speed before it. `image_paths` are relative to the dataset's root.
+    pose from the speed before it. `image_paths` are relative to the dataset's root. `shutters` tell
+    how each camera moved on the log's own path while its lines were read, empty where none did.
     """
 
     prediction: Prediction
@@ -110,6 +111,7 @@ class FrameRecord:
     input_hash: str
     extrapolated: bool = False
     attempts: int = 1
+    shutters: tuple[RollingShutter | None, ...] = ()
 
 
 @dataclass(frozen=True)

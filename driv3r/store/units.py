@@ -24,7 +24,7 @@ from driv3r.store.codec import (
 )
 from driv3r.store.files import digest_file, read_attributes, sync, write_group
 from driv3r.store.schema import ABSENT_US, VIEW_ATTRIBUTES, FrameRecord
-from driv3r.types import Camera, Prediction, Scale, Transform
+from driv3r.types import Camera, Prediction, RollingShutter, Scale, Transform
 
 
 def unit_path(folder: Path, frame: int) -> Path:
@@ -72,6 +72,8 @@ def write_unit(folder: Path, frame: int, record: FrameRecord) -> None:
             else _to_list(prediction.prev_T_curr),
         },
     }
+    if record.shutters:
+        entry["record"]["shutters"] = [s and _to_entry(s) for s in record.shutters]
     write_group(unit_path(folder, frame), entry)
 
 
@@ -105,7 +107,14 @@ def read_record(folder: Path, frame: int, cameras: tuple[Camera, ...], scale: Sc
         input_hash=entry["input_hash"],
         extrapolated=record["extrapolated"],
         attempts=entry["attempts"],
+        shutters=_list_shutters(record),
     )
+
+
+def read_shutters(folder: Path, frame: int) -> tuple[RollingShutter | None, ...]:
+    """Those of a written frame; empty where it has none."""
+    entry = read_attributes(unit_path(folder, frame))
+    return () if entry is None else _list_shutters(entry.get("record", {}))
 
 
 def read_prediction(
@@ -134,6 +143,18 @@ def read_prediction(
 def from_lists(matrices: list[list[list[float]] | None]) -> Float[np.ndarray, "k 4 4"]:
     """Transforms of entries, NaN where an entry has none."""
     return np.array([np.full((4, 4), np.nan) if m is None else m for m in matrices], np.float64)
+
+
+def _to_entry(shutter: RollingShutter) -> dict[str, Any]:
+    return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(shutter).items()}
+
+
+def _list_shutters(record: dict[str, Any]) -> tuple[RollingShutter | None, ...]:
+    moved = ("velocity_cam_mps", "turn_cam_radps")
+    return tuple(
+        told and RollingShutter(**(told | {name: np.array(told[name]) for name in moved}))
+        for told in record.get("shutters", ())
+    )
 
 
 def _to_list(dst_T_src: Transform) -> list[list[float]] | None:

@@ -11,7 +11,7 @@ from driv3r.datasets.preprocess import prepare_images, prepare_rig
 from driv3r.evaluation.log_evaluator import LogScorer
 from driv3r.evaluation.stored_frames import replay
 from driv3r.geometry.ground_plane import predict_ground_plane
-from driv3r.geometry.transforms import apply, from_rotvec, invert
+from driv3r.geometry.transforms import apply, from_rotvec, invert, to_rotvec
 from driv3r.inference.metric_scale import ScaleEstimator, UnscaledPrediction
 from driv3r.inference.refinement import FrameRefiner, choose_fine_size
 from driv3r.inference.registry import load_system
@@ -29,7 +29,7 @@ from driv3r.store.codec import NO_INPUT, OK, UNSCALED
 from driv3r.store.reader import LogStore
 from driv3r.store.writer import LogWriter
 from driv3r.tracking.feature_tracker import RigTracker, TrackerConfig
-from driv3r.types import Frame, Prediction, Rig, Scene, View
+from driv3r.types import Frame, Prediction, Rig, RollingShutter, Scene, View
 
 STEP = from_rotvec(np.array([0.0, 0.0, 0.05]), np.array([4.0, 0.2, 0.0]))
 SIZE_HW = (64, 112)
@@ -105,6 +105,31 @@ def test_a_frame_without_a_motion_goes_on_as_before_wherever_the_dataset_is(tmp_
         marked = [r for r in a.reasons if "taken to go on as before" in r]
         assert len(marked) == (i == 2)
     assert here.read_frame(2).status == "quarantined"
+
+
+def test_shutters_are_driven_by_the_logs_own_path(tmp_path):
+    """The dataset's velocities tell where the car goes, which nobody has found yet."""
+    scene = make_scene()
+    told = RollingShutter(-9_000, 9_000, "down", np.full(3, 99.0), np.full(3, 9.0))
+    frames = [
+        replace(frame, views=tuple(view and replace(view, shutter=told) for view in frame.views))
+        for frame in scene.frames
+    ]
+    writer = write(tmp_path, replace(scene, frames=frames), [None, STEP, STEP, None, STEP])
+    assert set(writer.read_frame(0).shutters) == {None}
+    rate = np.concatenate([to_rotvec(STEP), STEP[:3, 3]]) / 0.5
+    for index in (1, 3):
+        for shutter, camera in zip(
+            writer.read_frame(index).shutters, scene.rig.cameras, strict=True
+        ):
+            assert shutter is not None
+            assert (shutter.first_us, shutter.last_us) == (-9_000, 9_000)
+            ego_R_cam, place = camera.ego_T_cam[:3, :3], camera.ego_T_cam[:3, 3]
+            velocity_ego = rate[3:] + np.cross(rate[:3], place)
+            np.testing.assert_allclose(ego_R_cam @ shutter.velocity_cam_mps, velocity_ego)
+            np.testing.assert_allclose(ego_R_cam @ shutter.turn_cam_radps, rate[:3], atol=1e-12)
+    plain = write(tmp_path / "plain", scene, [None, STEP, STEP, None, STEP])
+    assert plain.read_frame(1).shutters == ()
 
 
 def test_a_seen_frame_whose_motion_was_not_found_is_marked(tmp_path):

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,10 @@ from driv3r.store.files import read_state
 from driv3r.store.morton import morton_order
 from driv3r.store.reader import LogStore
 from driv3r.store.schema import header_hash
+from driv3r.store.units import read_shutters
 from driv3r.store.verify import verify
 from driv3r.store.writer import LogWriter, sort_static
+from driv3r.types import RollingShutter
 
 # What goes in comes out
 
@@ -60,6 +63,20 @@ def test_a_written_frame_is_read_back_as_the_finished_log_has_it(made, tmp_path)
         assert np.array_equal(got.prediction.prev_T_curr, given.prediction.prev_T_curr)
     with pytest.raises(StoreError, match="frame 1 is not written"):
         writer.read_frame(1)
+
+
+def test_shutters_return_exactly(made, tmp_path):
+    writer = LogWriter(tmp_path / "s", logs.make_header())
+    shutter = RollingShutter(-20_000, 21_500, "left", np.array([9.0, 0.1, 0.3]), np.full(3, 0.2))
+    plain = logs.make_record(0)
+    writer.write_frame(0, replace(plain, shutters=(shutter, None)))
+    first, second = writer.read_frame(0).shutters
+    assert second is None
+    for name, value in vars(shutter).items():
+        np.testing.assert_array_equal(getattr(first, name), value)
+    assert read_shutters(tmp_path / "s", 0)[1] is None
+    assert read_shutters(made, 0) == ()
+    assert LogStore.open(made).shutters(0) == (None, None)
 
 
 def test_header_poses_and_status_return_exactly(made):

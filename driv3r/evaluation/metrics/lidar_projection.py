@@ -1,10 +1,11 @@
 """LiDAR returns as seen by a camera: the truth that depth is scored against."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from driv3r.errors import ScoringError
 from driv3r.evaluation.metrics.protocol import GARG_CROP, DepthProtocol
@@ -12,7 +13,6 @@ from driv3r.geometry.cameras import project
 from driv3r.geometry.lidar import measure_spacing
 from driv3r.geometry.rolling_shutter import project_rolling
 from driv3r.geometry.transforms import apply, invert
-from driv3r.kernels.hidden_points import find_covered
 from driv3r.types import Camera, RollingShutter, Sweep, Transform
 
 NEAREST = 4.0  # a return closer to the lens than a quarter of its range is the own car: kept small
@@ -109,8 +109,34 @@ def find_hidden(
     range from the LiDAR over its depth, capped) times `reach_px`, half a width and height. A patch
     no larger never meets the next ring on the road, which is rightly much nearer or farther.
     """
-    # In these units every patch is a square.
-    return find_covered(uv / reach_px, np.minimum(nearness, NEAREST), depth_m, margin)
+    hidden = np.zeros(len(uv), bool)
+    place, radius = uv / reach_px, np.minimum(nearness, NEAREST)  # here every patch is a square
+    for near, far in _list_near(place, radius):
+        covered = (np.abs(place[near] - place[far]) <= radius[near, None]).all(axis=-1)
+        hidden[far[covered & (depth_m[near] < depth_m[far] * (1 - margin))]] = True
+    return hidden
+
+
+def _list_near(
+    place: Float[np.ndarray, "n 2"], radius: Float[np.ndarray, "n"]
+) -> Iterator[tuple[Int[np.ndarray, "p"], Int[np.ndarray, "p"]]]:
+    """Pairs of points of which the second may lie within the first's radius, by cells of a grid."""
+    if len(place) == 0:
+        return
+    row, column = np.floor(place - place.min(axis=0)).astype(np.int64).T
+    rows, columns = int(row.max()) + 1, int(column.max()) + 1
+    number = row * columns + column
+    order = np.argsort(number, kind="stable")
+    start = np.append(0, np.cumsum(np.bincount(number, minlength=rows * columns)))
+    reach = np.ceil(radius).astype(np.int64)
+    first, last = np.maximum(column - reach, 0), np.minimum(column + reach, columns - 1)
+    for step in range(-int(reach.max()), int(reach.max()) + 1):
+        near = np.flatnonzero((np.abs(step) <= reach) & (row + step >= 0) & (row + step < rows))
+        beside = (row[near] + step) * columns
+        low, high = start[beside + first[near]], start[beside + last[near] + 1]
+        count = high - low
+        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        yield np.repeat(near, count), order[np.repeat(low, count) + within]
 
 
 def _relate(sweep: Sweep, camera: Camera, world_T_cam: Transform) -> Transform:

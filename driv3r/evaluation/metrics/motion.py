@@ -6,7 +6,6 @@ from jaxtyping import Bool, Float
 from driv3r.evaluation.metrics.lidar_projection import ViewTruth
 from driv3r.geometry.cameras import unproject
 from driv3r.geometry.transforms import apply, invert
-from driv3r.kernels.points_in_box import mark_inside
 from driv3r.types import Boxes, Camera, Score, Transform
 
 PROTOCOL = "motion"
@@ -57,8 +56,13 @@ def find_inside(
     margin_m: float = BOX_MARGIN_M,
 ) -> Bool[np.ndarray, "n"]:
     """Points inside a box that is `margin_m` larger on every side."""
-    inside = np.empty(len(points_world), bool)
-    mark_inside(points_world, invert(world_T_box), size_m / 2 + margin_m, inside)
+    inside, half_m = np.zeros(len(points_world), bool), size_m / 2 + margin_m
+    reach_m, near = float(np.linalg.norm(half_m)), np.arange(len(points_world))
+    for axis in range(3):  # one after the other: nearly all points are far along the first
+        offset_m = points_world[near, axis] if axis else points_world[:, 0]
+        near = near[np.abs(offset_m - world_T_box[axis, 3]) <= reach_m]
+    points_box = apply(invert(world_T_box), points_world[near].astype(np.float64))
+    inside[near] = (np.abs(points_box) <= half_m).all(-1)
     return inside
 
 

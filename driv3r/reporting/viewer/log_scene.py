@@ -14,7 +14,8 @@ from driv3r.errors import StoreError
 from driv3r.evaluation.metrics.depth import sample_depth
 from driv3r.evaluation.metrics.lidar_projection import project_sweep
 from driv3r.evaluation.metrics.protocol import choose_protocol
-from driv3r.geometry.cameras import lift_depth, unproject
+from driv3r.geometry.cameras import unproject
+from driv3r.geometry.rolling_shutter import lift_rolling
 from driv3r.geometry.transforms import apply, interpolate, invert
 from driv3r.reporting.birds_eye import TRACK_RGB
 from driv3r.reporting.images import GREY
@@ -156,12 +157,14 @@ class LogScene:
         """The depth of a frame's cameras, every `stride`-th pixel across and down."""
         images, prediction = self.images(frame), self.store.prediction(frame)
         points, rgb, sigma, motion = [], [], [], []
+        shutters = self.store.shutters(frame)
         for view, image in enumerate(images):
             placed = self.camera_at(frame, view)
             if placed is None:
                 continue
             depth_m = prediction.depth_m[view]
-            lifted = lift_depth(placed[0], depth_m, placed[1])[::stride, ::stride]
+            lifted = lift_rolling(placed[0], depth_m, placed[1], shutters[view])
+            lifted = lifted[::stride, ::stride]
             kept = (depth_m < FARTHEST_M)[::stride, ::stride] & np.isfinite(lifted).all(-1)
             points.append(lifted[kept])
             shown = np.tile(GREY, (*depth_m.shape, 1)) if image is None else image
