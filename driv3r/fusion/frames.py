@@ -36,9 +36,10 @@ class FusionConfig:
     which a network's depth is smooth) and its own error, too. A voxel of `voxel_m` needs `min_hits`
     pixels, and at most `max_misses` views that look through it for each that sees it.
 
-    Moving objects: a pixel moves from a motion probability of `moving_above` on. Such pixels are
-    one detection where neighbours differ in range by less than a share of `segment_step`, or lie
-    within `cluster_gap_m` in different cameras; it needs `min_cluster_points`. A track may miss
+    Moving objects (chosen on the demo's val logs and PandaSet 002): a pixel may move from a motion
+    probability of `moving_above` on. Such pixels are one detection where neighbours differ in range
+    by less than a share of `segment_step`, or lie within `cluster_gap_m` in different cameras; it
+    needs `min_cluster_points`, and a median of `sure_above` to start a track. A track may miss
     `max_gap_frames` frames, is at most `max_speed_mps` fast and changes its speed by `accel_mps2`
     a second (standard deviation). It is kept where its own way is `min_travel_sigmas` times its
     uncertainty and faster than `min_speed_mps`, and `max_points` of its points with it.
@@ -56,7 +57,8 @@ class FusionConfig:
     max_edge: float = 0.006
     min_hits: int = 2
     max_misses: float = 0.25
-    moving_above: float = 0.5
+    moving_above: float = 0.6
+    sure_above: float = 0.75
     min_through: int = 2
     segment_step: float = 0.12
     cluster_gap_m: float = 0.5
@@ -64,8 +66,8 @@ class FusionConfig:
     max_points: int = 512
     max_gap_frames: int = 2
     max_speed_mps: float = 45.0
-    accel_mps2: float = 2.0
-    min_travel_sigmas: float = 2.0
+    accel_mps2: float = 1.0
+    min_travel_sigmas: float = 1.5
     min_speed_mps: float = 0.3
     source: FusionSource = "cameras"
 

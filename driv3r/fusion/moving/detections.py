@@ -23,7 +23,8 @@ class Detection:
     `number` counts a frame's detections; `also` are others of the frame that are parts of it.
 
     `center_world` is the middle of its points, `covariance` (m^2) that of its error: long along the
-    ray, as depth errs for all of its pixels alike. `rgb` is their mean colour.
+    ray, as depth errs for all of its pixels alike. `rgb` is their mean colour, `motion` the median
+    probability that they move.
     """
 
     frame: int
@@ -36,6 +37,7 @@ class Detection:
     points_rgb: UInt8[np.ndarray, "k 3"]
     rgb: Float[np.ndarray, "3"]
     rows: Int[np.ndarray, "n"]
+    motion: float = 1.0
     number: int = 0
     also: tuple["Detection", ...] = ()
 
@@ -149,4 +151,5 @@ def _describe(moving: PixelEvidence, rows: Int[np.ndarray, "n"], config: FusionC
         pixels.rgb[kept],
         pixels.rgb.mean(0),
         rows,
+        float(np.median(pixels.motion)),
     )

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64, UInt8
 from driv3r.fusion.frames import FusionConfig
 from driv3r.fusion.moving.detections import Detection
 from driv3r.fusion.moving.kalman import Gaussian
+from driv3r.fusion.moving.sizes import estimate_size, middle_behind, silhouette
 from driv3r.fusion.moving.tracker import smooth_track
 from driv3r.geometry.sampling import spread_rows
 from driv3r.geometry.transforms import invert
@@ -17,6 +18,7 @@ from driv3r.types import MovingObjects
 LEAST_FRAMES = 2  # in which a part is seen within the whole
 PART_SLACK_M, PART_SHARE = 0.3, 0.8  # of a box's sides; of a part's frames
 EXACT_M = 0.2  # of a detection's depth, from which on its own sides are taken
+MEASURED_M = 0.5  # of depth, up to which sides along the ray are measured at all
 TURNS_ABOVE_MPS = 1.0  # slower velocities tell no heading
 VEHICLE_M = np.array([4.3, 1.8, 1.4])  # the least whole size of what is wider than a person
 TRUCK_M = np.array([8.5, 2.4, 2.8])
@@ -38,6 +40,13 @@ class _Object:
     size_m: Float[np.ndarray, "3"]
     points_object: Float[np.ndarray, "p 3"]
     rgb: UInt8[np.ndarray, "p 3"]
+    most_mps: float
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether a thing of its kind can be as fast, within the speed's own error."""
+        slowest = [np.linalg.norm(s.velocity[:2]) - _speed_sigma(s) for s in self.states]
+        return float(np.median(slowest)) <= self.most_mps
 
 
 def make_objects(
@@ -46,9 +55,11 @@ def make_objects(
     """Tracks as objects in the given order, with a state at every frame of their span.
 
     `time_us` is that of the log's frames. What goes along within another's box is a part of it,
-    and no object.
+    and no object. What is faster than anything of its size is a piece of something: nothing is said
+    of it.
     """
-    objects = [_make_object(track, time_us, config) for track in tracks]
+    made = (_make_object(track, time_us, config) for track in tracks)
+    objects = [each for each in made if each.is_possible]
     by_size = sorted(objects, key=lambda o: float(np.prod(o.size_m)), reverse=True)
     parts = {
         id(small)
@@ -84,7 +95,10 @@ def _make_object(
     ]
     away = np.array([d.ray_world @ rotation for d, rotation in zip(track, axes_seen, strict=True)])
     error_m = np.sqrt([d.ray_world @ d.covariance @ d.ray_world for d in track])
-    size_m, middles = complete_boxes(parts, away, error_m)
+    if np.median(error_m) <= MEASURED_M:
+        (size_m, middles), most_mps = complete_boxes(parts, away, error_m), config.max_speed_mps
+    else:
+        size_m, middles, most_mps = complete_silhouettes(parts, away)
     whole = [
         replace(d, center_world=d.center_world + rotation @ middle)
         for d, rotation, middle in zip(track, axes_seen, middles, strict=True)
@@ -108,7 +122,13 @@ def _make_object(
         size_m,
         points[kept].astype(np.float32),
         rgb[kept],
+        most_mps,
     )
+
+
+def _speed_sigma(state: Gaussian) -> float:
+    """Standard deviation of a velocity on the ground, an axis."""
+    return float(np.sqrt(np.trace(state.covariance[3:5, 3:5]) / 2))
 
 
 def _find_headings(states: Sequence[Gaussian]) -> list[Float[np.ndarray, "3"]]:
@@ -153,6 +173,22 @@ def complete_boxes(
     return size_m, middles
 
 
+def complete_silhouettes(
+    parts: Sequence[Float[np.ndarray, "_ 3"]], away: Float[np.ndarray, "k 3"]
+) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "k 3"], float]:
+    """As `complete_boxes`, and the top speed of what is of such a size.
+
+    Where depth is too inexact for the sides along the ray to be measured. Heights are: a box stands
+    as its points do.
+    """
+    seen_m = np.array([silhouette(part, ray) for part, ray in zip(parts, away, strict=True)])
+    size_m, kind = estimate_size(seen_m, away)
+    ends = np.array([np.percentile(part[:, 2], [5, 95]) for part in parts])
+    middles = middle_behind(size_m, away)
+    middles[:, 2] = np.median(ends.mean(1))
+    return size_m, middles, kind.most_mps
+
+
 def _middle(
     ends: Float[np.ndarray, "k 2 3"], size_m: Float[np.ndarray, "3"], away: Float[np.ndarray, "k 3"]
 ) -> Float[np.ndarray, "k 3"]:
@@ -184,9 +220,7 @@ def _gather(objects: list[_Object], time_us: Int64[np.ndarray, "t"]) -> MovingOb
             -1, 4, 4
         ),
         velocity_world_mps=np.array([s.velocity for s in states], np.float64).reshape(-1, 3),
-        velocity_sigma_mps=np.array(
-            [np.sqrt(np.trace(s.covariance[3:5, 3:5]) / 2) for s in states], np.float64
-        ),
+        velocity_sigma_mps=np.array([_speed_sigma(s) for s in states], np.float64),
         observed=np.array([objects[k].observed[i] for _, k, i in rows], bool),
         size_m=np.array([o.size_m for o in objects], np.float64).reshape(-1, 3),
         quality=np.array([np.mean(o.observed) for o in objects], np.float64),

@@ -85,21 +85,36 @@ def link_tracks(detections: Sequence[Detection], config: FusionConfig) -> list[l
 def _extend(
     live: _Live, found: list[Detection], frame: int, config: FusionConfig
 ) -> list[Detection]:
-    """Give the tracks their detections; what is left over."""
+    """Give the tracks their detections; what is left over of those that surely move.
+
+    Those that may move come second, to tracks that have none, and start none (ByteTrack: Zhang et
+    al., ECCV 2022).
+    """
     oldest = frame - 1 - config.max_gap_frames
     live.ended += [track for track in live.tracks if track.detections[-1].frame < oldest]
     live.tracks = [track for track in live.tracks if track.detections[-1].frame >= oldest]
+    sure = [d for d in found if d.motion >= config.sure_above]
+    waiting, left = _assign(live.tracks, sure, config)
+    _assign(waiting, [d for d in found if d.motion < config.sure_above], config)
+    return left
+
+
+def _assign(
+    tracks: list[Track], found: list[Detection], config: FusionConfig
+) -> tuple[list[Track], list[Detection]]:
+    """Give tracks the detections that suit them best; the tracks without, and what is left over."""
     cost = np.array(
-        [[_cost(track, detection, config) for detection in found] for track in live.tracks]
-    ).reshape(len(live.tracks), len(found))
+        [[_cost(track, detection, config) for detection in found] for track in tracks]
+    ).reshape(len(tracks), len(found))
     rows, columns = linear_sum_assignment(np.minimum(cost, _FORBIDDEN))
-    taken = set()
-    for row, column in zip(rows, columns, strict=True):
-        if cost[row, column] < CLUTTER:
-            track, detection = live.tracks[row], found[column]
-            track.take(detection, config)
-            taken.add(column)
-    return [d for column, d in enumerate(found) if column not in taken]
+    pairs = [(r, c) for r, c in zip(rows, columns, strict=True) if cost[r, c] < CLUTTER]
+    for row, column in pairs:
+        tracks[row].take(found[column], config)
+    served, taken = {row for row, _ in pairs}, {column for _, column in pairs}
+    return (
+        [track for row, track in enumerate(tracks) if row not in served],
+        [detection for column, detection in enumerate(found) if column not in taken],
+    )
 
 
 def _cost(track: Track, detection: Detection, config: FusionConfig) -> float:
