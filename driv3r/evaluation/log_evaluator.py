@@ -75,7 +75,7 @@ class LogScorer:
         self.fused = FusedScorer(rig, subject, source)
 
     def add(self, stored: StoredFrame) -> None:
-        """Score one frame; `truths` then holds its LiDAR points by view."""
+        """Score one frame; `truths` then holds the true points of its depth by view."""
         frame, record = stored.frame, stored.record
         prediction = record.prediction
         sweep = frame.sweep if self.metric else None
@@ -91,17 +91,18 @@ class LogScorer:
         for view, (shot, camera) in enumerate(zip(frame.views, self.rig.cameras, strict=True)):
             if shot is None:
                 continue
+            truth = None
             if sweep is not None:
                 placing = camera, shot.world_T_cam, self.protocol, stored.shutters[view]
-                self.truths[view] = project_sweep(sweep, *placing)
-                self.fused.add_view(stored, view, self.truths[view])
-            if self.protocol.truth == "annotated" and self.metric:
-                self.truths.pop(view, None)
-                if shot.annotated_cam is not None:
-                    given = shot.annotated_cam, camera, self.protocol
-                    self.truths[view] = project_annotated(*given)
-            if view in self.truths:
-                self._add_depth(stored, view, self.truths[view])
+                truth = project_sweep(sweep, *placing)
+                self.fused.add_view(stored, view, truth)
+            if self.protocol.truth == "annotated":
+                truth = None
+                if self.metric and shot.annotated_cam is not None:
+                    truth = project_annotated(shot.annotated_cam, camera, self.protocol)
+            if truth is not None:
+                self.truths[view] = truth
+                self._add_depth(stored, view, truth)
 
     def _add_depth(self, stored: StoredFrame, view: int, truth: ViewTruth) -> None:
         prediction, image = stored.record.prediction, stored.images[view]
