@@ -37,9 +37,9 @@ STORES = """\
 [fsspec](https://filesystem-spec.readthedocs.io) has a package for (`pip install 'driv3r[remote]'`
 brings those two). The store is listed once; each log's files are fetched whole before it is read,
 into `$DRIV3R_CACHE` (`~/.cache/driv3r` unless set), where at most `$DRIV3R_CACHE_GB` (100) lie:
-what was read least lately goes first. Give every worker of a machine room for a log. Credentials
-are those of the clouds' own tools; `FSSPEC_S3_ANON=true` reads public S3 buckets without. Other
-datasets' roots can be copied, or mounted (rclone, gcsfuse, mount-s3).
+of what nobody uses, the log that was read least lately goes first. Workers of a machine share it.
+Credentials are those of the clouds' own tools; `FSSPEC_S3_ANON=true` reads public S3 buckets
+without. Other datasets' roots can be copied, or mounted (rclone, gcsfuse, mount-s3).
 
 """
 PROTOCOLS_INTRO = """\

@@ -72,22 +72,22 @@ def open_dataset(
     such a dataset.
     """
     make, url = choose_reader(name), url_of(Path(root))
-    if url is not None:
-        return _open_remote(name, make, url, sweeps=sweeps, follow_links=follow_links)
-    if not os.path.isdir(root):  # Path.is_dir raises on a name that is too long
+    if url is None and not os.path.isdir(root):  # Path.is_dir raises on a name that is too long
         raise DatasetError(f"the {name} root {root} is not a folder; give the dataset's top folder")
     if rig is not None and make is not FolderReader:
         raise ConfigError(
             f"{name} tells its own rig, but {rig} is given; leave --rig out: only folder (images "
             "of one's own) takes one"
         )
-    if make is DdadReader:
+    if make is DdadReader and url is None:
         return DdadReader(Path(root), sweeps, follow_links, split_file)
     if split_file is not None:
         raise ConfigError(
             f"{name} has no split files, but {split_file} is given; leave --split-file out: only "
             "ddad (a DGP root) takes one"
         )
+    if url is not None:
+        return _open_remote(name, make, url, sweeps=sweeps, follow_links=follow_links)
     if make is FolderReader:
         return FolderReader(Path(root), sweeps, follow_links, rig)
     return make(Path(root), sweeps=sweeps, follow_links=follow_links)

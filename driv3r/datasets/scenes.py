@@ -161,9 +161,7 @@ def _hash_input(
             return None
         name = datum.path.relative_to(root).as_posix()
         place = _rounded(datum.world_T_sensor)
-        told = [name, datum.part, _size_of(datum.path), datum.time_us, place, datum.shutter]
-        depth = datum.annotated
-        return told if depth is None else [*told, depth.name, _size_of(depth)]
+        return [name, datum.part, _size_of(datum.path), datum.time_us, place, datum.shutter]
 
     cameras = [replace(camera, ego_T_cam=_rounded(camera.ego_T_cam)) for camera in rig.cameras]
     ego_T_lidar = None if rig.ego_T_lidar is None else _rounded(rig.ego_T_lidar)

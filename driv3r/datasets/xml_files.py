@@ -9,13 +9,17 @@ from xml.etree.ElementTree import Element
 from driv3r.datasets.images import read_file
 from driv3r.errors import DatasetError
 
+# An encoding that Python lacks, or one of several bytes a letter, is a fault of its own kind.
+UNREADABLE = (ElementTree.ParseError, LookupError, ValueError)
+WIDE = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")  # how UTF-16 begins, in which no tag is plain
+
 
 def read_xml(path: Path) -> Element:
     """The top element; DatasetError where the file is missing, no XML, or declares entities."""
     data = _read_plain(path)
     try:
         return ElementTree.fromstring(data)
-    except ElementTree.ParseError as error:
+    except UNREADABLE as error:
         raise DatasetError(f"{path} is no XML ({error}); fetch or write the file again") from error
 
 
@@ -28,12 +32,14 @@ def read_children(path: Path) -> Iterator[Element]:
             if event == "end" and depth == 1:
                 yield element
                 element.clear()
-    except ElementTree.ParseError as error:
+    except UNREADABLE as error:
         raise DatasetError(f"{path} is no XML ({error}); fetch or write the file again") from error
 
 
 def _read_plain(path: Path) -> bytes:
     data = read_file(path)
+    if data.startswith(WIDE):
+        raise DatasetError(f"{path} is in UTF-16, expected UTF-8; convert it")
     if b"<!ENTITY" in data:  # a few of which, nested, would inflate to gigabytes
         raise DatasetError(f"{path} declares entities, which it has no use for; fetch it again")
     return data

@@ -11,6 +11,7 @@ from driv3r.evaluation.merge import merge_scores
 from driv3r.evaluation.metrics.protocol import choose_protocol
 from driv3r.evaluation.records import LogResult, RunResult
 from driv3r.evaluation.stored_frames import replay
+from driv3r.settings import url_of
 from driv3r.store.reader import LogStore
 from driv3r.types import Scene
 
@@ -54,7 +55,12 @@ def rescore(
                 rig=rig,
             )
         logs.append(_score_store(store, readers[sweeps].read(store.log_id), protocol, report))
-    settings = {"dataset": dataset, "root": str(root), "protocol": protocol, "stores": str(path)}
+    settings = {
+        "dataset": dataset,
+        "root": url_of(root) or str(root),
+        "protocol": protocol,
+        "stores": str(path),
+    }
     return RunResult(
         f"{path}", settings, tuple(logs), tuple(merge_scores([g.scores for g in logs]))
     )

@@ -10,7 +10,7 @@ from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
 from driv3r.fusion.lidar import StaticReturns
 from driv3r.fusion.moving.detections import Detection, find_detections
 from driv3r.fusion.moving.merging import merge_tracks
-from driv3r.fusion.moving.objects import make_objects
+from driv3r.fusion.moving.objects import find_objects, gather
 from driv3r.fusion.moving.shapes import DetectionShapes, list_parts
 from driv3r.fusion.moving.tracker import is_moving, link_tracks
 from driv3r.fusion.resampling import fill_between
@@ -55,10 +55,11 @@ def fuse(
         for detection in _list_standing(detections, tracks):
             static.add(shapes.sums(detection))
     whole = ([shapes.with_points(detection) for detection in track] for track in tracks)
-    objects = make_objects(whole, frames.time_us, config)
-    for evidence in returns.list_evidence(objects):
+    objects = find_objects(whole, frames.time_us, config)
+    for evidence in returns.list_evidence(gather(objects, frames.time_us)):
         static.add(sum_pixels(evidence, config))
-    return Reconstruction(static.result(frames, threads), objects)
+    told = gather([each for each in objects if each.is_possible], frames.time_us)
+    return Reconstruction(static.result(frames, threads), told)
 
 
 def _examine(frames: FrameWindow, index: int, config: FusionConfig) -> _Examined:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from driv3r.geometry.cameras import lift_depth, project
-from driv3r.geometry.transforms import apply, from_rotvec
+from driv3r.geometry.transforms import from_rotvec
 from driv3r.types import Camera, RollingShutter, Transform
 
 STEPS = 4  # of the fixed point: each leaves the share of a readout in which a point crosses a line
@@ -67,13 +67,13 @@ def lift_rolling(
     """`lift_depth` of depth at the time of each pixel's line."""
     if shutter is None:
         return lift_depth(camera, depth_m, world_T_cam)
-    height, width = depth_m.shape
-    rows, columns = np.mgrid[:height, :width]
-    uv = np.stack([columns, rows], axis=-1).reshape(-1, 2) + 0.5
-    points_line = lift_depth(camera, depth_m, np.eye(4)).reshape(-1, 3)
-    cam_T_line = place_lines(camera, uv, shutter)
-    points_cam = np.einsum("nij,nj->ni", cam_T_line[:, :3, :3], points_line) + cam_T_line[:, :3, 3]
-    return apply(world_T_cam, points_cam).reshape(height, width, 3)
+    upright = shutter.read in ("down", "up")
+    middles = np.arange(depth_m.shape[0 if upright else 1]) + 0.5
+    world_T_line = world_T_cam @ place_lines(camera, np.stack([middles, middles], -1), shutter)
+    points_line = lift_depth(camera, depth_m, np.eye(4))
+    lines = points_line if upright else points_line.swapaxes(0, 1)  # [line along 3]
+    points_world = lines @ world_T_line[:, :3, :3].swapaxes(1, 2) + world_T_line[:, None, :3, 3]
+    return points_world if upright else points_world.swapaxes(0, 1)
 
 
 def driven(

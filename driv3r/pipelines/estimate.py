@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from driv3r import __version__
+from driv3r.datasets.remote import is_at_hand
 from driv3r.inference.model import Model
 from driv3r.inference.registry import load_system
 from driv3r.pipelines.preflight import describe_machine, estimate_bytes, find_folder, resolve
@@ -40,8 +41,11 @@ def estimate_run(settings: Settings, out: Path) -> dict[str, Any]:
     settings = resolve(settings)
     reader, names = list_logs(settings, None, None)
     done = [name for name in names if is_complete(out / f"{name}.zarr")]
-    scenes = [reader.read(name) for name in names if name not in done]
+    todo = [name for name in names if name not in done]
+    known = [name for name in todo if is_at_hand(reader, name)] or todo[:1]
+    scenes = [reader.read(name) for name in known]
     frames = sum(len(scene.frames) for scene in scenes)
+    frames = round(frames * len(todo) / max(len(known), 1))  # the others are as long
     place = find_folder(out.resolve())
     facts = {
         "logs": f"{len(names)}, of which {len(done)} are finished in {out}",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from driv3r.datasets import Reader
+from driv3r.datasets.remote import is_at_hand
 from driv3r.errors import ConfigError, DatasetError, StoreError
 from driv3r.pipelines.job import Job
 from driv3r.settings import Provenance
@@ -57,6 +58,8 @@ def compare(job: Job, reader: Reader, provenance: Provenance) -> list[str]:
         reasons = provenance.differences(store.provenance)
     except StoreError as error:
         return [str(error)]
+    if not is_at_hand(reader, job.scene_id):  # not worth fetching: it was made of what is listed
+        return reasons
     try:
         same = reader.read(job.scene_id).input_hash == store.header.input_hash
     except DatasetError as error:

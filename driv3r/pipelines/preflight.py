@@ -17,7 +17,14 @@ from driv3r.errors import ConfigError, DatasetError, StoreError
 from driv3r.evaluation.metrics.protocol import choose_protocol
 from driv3r.inference.registry import System, describe_scale, resolve_model
 from driv3r.pipelines.job import Job
-from driv3r.settings import Provenance, Settings, hash_file, hash_sources, identity_of
+from driv3r.settings import (
+    Provenance,
+    Settings,
+    hash_file,
+    hash_sources,
+    identity_of,
+    url_of,
+)
 from driv3r.types import Scene
 
 BYTES_A_PIXEL = 1.5  # of a view in a store; the demo's logs take 1.8
@@ -65,7 +72,10 @@ def describe_machine(device: str) -> str:
 
 def describe_run(settings: Settings, made: Provenance) -> dict[str, object]:
     """What a report tells of a run: settings as resolved, and where they came to be."""
-    shown = {name: str(v) if isinstance(v, Path) else v for name, v in asdict(settings).items()}
+    shown = {
+        name: (url_of(v) or str(v)) if isinstance(v, Path) else v
+        for name, v in asdict(settings).items()
+    }
     return shown | {
         "scale": describe_scale(settings),
         "machine": made.machine,

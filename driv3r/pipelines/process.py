@@ -10,6 +10,7 @@ from typing import Any
 
 from driv3r.config import build_config
 from driv3r.datasets import Reader
+from driv3r.datasets.remote import is_at_hand
 from driv3r.errors import ConfigError, DatasetError, Driv3rError, StoreError
 from driv3r.evaluation.merge import merge_scores
 from driv3r.evaluation.records import (
@@ -28,7 +29,7 @@ from driv3r.pipelines.preflight import (
     resolve,
 )
 from driv3r.pipelines.worker import LogWorker, open_reader
-from driv3r.settings import Provenance, Settings, identity_of, url_of
+from driv3r.settings import Provenance, Settings, identity_of
 from driv3r.store.commit import commit
 from driv3r.store.files import is_complete, write_atomically
 from driv3r.store.lock import lock_folder
@@ -82,9 +83,14 @@ def process(
 
 
 def announce(jobs: Sequence[Job], reader: Reader, report: Report) -> None:
-    """Report the total number of frames, so that progress has a known end."""
+    """Report the total number of frames, so that progress has a known end.
+
+    Not of logs that are yet to be fetched: their frames are told when they are begun.
+    """
     LOG.info("%d logs to do", len(jobs))
     for job in jobs:
+        if not is_at_hand(reader, job.scene_id):
+            continue
         with contextlib.suppress(DatasetError):  # reported where the log is processed
             report(job.scene_id, BEGUN, 0, len(reader.read(job.scene_id).frames))
 
@@ -152,11 +158,7 @@ def describe(settings: Settings, provenance: Provenance, names: Sequence[str]) -
     title = f"{settings.dataset} {settings.split}"
     shown = describe_run(settings, provenance)
     run = {"title": title, "settings": shown, "logs": list(names)}
-    return json.loads(json.dumps(run, default=_plain))
-
-
-def _plain(value: object) -> str:
-    return (isinstance(value, Path) and url_of(value)) or str(value)
+    return json.loads(json.dumps(run, default=str))
 
 
 def gather(out: Path, run: dict[str, Any], attempts: Sequence[LogResult] = ()) -> RunResult:

@@ -206,7 +206,7 @@ class LogStore:
 
     def shutters(self, frame: int) -> tuple[RollingShutter | None, ...]:
         """How each camera moved while its lines were read; None where they were read at once."""
-        return read_shutters(self.path, frame) or (None,) * len(self.rig.cameras)
+        return read_shutters(self.path, self._check_frame(frame), len(self.rig.cameras))
 
     def count_voxels(self) -> int:
         """How many voxels the still world has, without reading them."""

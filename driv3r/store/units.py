@@ -107,14 +107,19 @@ def read_record(folder: Path, frame: int, cameras: tuple[Camera, ...], scale: Sc
         input_hash=entry["input_hash"],
         extrapolated=record["extrapolated"],
         attempts=entry["attempts"],
-        shutters=_list_shutters(record),
+        shutters=_list_shutters(record, f"{folder}: frame {frame}"),
     )
 
 
-def read_shutters(folder: Path, frame: int) -> tuple[RollingShutter | None, ...]:
-    """Those of a written frame; empty where it has none."""
+def read_shutters(folder: Path, frame: int, views: int) -> tuple[RollingShutter | None, ...]:
+    """Those of a written frame, of every view; StoreError where its entry is missing or damaged."""
     entry = read_attributes(unit_path(folder, frame))
-    return () if entry is None else _list_shutters(entry.get("record", {}))
+    if entry is None or "record" not in entry:
+        raise StoreError(f"{folder}: frame {frame} has no entry in lineage; write it again")
+    shutters = _list_shutters(entry["record"], f"{folder}: frame {frame}")
+    if shutters and len(shutters) != views:
+        raise StoreError(f"{folder}: frame {frame} has {len(shutters)} shutters, {views} views")
+    return shutters or (None,) * views
 
 
 def read_prediction(
@@ -149,12 +154,15 @@ def _to_entry(shutter: RollingShutter) -> dict[str, Any]:
     return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(shutter).items()}
 
 
-def _list_shutters(record: dict[str, Any]) -> tuple[RollingShutter | None, ...]:
+def _list_shutters(record: dict[str, Any], where: str) -> tuple[RollingShutter | None, ...]:
     moved = ("velocity_cam_mps", "turn_cam_radps")
-    return tuple(
-        told and RollingShutter(**(told | {name: np.array(told[name]) for name in moved}))
-        for told in record.get("shutters", ())
-    )
+    try:
+        return tuple(
+            told and RollingShutter(**(told | {k: np.array(told[k], np.float64) for k in moved}))
+            for told in record.get("shutters", ())
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{where} has damaged shutters ({error}); write it again") from error
 
 
 def _to_list(dst_T_src: Transform) -> list[list[float]] | None:

@@ -16,7 +16,6 @@ from driv3r.errors import ConfigError
 from driv3r.evaluation.metrics.lidar_projection import ViewTruth, project_sweep
 from driv3r.evaluation.metrics.motion import label_motion
 from driv3r.evaluation.metrics.protocol import DepthProtocol
-from driv3r.geometry.cameras import unproject
 from driv3r.geometry.transforms import apply
 from driv3r.training.clip_pool import MOTION_VALID, MOVING, VALID, RawClip, ego_rates
 from driv3r.types import Boxes, Camera, Frame, Scene, Transform, View
@@ -237,6 +236,5 @@ def _write_truth(
     truth: ViewTruth, camera: Camera, view: View, boxes: Boxes | None
 ) -> tuple[Float[np.ndarray, "h w"], UInt8[np.ndarray, "h w"]]:
     # Exact without a lens: the points where the sweep has them, whatever the camera's time.
-    points_cam = unproject(camera, truth.uv) * truth.depth_m[:, None]
-    labels = label_points(apply(view.world_T_cam, points_cam), boxes)
+    labels = label_points(apply(view.world_T_cam, truth.lift(camera)), boxes)
     return write_points(truth.uv, truth.depth_m, labels, camera.size_hw)

@@ -1,5 +1,6 @@
 """Roots in an object store, against the same dataset in a folder. The store is fsspec's memory."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -8,7 +9,11 @@ import numpy as np
 import pytest
 
 from driv3r.datasets import open_dataset
+from driv3r.datasets.remote import RemoteReader, is_at_hand
 from driv3r.errors import ConfigError, DatasetError, UnsafePathError
+from driv3r.pipelines.job import Job
+from driv3r.pipelines.preflight import describe_run, make_provenance, resolve
+from driv3r.pipelines.process import announce
 from driv3r.settings import Settings, url_of
 from driv3r.types import Scene
 from tests.datasets import tiny_argoverse2, tiny_waymo
@@ -84,40 +89,96 @@ def test_a_file_that_the_store_cuts_short_is_not_kept(store, tmp_path: Path, mon
     assert not list((tmp_path / "cache").rglob(".part-*"))
 
 
-def test_what_was_read_least_lately_makes_room(store, tmp_path: Path, monkeypatch) -> None:
+def held_gb(tmp_path: Path) -> float:
+    files = (path for path in (tmp_path / "cache").rglob("*.*") if ".logs" not in path.parts)
+    return sum(path.stat().st_size for path in files if path.is_file()) / 1e9
+
+
+@pytest.fixture
+def three_logs(store, tmp_path: Path):
+    """A reader of a store with logs LOG, b and c, all alike."""
     local = tiny_argoverse2.write(tmp_path / "local")
-    upload(store, local, "/bucket/data")
-    split = next(path.parent.parent.name for path in local.glob("*/*/sensors"))
-    upload(store, local / split / tiny_argoverse2.LOG, f"/bucket/data/{split}/another")
-    reader = open_dataset("argoverse2", Path("memory://bucket/data"))
-    reader.read(tiny_argoverse2.LOG)
-    log_gb = sum(p.stat().st_size for p in (tmp_path / "cache").rglob("*") if p.is_file()) / 1e9
-    monkeypatch.setenv("DRIV3R_CACHE_GB", str(1.5 * log_gb))
-    scene = reader.read("another")
+    for name in (tiny_argoverse2.LOG, "b", "c"):
+        upload(store, local / "val" / tiny_argoverse2.LOG, f"/bucket/data/val/{name}")
+    return open_dataset("argoverse2", Path("memory://bucket/data"))
+
+
+def test_what_was_read_least_lately_makes_room(three_logs, tmp_path: Path, monkeypatch) -> None:
+    three_logs.read(tiny_argoverse2.LOG)
+    log_gb = held_gb(tmp_path)
+    monkeypatch.setenv("DRIV3R_CACHE_GB", str(2.5 * log_gb))
+    three_logs.read("b")
+    assert held_gb(tmp_path) == pytest.approx(2 * log_gb)
+    scene = three_logs.read("c")
     assert [frame.repairs for frame in scene.frames] == [()] * len(scene.frames)
-    held = sum(p.stat().st_size for p in (tmp_path / "cache").rglob("*") if p.is_file()) / 1e9
-    assert held <= 1.5 * log_gb
-    assert len(reader.read(tiny_argoverse2.LOG).frames) == len(scene.frames)
+    assert held_gb(tmp_path) == pytest.approx(2 * log_gb)
+    held = [is_at_hand(three_logs, name) for name in (tiny_argoverse2.LOG, "b", "c")]
+    assert held == [False, True, True]
     monkeypatch.setenv("DRIV3R_CACHE_GB", "lots")
     with pytest.raises(ConfigError, match="DRIV3R_CACHE_GB is 'lots', expected a number"):
-        reader.read("another")
+        three_logs.read(tiny_argoverse2.LOG)
 
 
-def test_what_can_not_be_is_said(store, tmp_path: Path) -> None:
+def test_a_log_in_use_stays(three_logs, tmp_path: Path, monkeypatch) -> None:
+    """Another worker once removed its images, and they were counted as missing."""
+    monkeypatch.setenv("DRIV3R_CACHE_GB", "1e-9")
+    frames = three_logs.read(tiny_argoverse2.LOG).frames
+    another = open_dataset("argoverse2", Path("memory://bucket/data"))
+    another.read("b")
+    another.read(tiny_argoverse2.LOG)
+    another.read("c")
+    assert [frame.repairs for frame in frames] == [()] * len(frames)
+    del frames
+    gc.collect()
+    another.read("b")
+    assert not is_at_hand(three_logs, tiny_argoverse2.LOG)
+
+
+def test_logs_are_fetched_when_they_are_begun(three_logs, tmp_path: Path, monkeypatch) -> None:
+    settings = Settings("argoverse2", Path("memory://bucket/data"), "val")
+    told = []
+    jobs = [Job(settings, name, tmp_path / "out") for name in ("b", "c")]
+    three_logs.read("c")
+    monkeypatch.setattr(three_logs, "_fetch", lambda *_: pytest.fail("a log is fetched"))
+    announce(jobs, three_logs, lambda log, *_: told.append(log))
+    assert told == ["c"]
+
+
+def test_what_has_gone_from_the_store_is_no_log(three_logs, store, tmp_path: Path) -> None:
+    store.rm("/bucket/data/val/b", recursive=True)
+    assert open_dataset("argoverse2", Path("memory://bucket/data")).scenes("all") == (
+        tiny_argoverse2.LOG,
+        "c",
+    )
+
+
+def test_what_can_not_be_is_said(store, tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(DatasetError, match="nothing of memory://bucket/none is named as"):
         open_dataset("waymo", Path("memory://bucket/none"))
-    with pytest.raises(ConfigError, match="nuscenes is read from folders.*of waymo, argoverse2"):
-        open_dataset("nuscenes", Path("gs://bucket/nuscenes"))
+    for name, rest in (("nuscenes", "nuscenes"), ("folder", "x"), ("ddad", "x")):
+        with pytest.raises(ConfigError, match=f"{name} is read from folders.*of waymo, argoverse2"):
+            open_dataset(name, Path(f"gs://bucket/{rest}"))
+    for option in ("rig", "split_file"):
+        with pytest.raises(ConfigError, match="leave --"):
+            open_dataset("waymo", Path("memory://bucket/data"), **{option: tmp_path / "x"})
     with pytest.raises(ConfigError, match="Protocol not known: nowhere"):
         open_dataset("waymo", Path("nowhere://bucket"))
+    with pytest.raises(ConfigError, match="give the folder's path"):
+        open_dataset("waymo", Path(f"file://{tmp_path}"))
     upload(store, tiny_waymo.write_v1(tmp_path / "local"), "/bucket/data")
-    (file,) = store.glob("/bucket/data/*/*.tfrecord")
-    name = f"segment-{tiny_waymo.SEGMENT}"
-    store.store.clear()
-    store.pipe_file(f"/bucket/data/training/../../../../../{name}.tfrecord", b"x")
-    with pytest.raises((UnsafePathError, DatasetError)):
-        open_dataset("waymo", Path("memory://bucket/data")).read(tiny_waymo.SEGMENT)
-    assert not list(tmp_path.parent.glob(f"{name}*"))
+    (tmp_path / "in the way").write_text("a file")
+    monkeypatch.setenv("DRIV3R_CACHE", str(tmp_path / "in the way"))
+    with pytest.raises(ConfigError, match="set DRIV3R_CACHE to another"):
+        open_dataset("waymo", Path("memory://bucket/data"))
+
+
+def test_a_name_can_not_lead_out_of_the_cache(store, monkeypatch) -> None:
+    store.pipe_file("/bucket/data/training/x.tfrecord", b"x")
+    monkeypatch.setattr(
+        RemoteReader, "_list", lambda self: iter([("training/../../../../x.tfrecord", 1)])
+    )
+    with pytest.raises(UnsafePathError, match="outside of"):
+        open_dataset("waymo", Path("memory://bucket/data"))
 
 
 def test_a_url_stays_one(tmp_path: Path) -> None:
@@ -125,4 +186,7 @@ def test_a_url_stays_one(tmp_path: Path) -> None:
     assert url_of(Path("s3:/bucket")) == "s3://bucket"
     for local in ("/data/x", "data", "a:b", "C:/data"):
         assert url_of(Path(local)) is None
-    assert url_of(Settings("waymo", Path("gs://bucket/data")).root) == "gs://bucket/data"
+    settings = resolve(Settings("waymo", Path("gs://bucket/data")))
+    assert url_of(settings.root) == "gs://bucket/data"
+    provenance = make_provenance(settings)
+    assert describe_run(settings, provenance)["root"] == "gs://bucket/data"

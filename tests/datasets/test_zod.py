@@ -14,6 +14,7 @@ from driv3r.geometry.cameras import project
 from driv3r.geometry.transforms import invert
 from driv3r.types import Scene
 from tests.datasets import tiny_zod as tiny
+from tests.datasets.json_files import edit
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "zod.json"
 
@@ -138,6 +139,13 @@ def test_the_keyframe_has_boxes(log: Scene) -> None:
     np.testing.assert_allclose(lidar_T_box[0, :3, 3], [2, 20, -0.9], atol=1e-9)
     ahead = (invert(frame.world_T_ego) @ boxes.world_T_box)[0, :3, 0]
     np.testing.assert_allclose(ahead, [1, 0, 0], atol=0.01)
+
+
+def test_boxes_need_a_sweep_at_their_keyframe(root: Path) -> None:
+    edit(root / tiny.FOLDER / "info.json", "keyframe_time", value="2025-06-23T09:46:52+00:00")
+    scene = open_dataset("zod", root).read(tiny.LOG)
+    assert scene.boxes is None
+    assert "no sweep is near their keyframe" in scene.repairs[-1].reason
 
 
 def test_boxes_need_their_keyframes_time(root: Path) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from driv3r.fusion import FrameWindow, FusedFrame
+from driv3r.fusion.moving.objects import find_objects, gather
 from driv3r.geometry.cameras import rays_of
 from driv3r.types import Camera
 
@@ -61,6 +62,12 @@ def see(index, moving=(), standing=(), ego_x=0.0, scale=1.0, sigma=0.005, camera
         index, time_us, cameras, np.full(len(cameras), time_us), world_T_ego, np.stack(places),
         np.array(depth), np.full(shape, sigma), np.array(motion), np.array(rgb),
     )  # fmt: skip
+
+
+def make_objects(tracks, time_us, config):
+    """What is told of tracks."""
+    found = find_objects(tracks, time_us, config)
+    return gather([each for each in found if each.is_possible], time_us)
 
 
 def window(frames) -> FrameWindow:

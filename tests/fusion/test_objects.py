@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from street import STEP_US
+from street import STEP_US, make_objects
 
 from driv3r.fusion import FusionConfig
 from driv3r.fusion.moving.detections import Detection
-from driv3r.fusion.moving.objects import make_objects
 
 SIZE_M = np.array([6.0, 2.0, 1.5])
 TIMES_US = STEP_US * np.arange(5)

@@ -1,12 +1,13 @@
 """Sizes from silhouettes, against boxes whose every side is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from street import STEP_US
+from street import STEP_US, make_objects
 
 from driv3r.fusion import FusionConfig
 from driv3r.fusion.moving.detections import Detection
-from driv3r.fusion.moving.objects import make_objects
 from driv3r.fusion.moving.sizes import KINDS, estimate_size, middle_behind, silhouette
 from driv3r.fusion.moving.tracker import link_tracks
 
@@ -101,6 +102,18 @@ def test_a_car_whose_depth_is_smeared_is_no_truck():
     expected = 26.0 - 4.0 * TIMES_US * 1e-6
     np.testing.assert_allclose(objects.world_T_object[:, 0, 3], expected, atol=0.7)
     np.testing.assert_allclose(objects.world_T_object[:, 1, 3], 4.0, atol=0.4)
+
+
+def test_a_box_stands_where_all_of_its_parts_do():
+    """The middle of what is joined is that of its larger part."""
+    whole = drive(CAR_M, 4.0)
+    joined = [
+        replace(d, center_world=d.center_world + np.array([1.2, 0.0, 0.0])) for d in whole
+    ]  # fmt: skip
+    one, other = (make_objects([track], TIMES_US, FusionConfig()) for track in (whole, joined))
+    np.testing.assert_allclose(
+        other.world_T_object[:, :3, 3], one.world_T_object[:, :3, 3], atol=0.1
+    )
 
 
 def test_nothing_is_said_of_what_is_faster_than_anything_of_its_size():

@@ -74,9 +74,19 @@ def test_shutters_return_exactly(made, tmp_path):
     assert second is None
     for name, value in vars(shutter).items():
         np.testing.assert_array_equal(getattr(first, name), value)
-    assert read_shutters(tmp_path / "s", 0)[1] is None
-    assert read_shutters(made, 0) == ()
+    assert read_shutters(tmp_path / "s", 0, 2)[1] is None
+    with pytest.raises(StoreError, match="has 2 shutters, 3 views"):
+        read_shutters(tmp_path / "s", 0, 3)
     assert LogStore.open(made).shutters(0) == (None, None)
+    with pytest.raises(StoreError, match="999"):
+        LogStore.open(made).shutters(999)
+    entry = tmp_path / "s" / "lineage" / "000000" / "zarr.json"
+    entry.write_text(entry.read_text().replace("turn_cam_radps", "turned"))
+    with pytest.raises(StoreError, match="frame 0 has damaged shutters"):
+        read_shutters(tmp_path / "s", 0, 2)
+    shutil.rmtree(entry.parent)
+    with pytest.raises(StoreError, match="frame 0 has no entry in lineage"):
+        read_shutters(tmp_path / "s", 0, 2)
 
 
 def test_header_poses_and_status_return_exactly(made):

@@ -15,7 +15,7 @@ from driv3r.datasets.argoverse2.log import Log
 from driv3r.datasets.argoverse2.tables import read_table, stack
 from driv3r.datasets.cards import DatasetCard
 from driv3r.datasets.reader import Datum, Root
-from driv3r.datasets.remote import RemoteLayout
+from driv3r.datasets.remote.layout import RemoteLayout
 from driv3r.datasets.scenes import PLAIN_NAME, make_scene
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.geometry.transforms import apply, invert

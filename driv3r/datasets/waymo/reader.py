@@ -11,7 +11,7 @@ from driv3r.datasets.boxes import with_velocities
 from driv3r.datasets.cards import DatasetCard
 from driv3r.datasets.images import decode_image
 from driv3r.datasets.reader import PART, Datum, FrameSources, Points, ReadPoints, Root
-from driv3r.datasets.remote import RemoteLayout
+from driv3r.datasets.remote.layout import RemoteLayout
 from driv3r.datasets.scenes import check_scene_ids, make_scene
 from driv3r.datasets.waymo import parquet_segment, record_segment
 from driv3r.datasets.waymo.labels import level, make_boxes

@@ -15,12 +15,13 @@ import numpy as np
 from driv3r.datasets.boxes import LARGEST_M
 from driv3r.datasets.reader import Datum, FrameSources, Root, make_pose, read_json
 from driv3r.errors import DatasetError
-from driv3r.types import Boxes, Scene
+from driv3r.types import Boxes, Repair, Scene
 
 LABELS, INFO = "annotations/object_detection.json", "info.json"
 CAN_MOVE = ("Vehicle", "VulnerableVehicle", "Pedestrian", "Animal")
 SIZE = tuple(f"size_3d_{side}" for side in ("length", "width", "height"))
 TURN = tuple(f"orientation_3d_q{part}" for part in "wxyz")
+NEAREST_US = 100_000  # of the keyframe: sweeps are 110 ms apart
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 REMEDY = "fetch the file again (zod download)"
 
@@ -38,6 +39,10 @@ def with_boxes(scene: Scene, root: Root, folder: str, records: Sequence[FrameSou
     if not sweeps:
         return scene
     keyframe = min(sweeps, key=lambda i: abs(sweeps[i].time_us - keyframe_us))
+    off_us = abs(sweeps[keyframe].time_us - keyframe_us)
+    if off_us > NEAREST_US:
+        reason = f"left out: no sweep is near their keyframe, the nearest {off_us * 1e-6:.3g} s off"
+        return replace(scene, repairs=(*scene.repairs, Repair("boxes", reason)))
     world_T_lidar = sweeps[keyframe].world_T_sensor.copy()
     world_T_lidar[:3, 3] -= scene.origin_world
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from driv3r.errors import ScoringError
 from driv3r.evaluation.metrics.protocol import GARG_CROP, DepthProtocol
-from driv3r.geometry.cameras import project
+from driv3r.geometry.cameras import project, unproject
 from driv3r.geometry.lidar import measure_spacing
 from driv3r.geometry.rolling_shutter import project_rolling
 from driv3r.geometry.transforms import apply, invert
@@ -22,13 +22,22 @@ NEAREST = 4.0  # a return closer to the lens than a quarter of its range is the 
 class ViewTruth:
     """Truth points of one image: pixel positions in an image of `size_hw`, and depth_m.
 
-    `lost` says how many returns of the sweep each filter took; together they are the sweep.
+    `lost` says how many returns of the sweep each filter took; together they are the sweep. Of
+    images whose lines are read one after the other depth is of each line's time, and `rolled_cam`
+    are the points in the camera's frame at the exposure's own; None where both are one.
     """
 
     uv: Float[np.ndarray, "n 2"]
     depth_m: Float[np.ndarray, "n"]
     size_hw: tuple[int, int]
     lost: dict[str, int]
+    rolled_cam: Float[np.ndarray, "n 3"] | None = None
+
+    def lift(self, camera: Camera) -> Float[np.ndarray, "n 3"]:
+        """The points in the camera's frame at the exposure's time."""
+        if self.rolled_cam is not None:
+            return self.rolled_cam
+        return unproject(camera, self.uv) * self.depth_m[:, None]
 
 
 def project_sweep(
@@ -57,7 +66,9 @@ def project_sweep(
         hidden[seen] = find_hidden(
             uv[seen], depth_m[seen], nearness, reach_px, protocol.parallax_margin
         )
-    return _choose(uv, depth_m, {"not finite": ~finite}, inside, hidden, camera, protocol)
+    rolled_cam = None if shutter is None else points_cam
+    unusable = {"not finite": ~finite}
+    return _choose(uv, depth_m, unusable, inside, hidden, camera, protocol, rolled_cam)
 
 
 def project_annotated(
@@ -76,6 +87,7 @@ def _choose(
     hidden: Bool[np.ndarray, "n"],
     camera: Camera,
     protocol: DepthProtocol,
+    rolled_cam: Float[np.ndarray, "n 3"] | None = None,
 ) -> ViewTruth:
     """The points that a protocol takes, and how many its filters took."""
     reasons = unusable | {
@@ -87,7 +99,8 @@ def _choose(
         "hidden (parallax)": hidden,
     }
     kept, lost = _keep(reasons, len(uv))
-    return ViewTruth(uv[kept], depth_m[kept], camera.size_hw, lost)
+    rolled_cam = None if rolled_cam is None else rolled_cam[kept]
+    return ViewTruth(uv[kept], depth_m[kept], camera.size_hw, lost, rolled_cam)
 
 
 @lru_cache(maxsize=4)

@@ -4,7 +4,6 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from driv3r.evaluation.metrics.lidar_projection import ViewTruth
-from driv3r.geometry.cameras import unproject
 from driv3r.geometry.transforms import apply, invert
 from driv3r.types import Boxes, Camera, Score, Transform
 
@@ -83,8 +82,7 @@ class MotionScorer:
         probability: Float[np.ndarray, "h w"],
     ) -> None:
         """The points of one image; `camera` and pose are those that they were projected with."""
-        points_cam = unproject(camera, truth.uv) * truth.depth_m[:, None]
-        speed_mps = label_speed(apply(world_T_cam, points_cam), boxes)
+        speed_mps = label_speed(apply(world_T_cam, truth.lift(camera)), boxes)
         known = ~np.isnan(speed_mps)
         column, row = np.minimum(truth.uv, np.subtract(truth.size_hw[::-1], 1)).astype(int).T
         self._probability.append(probability[row, column][known])

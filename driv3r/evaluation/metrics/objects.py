@@ -65,7 +65,12 @@ class ObjectScorer:
         self._frames: list[_Truth] = []
 
     def add(self, frame: int, world_T_ego: Transform, boxes: Boxes, sweep: Sweep) -> None:
-        """The boxes of one frame, in the world of the given ego pose."""
+        """The boxes of one frame, in the world of the given ego pose.
+
+        Where no box has a known speed nobody knows what moves: nothing is scored.
+        """
+        if len(boxes.instance) and np.isnan(boxes.speed_mps).all():
+            return
         ego_T_world = invert(world_T_ego)
         center_ego = apply(ego_T_world, boxes.world_T_box[:, :3, 3])
         near = np.linalg.norm(center_ego[:, :2], axis=-1) <= RANGE_M

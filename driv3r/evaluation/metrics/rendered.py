@@ -7,7 +7,6 @@ from jaxtyping import Float
 
 from driv3r.evaluation.metrics.lidar_projection import ViewTruth
 from driv3r.evaluation.metrics.motion import label_motion
-from driv3r.geometry.cameras import unproject
 from driv3r.geometry.transforms import apply
 from driv3r.store.reconstruction import Reconstruction
 from driv3r.types import Boxes, Camera, Score, Transform
@@ -59,8 +58,8 @@ class RenderedScorer:
         """One view: its LiDAR points, where truth and the log's own path have it, its depth."""
         kept = truth.depth_m <= FARTHEST_M
         if boxes is not None:
-            points_cam = unproject(camera, truth.uv) * truth.depth_m[:, None]
-            moves, known = label_motion(apply(true_world_T_cam, points_cam), boxes)
+            points_world = apply(true_world_T_cam, truth.lift(camera))
+            moves, known = label_motion(points_world, boxes)
             kept &= ~moves & known
         if not kept.any() or not np.isfinite(own_world_T_cam).all():
             return

@@ -30,7 +30,7 @@ WIDE_M, LONG_M, TALL_M = 1.3, 1.1, 0.8  # seen sides from which a thing is taken
 
 
 @dataclass(frozen=True, eq=False)
-class _Object:
+class RigidObject:
     """One track's states and shape."""
 
     frames: list[int]
@@ -44,32 +44,33 @@ class _Object:
 
     @property
     def is_possible(self) -> bool:
-        """Whether a thing of its kind can be as fast, within the speed's own error."""
+        """Whether a thing of its size can be as fast, within the speed's own error.
+
+        What is faster than anything of its size is a piece of something.
+        """
         slowest = [np.linalg.norm(s.velocity[:2]) - _speed_sigma(s) for s in self.states]
         return float(np.median(slowest)) <= self.most_mps
 
 
-def make_objects(
+def find_objects(
     tracks: Iterable[list[Detection]], time_us: Int64[np.ndarray, "t"], config: FusionConfig
-) -> MovingObjects:
+) -> list[RigidObject]:
     """Tracks as objects in the given order, with a state at every frame of their span.
 
     `time_us` is that of the log's frames. What goes along within another's box is a part of it,
-    and no object. What is faster than anything of its size is a piece of something: nothing is said
-    of it.
+    and no object.
     """
-    made = (_make_object(track, time_us, config) for track in tracks)
-    objects = [each for each in made if each.is_possible]
+    objects = [_make_object(track, time_us, config) for track in tracks]
     by_size = sorted(objects, key=lambda o: float(np.prod(o.size_m)), reverse=True)
     parts = {
         id(small)
         for i, small in enumerate(by_size)
         if any(_holds(large, small) for large in by_size[:i])
     }
-    return _gather([each for each in objects if id(each) not in parts], time_us)
+    return [each for each in objects if id(each) not in parts]
 
 
-def _holds(large: _Object, small: _Object) -> bool:
+def _holds(large: RigidObject, small: RigidObject) -> bool:
     """Whether one object's middle lies within another's box in nearly all of its frames."""
     row = {frame: i for i, frame in enumerate(large.frames)}
     both = [(row[frame], i) for i, frame in enumerate(small.frames) if frame in row]
@@ -85,7 +86,7 @@ def _holds(large: _Object, small: _Object) -> bool:
 
 def _make_object(
     track: list[Detection], time_us: Int64[np.ndarray, "t"], config: FusionConfig
-) -> _Object:
+) -> RigidObject:
     at_seen = smooth_track(track, [d.time_us * 1e-6 for d in track], config)
     axes_seen = [_axes(ahead) for ahead in _find_headings(at_seen)]
     # Each frame's points around that frame's own measured middle: depth errs for all of them alike.
@@ -114,7 +115,7 @@ def _make_object(
     points, rgb = points[inside], rgb[inside]
     kept = spread_rows(len(points), config.max_points)
     seen = {d.frame for d in track}
-    return _Object(
+    return RigidObject(
         frames,
         [frame in seen for frame in frames],
         world_T_object,
@@ -185,6 +186,9 @@ def complete_silhouettes(
     size_m, kind = estimate_size(seen_m, away)
     ends = np.array([np.percentile(part[:, 2], [5, 95]) for part in parts])
     middles = middle_behind(size_m, away)
+    # Of what is joined of parts the detection's middle is that of one of them; not the mean, which
+    # pixels at edges draw far behind.
+    middles[:, :2] += np.median([np.median(part[:, :2], axis=0) for part in parts], axis=0)
     middles[:, 2] = np.median(ends.mean(1))
     return size_m, middles, kind.most_mps
 
@@ -207,7 +211,7 @@ def _least_size(seen_m: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
     return CYCLIST_M if seen_m[0] >= LONG_M else PERSON_M
 
 
-def _gather(objects: list[_Object], time_us: Int64[np.ndarray, "t"]) -> MovingObjects:
+def gather(objects: Sequence[RigidObject], time_us: Int64[np.ndarray, "t"]) -> MovingObjects:
     """All objects' states by frame and track."""
     rows = sorted((f, k, i) for k, o in enumerate(objects) for i, f in enumerate(o.frames))
     states = [objects[k].states[i] for _, k, i in rows]

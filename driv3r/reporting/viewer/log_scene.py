@@ -12,9 +12,8 @@ from driv3r.datasets import open_dataset
 from driv3r.datasets.preprocess import WorkRig, prepare_images, prepare_shutters
 from driv3r.errors import StoreError
 from driv3r.evaluation.metrics.depth import sample_depth
-from driv3r.evaluation.metrics.lidar_projection import project_sweep
+from driv3r.evaluation.metrics.lidar_projection import project_annotated, project_sweep
 from driv3r.evaluation.metrics.protocol import choose_protocol
-from driv3r.geometry.cameras import unproject
 from driv3r.geometry.rolling_shutter import lift_rolling
 from driv3r.geometry.transforms import apply, interpolate, invert
 from driv3r.reporting.birds_eye import TRACK_RGB
@@ -187,7 +186,7 @@ class LogScene:
         return PointLayer("LiDAR", points, np.tile(LIDAR_RGB, (len(points), 1)))
 
     def error_points(self, frame: int) -> PointLayer:
-        """The LiDAR points that the log's protocol scores, with |depth - truth| / truth."""
+        """The true points that the log's protocol scores, with |depth - truth| / truth."""
         place = self._place_sweep(frame)
         places, errors = [np.zeros((0, 3))], [np.zeros(0)]
         if place is not None:
@@ -202,10 +201,13 @@ class LogScene:
                 camera = self.store.rig.cameras[view]
                 placing = camera, shot.world_T_cam, protocol, shutters[view]
                 truth = project_sweep(sweep, *placing)
+                if protocol.truth == "annotated":
+                    if shot.annotated_cam is None:
+                        continue
+                    truth = project_annotated(shot.annotated_cam, camera, protocol)
                 predicted_m = sample_depth(prediction.depth_m[view], truth.uv)
                 errors.append(np.abs(predicted_m - truth.depth_m) / truth.depth_m)
-                points_cam = unproject(camera, truth.uv) * truth.depth_m[:, None]
-                places.append(apply(local_T_world @ shot.world_T_cam, points_cam))
+                places.append(apply(local_T_world @ shot.world_T_cam, truth.lift(camera)))
         points = np.concatenate(places).astype(np.float32)
         values = {"error": np.concatenate(errors)}
         return PointLayer("LiDAR", points, np.tile(LIDAR_RGB, (len(points), 1)), values)
