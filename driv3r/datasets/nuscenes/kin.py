@@ -12,7 +12,6 @@ class TruckScenesReader(OfficialSplitsReader):
     """Scenes of MAN TruckScenes: four cameras, and six LiDARs as one sweep."""
 
     layout: ClassVar[Layout] = TRUCKSCENES
-    official = staticmethod(truckscenes_splits)
     card: ClassVar[DatasetCard] = DatasetCard(
         title="MAN TruckScenes",
         sensors="4 cameras 1980x943, 6 LiDARs as one sweep, boxes; keyframes 2 Hz, --sweeps 10 Hz",
@@ -26,6 +25,10 @@ samples/LIDAR_LEFT/*.pcd          and five more LiDARs
 sweeps/...                        frames between, for --sweeps""",
         ground="taken to be on the road: the tables give the truck's height as 0 throughout",
     )
+
+    def official(self) -> dict[str, list[str]]:
+        """Those of TruckScenes' devkit."""
+        return truckscenes_splits()
 
 
 class LyftReader(TablesReader):

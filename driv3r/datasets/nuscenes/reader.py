@@ -15,7 +15,6 @@ class NuScenesReader(OfficialSplitsReader):
     """
 
     layout: ClassVar[Layout] = NUSCENES
-    official = staticmethod(official_splits)
     card: ClassVar[DatasetCard] = DatasetCard(
         title="nuScenes",
         sensors="6 cameras 1600x900, 32-beam LiDAR, boxes; keyframes 2 Hz, with --sweeps 12 Hz",
@@ -31,6 +30,10 @@ sweeps/CAM_FRONT/*.jpg            frames between, for --sweeps
 sweeps/LIDAR_TOP/*.pcd.bin""",
         ground="on the road below the middle of the rear axle, by the heights of its calibrations",
     )
+
+    def official(self) -> dict[str, list[str]]:
+        """Those of nuScenes' devkit."""
+        return official_splits()
 
     @property
     def root(self) -> Path:

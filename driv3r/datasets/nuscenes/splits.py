@@ -1,6 +1,7 @@
 """Official splits, and scenes by them."""
 
 import json
+from abc import ABC, abstractmethod
 from functools import cache
 from pathlib import Path
 
@@ -25,13 +26,12 @@ def truckscenes_splits() -> dict[str, list[str]]:
     }
 
 
-class OfficialSplitsReader(TablesReader):
+class OfficialSplitsReader(TablesReader, ABC):
     """Scenes by official splits, each of which one folder of tables holds."""
 
-    @staticmethod
-    def official() -> dict[str, list[str]]:
+    @abstractmethod
+    def official(self) -> dict[str, list[str]]:
         """Scene names by split."""
-        raise NotImplementedError
 
     def scenes(self, split: str) -> tuple[str, ...]:
         """Scene names of an official split that the tables hold; `all` for every one they hold.
