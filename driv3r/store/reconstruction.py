@@ -1,13 +1,13 @@
 """A log's 4D reconstruction and the questions asked of it: a time, a box, a track, a camera."""
 
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int64, UInt8
 
 from driv3r.errors import ConfigError, StoreError
-from driv3r.geometry.cameras import cached_rays, project
+from driv3r.geometry.cameras import cached_rays
 from driv3r.geometry.transforms import apply, from_rotvec, invert, make_transform, to_rotvec
 from driv3r.store.morton import TILE_M, count_tile_voxels
 from driv3r.types import Camera, MovingObjects, StaticMap, Transform
@@ -16,7 +16,9 @@ STATIC = -1  # in place of a track
 # Radii of discs: of a voxel of known normal (a square of one voxel, corners and a bit), of one that
 # faces the camera for want of a normal, and of an object's point.
 DISC_VOXELS, LOOSE_DISC_VOXELS, OBJECT_DISC_M = 0.8, 0.5, 0.1
-NEAREST_M, FARTHEST_M = 0.3, 120.0  # of what is drawn
+NEAREST_M, FARTHEST_M = 0.3, 120.0  # of what is drawn, but for tiles' corners
+BEYOND_M = FARTHEST_M + 2 * TILE_M
+MOST_WEIGHT, OBJECT_WEIGHT = 64, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,36 +144,34 @@ class Reconstruction:
         Discs (Zwicker et al., Surface Splatting, 2001) lie in the surface where its normal is
         known. ConfigError without numba.
         """
-        rows = self._rows_ahead(camera, world_T_cam)
-        places, normals = self._surface
-        snapshot = self.at(time_us)
-        n, m = len(rows), len(snapshot.points_world)
-        cam_T_world = invert(world_T_cam).astype(np.float32)
-        points = np.concatenate([places[rows], snapshot.points_world.astype(np.float32)])
-        image, first = _draw(
-            camera,
-            apply(cam_T_world, points),
-            np.concatenate(
-                [normals[rows] @ cam_T_world[:3, :3].T, np.full((m, 3), np.nan, np.float32)]
-            ),
-            np.append(self._disc_m[rows], np.full(m, OBJECT_DISC_M)),
-            np.append(np.minimum(self.static.weight[rows], 64), np.full(m, 16)),
-            np.concatenate([self.static.rgb[rows], snapshot.points_rgb]),
+        snapshot, discs = self.at(time_us), self._discs
+        n, m = len(self.static.index), len(snapshot.points_world)
+        objects = _Discs(
+            snapshot.points_world.astype(np.float32),
+            np.full((m, 3), np.nan, np.float32),
+            np.full(m, OBJECT_DISC_M, np.float32),
+            np.full(m, OBJECT_WEIGHT, np.float32),
+            snapshot.points_rgb,
         )
+        first, last = self._spans_ahead(camera, world_T_cam)
+        spans = np.append(first, n), np.append(last, n + m)
+        depth_m, rgb, row = _draw(camera, invert(world_T_cam), discs.join(objects), *spans)
         track = np.concatenate([np.full(n, STATIC), snapshot.points_track, [STATIC]])
-        return RenderedView(image[..., 0], np.rint(image[..., 1:]).astype(np.uint8), track[first])
+        return RenderedView(depth_m, rgb, track[row])
 
     @cached_property
-    def _surface(self) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
-        """Places and normals of the static map."""
+    def _discs(self) -> "_Discs":
+        """Those of the static map."""
         static = self.static
-        return static.points_world.astype(np.float32), static.normals_world.astype(np.float32)
-
-    @cached_property
-    def _disc_m(self) -> Float[np.ndarray, "n"]:
-        """Radius of each voxel's disc."""
-        known = self.static.normal.any(-1)
-        return self.static.voxel_m * np.where(known, DISC_VOXELS, LOOSE_DISC_VOXELS)
+        known = static.normal.any(-1)
+        radius_m = static.voxel_m * np.where(known, DISC_VOXELS, LOOSE_DISC_VOXELS)
+        return _Discs(
+            static.points_world.astype(np.float32),
+            static.normals_world.astype(np.float32),
+            radius_m.astype(np.float32),
+            np.minimum(static.weight, MOST_WEIGHT).astype(np.float32),
+            static.rgb,
+        )
 
     def _place_objects(self, time_us: int) -> tuple[Int64[np.ndarray, "k"], np.ndarray]:
         """Tracks that last at a time and their world_T_object [k 4 4], between two states each."""
@@ -208,15 +208,18 @@ class Reconstruction:
         near = ((corner_m <= high_m) & (corner_m + size_m >= low_m)).all(-1)
         return _join_rows(start, near)
 
-    def _rows_ahead(self, camera: Camera, world_T_cam: Transform) -> Int64[np.ndarray, "n"]:
-        """Rows of the tiles that may be in a camera's sight."""
+    def _spans_ahead(
+        self, camera: Camera, world_T_cam: Transform
+    ) -> tuple[Int64[np.ndarray, "k"], Int64[np.ndarray, "k"]]:
+        """First and last row of the tiles that may be in a camera's sight."""
         corner_m, start = self._tiles
         reach_m = TILE_M * np.sqrt(3) / 2
         middle = apply(invert(world_T_cam), corner_m + TILE_M / 2)
         edge_tan = np.abs(cached_rays(camera)[..., 0]).max()  # of the widest ray to a side
         beside_m = (np.abs(middle[:, 0]) - edge_tan * middle[:, 2]) / np.hypot(1, edge_tan)
         near = (middle[:, 2] > -reach_m) & (middle[:, 2] < FARTHEST_M) & (beside_m < reach_m)
-        return _join_rows(start, near)
+        chosen = np.flatnonzero(near)
+        return start[chosen], start[chosen + 1]
 
 
 def _join_rows(start: np.ndarray, chosen: np.ndarray) -> Int64[np.ndarray, "n"]:
@@ -228,39 +231,66 @@ def _is_inside(points: np.ndarray, low_m: np.ndarray, high_m: np.ndarray) -> np.
     return ((points >= low_m) & (points <= high_m)).all(-1)
 
 
+@dataclass(frozen=True, eq=False)
+class _Discs:
+    """Discs that are drawn: a normal of NaN faces the camera."""
+
+    center_world: Float[np.ndarray, "n 3"]
+    normal_world: Float[np.ndarray, "n 3"]
+    radius_m: Float[np.ndarray, "n"]
+    weight: Float[np.ndarray, "n"]
+    rgb: UInt8[np.ndarray, "n 3"]
+
+    def join(self, other: "_Discs") -> "_Discs":
+        """All of both."""
+        if not len(other.radius_m):
+            return self
+        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return _Discs(*map(np.concatenate, pairs))
+
+
 def _draw(
     camera: Camera,
-    center_cam: Float[np.ndarray, "n 3"],
-    normal_cam: Float[np.ndarray, "n 3"],
-    radius_m: Float[np.ndarray, "n"],
-    weight: Int[np.ndarray, "n"],
-    rgb: UInt8[np.ndarray, "n 3"],
-) -> tuple[Float[np.ndarray, "h w 4"], Int64[np.ndarray, "h w"]]:
-    """Depth (m, NaN where no disc is), red, green and blue, and the disc that is seen, -1 for none.
+    cam_T_world: Transform,
+    discs: _Discs,
+    first: Int64[np.ndarray, "k"],
+    last: Int64[np.ndarray, "k"],
+) -> tuple[Float[np.ndarray, "h w"], UInt8[np.ndarray, "h w 3"], Int[np.ndarray, "h w"]]:
+    """Depth (m, NaN where no disc is), colour, and the disc that is seen, -1 for none.
 
-    Discs without a normal (NaN) face the camera.
+    Discs are those of the rows from `first` to `last`.
     """
     try:
-        from driv3r.kernels.surfel_splatting import draw_discs
+        from driv3r.kernels.surfel_splatting import average, draw_discs, find_seen
     except ImportError as error:
         raise ConfigError(
             "rendering needs numba, which is not installed: pip install 'driv3r[torch]'"
         ) from error
-    uv, z_m, _ = project(camera, center_cam)
-    reach_px = radius_m * camera.K[0, 0] / np.maximum(z_m, NEAREST_M)
-    low, high = -reach_px[:, None], np.array(camera.size_hw[::-1]) + reach_px[:, None]
-    seen = np.flatnonzero((z_m > NEAREST_M) & ((uv > low) & (uv < high)).all(-1))
-    seen = seen[np.argsort(z_m[seen], kind="stable")]
-    center, normal = center_cam[seen], normal_cam[seen]
-    facing = center / np.linalg.norm(center, axis=-1, keepdims=True)
-    normal = np.where(np.isfinite(normal), normal, facing)
+    n = len(discs.radius_m)
+    row, center, place = (
+        np.empty(n, np.int32),
+        np.empty((n, 3), np.float32),
+        np.empty((n, 3), np.float32),
+    )
+    T = cam_T_world.astype(np.float32)
+    count = find_seen(
+        first, last, discs.center_world, discs.radius_m, T, camera.K.astype(np.float32),
+        camera.size_hw, NEAREST_M, row, center, place,
+    )  # fmt: skip
+    # A radix sort of depth in millimetres or two: nearer ones are in any order.
+    order = np.argsort((center[:count, 2] * (65535 / BEYOND_M)).astype(np.uint16), kind="stable")
     nearest_m = np.full(camera.size_hw, np.inf, np.float32)
-    first = np.full(camera.size_hw, -1, np.int32)
+    seen = np.full(camera.size_hw, -1, np.int32)
     sums = np.zeros((*camera.size_hw, 5), np.float32)
     draw_discs(
-        center, normal, uv[seen], reach_px[seen], radius_m[seen], weight[seen], rgb[seen],
-        cached_rays(camera), nearest_m, first, sums,
+        order, row, center, place, discs.normal_world, discs.radius_m, discs.weight, discs.rgb, T,
+        _rays(camera), nearest_m, seen, sums,
     )  # fmt: skip
-    image = sums[..., 1:] / np.maximum(sums[..., :1], np.float32(1e-12))
-    image[first < 0, 0] = np.nan
-    return image, np.where(first < 0, -1, np.append(seen, -1)[first])
+    depth_m, rgb = np.empty(camera.size_hw, np.float32), np.empty((*camera.size_hw, 3), np.uint8)
+    average(sums, depth_m, rgb)
+    return depth_m, rgb, seen
+
+
+@lru_cache(maxsize=32)
+def _rays(camera: Camera) -> Float[np.ndarray, "h w 3"]:
+    return cached_rays(camera).astype(np.float32)
