@@ -52,6 +52,11 @@ def url_of(path: Path) -> str | None:
     return f"{told[1]}://{told[2]}" if told else None
 
 
+def show_path(path: Path) -> str:
+    """A path as a person gave it: a URL with both of its slashes."""
+    return url_of(path) or str(path)
+
+
 def _at(value: Path | None) -> Path | None:
     if value is None or url_of(Path(value)):
         return value

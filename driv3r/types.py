@@ -92,6 +92,16 @@ class RollingShutter:
     velocity_cam_mps: Float[np.ndarray, "3"]
     turn_cam_radps: Float[np.ndarray, "3"]
 
+    @property
+    def by_rows(self) -> bool:
+        """Whether a line is a row, not a column."""
+        return self.read in ("down", "up")
+
+    @property
+    def backwards(self) -> bool:
+        """Whether the last row or column is read first."""
+        return self.read in ("up", "left")
+
 
 @dataclass(frozen=True, eq=False)
 class View:

@@ -11,7 +11,7 @@ from driv3r.evaluation.merge import merge_scores
 from driv3r.evaluation.metrics.protocol import choose_protocol
 from driv3r.evaluation.records import LogResult, RunResult
 from driv3r.evaluation.stored_frames import replay
-from driv3r.settings import url_of
+from driv3r.settings import show_path
 from driv3r.store.reader import LogStore
 from driv3r.types import Scene
 
@@ -57,7 +57,7 @@ def rescore(
         logs.append(_score_store(store, readers[sweeps].read(store.log_id), protocol, report))
     settings = {
         "dataset": dataset,
-        "root": url_of(root) or str(root),
+        "root": show_path(root),
         "protocol": protocol,
         "stores": str(path),
     }

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from driv3r.fusion.frames import FrameWindow, FusedFrame, FusionConfig
 from driv3r.geometry.cameras import cached_rays, unproject
-from driv3r.geometry.rolling_shutter import place_lines
+from driv3r.geometry.rolling_shutter import place_image_lines
 from driv3r.geometry.transforms import apply, invert
 from driv3r.kernels.view_consistency import compare_with_views, measure_edges
 from driv3r.types import Camera
@@ -154,10 +154,9 @@ def _roll(
     shutter = frame.shutter(view)
     if shutter is None:
         return rays, np.zeros((1, 3))
-    height, width = camera.size_hw
-    rows, columns = np.mgrid[:height, :width]
-    uv = np.stack([columns[at][chosen], rows[at][chosen]], axis=-1) + 0.5
-    cam_T_line = place_lines(camera, uv, shutter)
+    axis = 0 if shutter.by_rows else 1
+    line = np.arange(camera.size_hw[axis])[at[axis]][np.nonzero(chosen)[axis]]
+    cam_T_line = place_image_lines(camera, shutter)[line]
     return np.einsum("nij,nj->ni", cam_T_line[:, :3, :3], rays), cam_T_line[:, :3, 3]
 
 

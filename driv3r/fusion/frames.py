@@ -39,7 +39,7 @@ class FusionConfig:
     Moving objects (chosen on the demo's val logs and PandaSet 002): a pixel may move from a motion
     probability of `moving_above` on. Such pixels are one detection where neighbours differ in range
     by less than a share of `segment_step`, or lie within `cluster_gap_m` in different cameras; it
-    needs `min_cluster_points`, and a median of `sure_above` to start a track. A track may miss
+    needs `min_cluster_points`, and a median of `high_confidence` to start a track. A track may miss
     `max_gap_frames` frames, is at most `max_speed_mps` fast and changes its speed by `accel_mps2`
     a second (standard deviation). It is kept where its own way is `min_travel_sigmas` times its
     uncertainty and faster than `min_speed_mps`, and `max_points` of its points with it.
@@ -58,7 +58,7 @@ class FusionConfig:
     min_hits: int = 2
     max_misses: float = 0.25
     moving_above: float = 0.6
-    sure_above: float = 0.75
+    high_confidence: float = 0.75
     min_through: int = 2
     segment_step: float = 0.12
     cluster_gap_m: float = 0.5
@@ -238,10 +238,9 @@ def _pack(shutter: RollingShutter | None) -> list[float]:
     """Whether there is one, the axis and sense of reading, first and last time (s), motion."""
     if shutter is None:
         return [0.0] * 10
-    upright = float(shutter.read in ("down", "up"))
-    onward = float(shutter.read in ("down", "right"))
+    axis, onward = 1.0 + shutter.by_rows, float(not shutter.backwards)
     moved = (*shutter.velocity_cam_mps.tolist(), *shutter.turn_cam_radps.tolist())
-    return [1.0 + upright, onward, shutter.first_us * 1e-6, shutter.last_us * 1e-6, *moved]
+    return [axis, onward, shutter.first_us * 1e-6, shutter.last_us * 1e-6, *moved]
 
 
 class FrameWindow:

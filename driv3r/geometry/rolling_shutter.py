@@ -17,12 +17,10 @@ def crop_shutter(
 ) -> RollingShutter:
     """The shutter of a crop (y0, x0, h, w) of an image of `size_hw`, at whatever size."""
     first, side, whole = (
-        (crop[0], crop[2], size_hw[0])
-        if shutter.read in ("down", "up")
-        else (crop[1], crop[3], size_hw[1])
+        (crop[0], crop[2], size_hw[0]) if shutter.by_rows else (crop[1], crop[3], size_hw[1])
     )
     before, after = first / whole, 1 - (first + side) / whole
-    if shutter.read in ("up", "left"):
+    if shutter.backwards:
         before, after = after, before
     readout_us = shutter.last_us - shutter.first_us
     return replace(
@@ -58,6 +56,12 @@ def place_lines(
     return from_rotvec(shutter.turn_cam_radps * dt_s, shutter.velocity_cam_mps * dt_s)
 
 
+def place_image_lines(camera: Camera, shutter: RollingShutter) -> Float[np.ndarray, "l 4 4"]:
+    """`place_lines` of every row or column of the image, by its number."""
+    middles = np.arange(camera.size_hw[0 if shutter.by_rows else 1]) + 0.5
+    return place_lines(camera, np.stack([middles, middles], axis=-1), shutter)
+
+
 def lift_rolling(
     camera: Camera,
     depth_m: Float[np.ndarray, "h w"],
@@ -67,16 +71,14 @@ def lift_rolling(
     """`lift_depth` of depth at the time of each pixel's line."""
     if shutter is None:
         return lift_depth(camera, depth_m, world_T_cam)
-    upright = shutter.read in ("down", "up")
-    middles = np.arange(depth_m.shape[0 if upright else 1]) + 0.5
-    world_T_line = world_T_cam @ place_lines(camera, np.stack([middles, middles], -1), shutter)
+    world_T_line = world_T_cam @ place_image_lines(camera, shutter)
     points_line = lift_depth(camera, depth_m, np.eye(4))
-    lines = points_line if upright else points_line.swapaxes(0, 1)  # [line along 3]
+    lines = points_line if shutter.by_rows else points_line.swapaxes(0, 1)  # [line along 3]
     points_world = lines @ world_T_line[:, :3, :3].swapaxes(1, 2) + world_T_line[:, None, :3, 3]
-    return points_world if upright else points_world.swapaxes(0, 1)
+    return points_world if shutter.by_rows else points_world.swapaxes(0, 1)
 
 
-def driven(
+def with_ego_motion(
     shutter: RollingShutter | None, ego_T_cam: Transform, rate: Float[np.ndarray, "6"] | None
 ) -> RollingShutter | None:
     """The shutter of a camera on a car that turns (rad/s) and shifts (m/s) at a `rate`.
@@ -95,9 +97,9 @@ def _line_times(
     camera: Camera, uv: Float[np.ndarray, "n 2"], shutter: RollingShutter
 ) -> Float[np.ndarray, "n"]:
     """Seconds from the exposure's own time at which each pixel's line is read."""
-    axis = 1 if shutter.read in ("down", "up") else 0
+    axis = 1 if shutter.by_rows else 0
     share = uv[:, axis] / camera.size_hw[1 - axis]
     share = np.clip(np.where(np.isfinite(share), share, 0.5), 0.0, 1.0)
-    if shutter.read in ("up", "left"):
+    if shutter.backwards:
         share = 1 - share
     return (shutter.first_us + share * (shutter.last_us - shutter.first_us)) * 1e-6

@@ -7,10 +7,12 @@ BAND = 1.5  # radii behind the nearest disc within which discs are one surface
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def find_seen(
+def cull_discs(
     first, last, center_world, radius_m, cam_T_world, K, size_hw, nearest_m, row, center_cam, place
 ):
-    """Write the discs of rows `first[i]` to `last[i]` that an image may show; how many there are.
+    """Frustum culling: write the discs of rows `first[i]` to `last[i]` that an image may show.
+
+    Returns how many there are.
 
     `row` [n] counts them, `center_cam` [n 3] and `place` [n 3] (u, v, reach in pixels) are in the
     camera. Discs nearer than `nearest_m` are left out.
@@ -65,7 +67,7 @@ def draw_discs(
 ):  # fmt: skip
     """Draw discs in `order`, the nearest first: each pixel gets the mean of the nearest surface.
 
-    `row`, `center_cam` and `place` are those of `find_seen`; normals, radii, weights and colours
+    `row`, `center_cam` and `place` are those of `cull_discs`; normals, radii, weights and colours
     are of all rows, a normal of NaN faces the camera. `rays` [h w 3] have z = 1. `nearest_m` [h w]
     starts as infinity, `first` as -1 and gets the row that made it; `sums` [h w 5] get weights, and
     weights times depth, red, green and blue.

@@ -20,7 +20,7 @@ from driv3r.evaluation.stored_frames import (
     replay,
 )
 from driv3r.geometry.ego_path import EgoPath, camera_times_us, chain_ego_poses, given_ego_poses
-from driv3r.geometry.rolling_shutter import driven
+from driv3r.geometry.rolling_shutter import with_ego_motion
 from driv3r.inference.predictor import Predictor
 from driv3r.inference.refinement import FrameRefiner
 from driv3r.models.driv3r.streaming import StreamFrame
@@ -142,7 +142,7 @@ def _estimate_ego_pose(
     start = frame.world_T_ego
     world_T_ego, extrapolated = path.advance(frame.time_us, start, prev_T_curr)
     own = tuple(
-        driven(shutter, camera.ego_T_cam, path.rate)
+        with_ego_motion(shutter, camera.ego_T_cam, path.rate)
         for shutter, camera in zip(shutters, work.rig.cameras, strict=True)
     )
     poses = chain_ego_poses(world_T_ego, path.rate, frame)

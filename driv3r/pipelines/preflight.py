@@ -23,7 +23,7 @@ from driv3r.settings import (
     hash_file,
     hash_sources,
     identity_of,
-    url_of,
+    show_path,
 )
 from driv3r.types import Scene
 
@@ -73,8 +73,7 @@ def describe_machine(device: str) -> str:
 def describe_run(settings: Settings, made: Provenance) -> dict[str, object]:
     """What a report tells of a run: settings as resolved, and where they came to be."""
     shown = {
-        name: (url_of(v) or str(v)) if isinstance(v, Path) else v
-        for name, v in asdict(settings).items()
+        name: show_path(v) if isinstance(v, Path) else v for name, v in asdict(settings).items()
     }
     return shown | {
         "scale": describe_scale(settings),

@@ -261,24 +261,21 @@ def _draw(
     Discs are those of the rows from `first` to `last`.
     """
     try:
-        from driv3r.kernels.surfel_splatting import average, draw_discs, find_seen
+        from driv3r.kernels.surfel_splatting import average, cull_discs, draw_discs
     except ImportError as error:
         raise ConfigError(
             "rendering needs numba, which is not installed: pip install 'driv3r[torch]'"
         ) from error
     n = len(discs.radius_m)
-    row, center, place = (
-        np.empty(n, np.int32),
-        np.empty((n, 3), np.float32),
-        np.empty((n, 3), np.float32),
-    )
+    row, (center, place) = np.empty(n, np.int32), np.empty((2, n, 3), np.float32)
     T = cam_T_world.astype(np.float32)
-    count = find_seen(
+    count = cull_discs(
         first, last, discs.center_world, discs.radius_m, T, camera.K.astype(np.float32),
         camera.size_hw, NEAREST_M, row, center, place,
     )  # fmt: skip
-    # A radix sort of depth in millimetres or two: nearer ones are in any order.
-    order = np.argsort((center[:count, 2] * (65535 / BEYOND_M)).astype(np.uint16), kind="stable")
+    # A radix sort of depth in steps of a few millimetres; what is beyond comes last.
+    steps = np.minimum(center[:count, 2], BEYOND_M) * (65535 / BEYOND_M)
+    order = np.argsort(steps.astype(np.uint16), kind="stable")
     nearest_m = np.full(camera.size_hw, np.inf, np.float32)
     seen = np.full(camera.size_hw, -1, np.int32)
     sums = np.zeros((*camera.size_hw, 5), np.float32)

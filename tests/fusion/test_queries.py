@@ -9,6 +9,7 @@ from street import STEP_US, WALL_X_M, K, camera, car, see, window
 from driv3r.errors import StoreError
 from driv3r.fusion import FusionConfig, fuse
 from driv3r.geometry.transforms import from_rotvec
+from driv3r.store.reconstruction import BEYOND_M
 from driv3r.types import Camera
 
 STEP_S = STEP_US * 1e-6
@@ -94,6 +95,26 @@ def test_a_camera_sees_wall_road_and_cars_at_their_depth(drive):
     far_from_car = ~moves & (np.arange(120) < 55)
     assert (seen.track[far_from_car] == -1).all()
     assert seen.rgb[known].min() >= 20
+
+
+def test_an_object_far_behind_the_wall_is_hidden(drive):
+    """Places of objects, unlike those of tiles, may be farther than depth is sorted to."""
+    fused, frames = drive
+    moving, frame = fused.moving, frames[3]
+    away = moving.world_T_object.copy()
+    away[:, :2, 3] = [BEYOND_M + 15, 0.5]
+    far = replace(fused, moving=replace(moving, world_T_object=away))
+    tele = np.array([[900.0, 0, 60], [0, 900, 20], [0, 0, 1]])
+    lens, at_us = replace(camera("left", 0.5), K=tele), frame.time_us
+    before_wall, beyond_wall = frame.world_T_cam[0], frame.world_T_cam[0].copy()
+    beyond_wall[0, 3] = WALL_X_M + 10
+    wall_m = fused.camera(lens, before_wall, at_us).depth_m
+    walled = np.isfinite(wall_m)
+    assert walled.mean() > 0.4
+    seen = far.camera(lens, before_wall, at_us)
+    np.testing.assert_array_equal(seen.depth_m[walled], wall_m[walled])
+    assert (seen.track[walled] == -1).all()
+    assert (far.camera(lens, beyond_wall, at_us).track == 0).any()
 
 
 def test_what_is_not_there_is_said(drive):

@@ -8,7 +8,7 @@ from street import START_US, window
 from driv3r.fusion import FusedFrame, FusionConfig, fuse
 from driv3r.fusion.consistency import gather_evidence
 from driv3r.geometry.cameras import rays_of
-from driv3r.geometry.rolling_shutter import driven, place_lines, project_rolling
+from driv3r.geometry.rolling_shutter import place_lines, project_rolling, with_ego_motion
 from driv3r.geometry.transforms import apply, from_rotvec
 from driv3r.types import Camera, RollingShutter
 
@@ -28,7 +28,7 @@ def drive(i: int) -> np.ndarray:
 
 def see(i: int) -> FusedFrame:
     """Exact depth of a wall to the left, at the time of each column."""
-    shutter = driven(READ, EGO_T_CAM, RATE)
+    shutter = with_ego_motion(READ, EGO_T_CAM, RATE)
     assert shutter is not None
     height, width = CAMERA.size_hw
     rows, columns = np.mgrid[:height, :width] + 0.5

@@ -6,10 +6,10 @@ import pytest
 from driv3r.geometry.cameras import project, rays_of, unproject
 from driv3r.geometry.rolling_shutter import (
     crop_shutter,
-    driven,
     lift_rolling,
     place_lines,
     project_rolling,
+    with_ego_motion,
 )
 from driv3r.geometry.transforms import apply, from_rotvec, invert, to_rotvec
 from driv3r.types import Camera, RollingShutter
@@ -98,7 +98,7 @@ def test_a_shutter_is_driven_as_its_car_is():
     ego_T_cam = from_rotvec(np.array([0.1, 1.2, -0.4]), np.array([1.5, 0.8, 1.6]))
     rate = np.array([0.02, -0.05, 0.4, 9.0, 0.3, -0.1])
     given = RollingShutter(-10_000, 10_000, "up", np.zeros(3), np.zeros(3))
-    shutter = driven(given, ego_T_cam, rate)
+    shutter = with_ego_motion(given, ego_T_cam, rate)
     assert shutter is not None
     assert (shutter.first_us, shutter.last_us, shutter.read) == (-10_000, 10_000, "up")
     step = 1e-4
@@ -106,5 +106,5 @@ def test_a_shutter_is_driven_as_its_car_is():
     cam_T_later = invert(ego_T_cam) @ later @ ego_T_cam
     np.testing.assert_allclose(cam_T_later[:3, 3] / step, shutter.velocity_cam_mps, atol=1e-3)
     np.testing.assert_allclose(to_rotvec(cam_T_later) / step, shutter.turn_cam_radps, atol=1e-6)
-    assert driven(given, ego_T_cam, None) is None
-    assert driven(None, ego_T_cam, rate) is None
+    assert with_ego_motion(given, ego_T_cam, None) is None
+    assert with_ego_motion(None, ego_T_cam, rate) is None

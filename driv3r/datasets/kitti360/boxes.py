@@ -116,7 +116,7 @@ class Annotations:
             tuple(box.label for box in chosen),
             world_T_box,
             np.array([box.size_m for box in chosen]).reshape(-1, 3),
-            np.where(stands[:, None], 0.0, np.full((len(chosen), 3), np.nan)),
+            np.tile(np.where(stands, 0.0, np.nan)[:, None], 3),
         )
 
 

@@ -36,6 +36,10 @@ class LogCache:
         """Where a file is kept; UnsafePathError where its name leads elsewhere."""
         return self.root.resolve_inside(name)
 
+    def has_fetched(self, log_id: str) -> bool:
+        """Whether any files of a log may be here."""
+        return self._record(log_id, "json").exists()
+
     def holds(self, sizes: Sizes) -> bool:
         """Whether all of these files are here and whole."""
         return not self._missing(sizes)
@@ -61,11 +65,11 @@ class LogCache:
             raise
 
     def _complete(self, log_id: str, sizes: Sizes, fetch: Fetch) -> None:
+        self._record(log_id, "json").write_text(json.dumps(dict(sizes)))  # first: may be killed
         missing = self._missing(sizes)
         if missing:
             self._make_room(sum(missing.values()), log_id)
             self._fetch(missing, fetch)
-        self._record(log_id, "json").write_text(json.dumps(dict(sizes)))
 
     def _missing(self, sizes: Sizes) -> dict[str, int]:
         return {name: size for name, size in sizes.items() if _size_of(self.path(name)) != size}

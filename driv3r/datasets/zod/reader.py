@@ -22,7 +22,7 @@ from driv3r.datasets.folder.rig_file import Recording, make_rigid, parse_transfo
 from driv3r.datasets.folder.times import check_steps
 from driv3r.datasets.reader import FARTHEST_M, Root, check_place, make_camera, read_json
 from driv3r.datasets.scenes import PLAIN_NAME, make_scene
-from driv3r.datasets.zod.boxes import REMEDY, with_boxes
+from driv3r.datasets.zod.boxes import EPOCH, REMEDY, with_boxes
 from driv3r.errors import ConfigError, DatasetError
 from driv3r.types import Camera, Repair, Rig, Scene, Transform
 
@@ -33,7 +33,6 @@ LIDAR = "lidar_velodyne"
 GROUND_Z_M = 0.0  # the ego origin is the rear axle's centre, put down onto the road
 OWN_CAR_M = np.array([[-1.5, -3.0, -1.5], [1.5, 3.0, 0.5]])  # the devkit leaves out points of it
 TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d[:_]\d\d[:_]\d\d)[._](\d{6})Z?$")
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ROTATION_SLACK = 1e-3
 LATEST_S = 1e11  # the year 5138; milliseconds taken for seconds are later
 SPLITS = ("train", "val")

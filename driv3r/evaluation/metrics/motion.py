@@ -56,10 +56,11 @@ def find_inside(
 ) -> Bool[np.ndarray, "n"]:
     """Points inside a box that is `margin_m` larger on every side."""
     inside, half_m = np.zeros(len(points_world), bool), size_m / 2 + margin_m
-    reach_m, near = float(np.linalg.norm(half_m)), np.arange(len(points_world))
-    for axis in range(3):  # one after the other: nearly all points are far along the first
-        offset_m = points_world[near, axis] if axis else points_world[:, 0]
-        near = near[np.abs(offset_m - world_T_box[axis, 3]) <= reach_m]
+    reach_m, middle = float(np.linalg.norm(half_m)), world_T_box[:3, 3]
+    # One axis after the other: nearly all points are far along the first.
+    near = np.flatnonzero(np.abs(points_world[:, 0] - middle[0]) <= reach_m)
+    for axis in (1, 2):
+        near = near[np.abs(points_world[near, axis] - middle[axis]) <= reach_m]
     points_box = apply(invert(world_T_box), points_world[near].astype(np.float64))
     inside[near] = (np.abs(points_box) <= half_m).all(-1)
     return inside

@@ -40,7 +40,7 @@ def silhouette(
 
     By the 5th and 95th percentiles, stretched as if what is seen were even.
     """
-    across = np.array([-away[1], away[0]]) / max(float(np.hypot(*away[:2])), 1e-6)
+    across = np.array([-1.0, 1.0]) * _on_ground(away)[::-1]
     sides = np.stack([points[:, :2] @ across, points[:, 2]], axis=-1)
     low, high = np.percentile(sides, [5, 95], axis=0)
     return (high - low) / 0.9
@@ -56,7 +56,7 @@ def estimate_size(
     A box L by W, seen at an angle a to its heading, is L |sin a| + W |cos a| wide. Of every kind
     that is one linear measurement of a Gaussian; the kind that explains it best tells the rest.
     """
-    flat = away[:, :2] / np.maximum(np.linalg.norm(away[:, :2], axis=1, keepdims=True), 1e-6)
+    flat = _on_ground(away)
     A = np.zeros((2 * len(away), 3))
     A[::2, 0], A[::2, 1], A[1::2, 2] = np.abs(flat[:, 1]), np.abs(flat[:, 0]), 1.0
     measured = seen_m.reshape(-1)
@@ -84,8 +84,14 @@ def middle_behind(
     Of a box L by W, w wide across the ray, the two sides that are seen lie in the mean L W / (2 w)
     before its middle: each side counts by its own share of w.
     """
-    flat = away[:, :2] / np.maximum(np.linalg.norm(away[:, :2], axis=1, keepdims=True), 1e-6)
+    flat = _on_ground(away)
     wide_m = size_m[0] * np.abs(flat[:, 1]) + size_m[1] * np.abs(flat[:, 0])
     out = np.zeros((len(away), 3))
     out[:, :2] = flat * (size_m[0] * size_m[1] / (2 * wide_m))[:, None]
     return out
+
+
+def _on_ground(away: Float[np.ndarray, "*k 3"]) -> Float[np.ndarray, "*k 2"]:
+    """Unit vectors of rays seen from above."""
+    flat = away[..., :2]
+    return flat / np.maximum(np.linalg.norm(flat, axis=-1, keepdims=True), 1e-6)

@@ -93,9 +93,9 @@ def _extend(
     oldest = frame - 1 - config.max_gap_frames
     live.ended += [track for track in live.tracks if track.detections[-1].frame < oldest]
     live.tracks = [track for track in live.tracks if track.detections[-1].frame >= oldest]
-    sure = [d for d in found if d.motion >= config.sure_above]
+    sure = [d for d in found if d.motion >= config.high_confidence]
     waiting, left = _assign(live.tracks, sure, config)
-    _assign(waiting, [d for d in found if d.motion < config.sure_above], config)
+    _assign(waiting, [d for d in found if d.motion < config.high_confidence], config)
     return left
 
 

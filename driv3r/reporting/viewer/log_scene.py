@@ -199,12 +199,13 @@ class LogScene:
                 if shot is None:
                     continue
                 camera = self.store.rig.cameras[view]
-                placing = camera, shot.world_T_cam, protocol, shutters[view]
-                truth = project_sweep(sweep, *placing)
-                if protocol.truth == "annotated":
-                    if shot.annotated_cam is None:
-                        continue
+                if protocol.truth == "sweep":
+                    placing = camera, shot.world_T_cam, protocol, shutters[view]
+                    truth = project_sweep(sweep, *placing)
+                elif shot.annotated_cam is not None:
                     truth = project_annotated(shot.annotated_cam, camera, protocol)
+                else:
+                    continue
                 predicted_m = sample_depth(prediction.depth_m[view], truth.uv)
                 errors.append(np.abs(predicted_m - truth.depth_m) / truth.depth_m)
                 places.append(apply(local_T_world @ shot.world_T_cam, truth.lift(camera)))
